@@ -1,0 +1,1 @@
+"""The Kubernetes operator: custom resources, the rollout controller, the local control plane."""
