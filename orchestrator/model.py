@@ -146,7 +146,6 @@ class Execution:
     finished_at: datetime | None = None
     output: Any = None
     failure: Failure | None = None
-    resume_to: Status | None = None  # where a suspended execution goes on
 
     def node(self, node_id: str) -> NodeState:
         """The state of a node; a node that nothing happened to is pending."""

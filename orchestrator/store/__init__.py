@@ -1,0 +1,33 @@
+"""The durable store: one contract (`port.Store`), two databases (PostgreSQL and SQLite)."""
+
+from orchestrator.store.open import open_store
+from orchestrator.store.port import (
+    Append,
+    Claim,
+    CohortCount,
+    Control,
+    ExecutionRecord,
+    Gauges,
+    Outcome,
+    Projection,
+    Store,
+    Submission,
+    Submitted,
+    Totals,
+)
+
+__all__ = [
+    "Append",
+    "Claim",
+    "CohortCount",
+    "Control",
+    "ExecutionRecord",
+    "Gauges",
+    "Outcome",
+    "Projection",
+    "Store",
+    "Submission",
+    "Submitted",
+    "Totals",
+    "open_store",
+]

@@ -1,0 +1,261 @@
+"""What a store must do, and the values that cross its border.
+
+Every time is an aware UTC datetime. `now` is always an argument: a store reads no clock. Workers' clocks need only
+agree to well within a lease; a larger skew wastes work and is caught by the fencing token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import timedelta
+
+    from orchestrator.events import Event, Recorded
+    from orchestrator.model import Assignment, Engine, Failure, Status, Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A new execution, already routed. The same `id`, or the same workflow and idempotency key, submits once."""
+
+    id: str
+    workflow: Workflow
+    engine: Engine
+    assignment: Assignment
+    input: Any
+    percent: str = "0"  # the probability of V2 that the coin had, in per cent, as the metric's label spells it
+    attempt: str = ""  # the rollout's attempt id; "" while no rollout judges: then nothing is counted
+    ages: tuple[float, ...] = ()  # seconds after submission at which the rollout reads it, ascending
+    name: str = ""  # of the resource; "" without a cluster
+    routing_key: str | None = None
+    idempotency_key: str | None = None
+    suspended: str | None = None  # a reason: it starts suspended, until a person resumes it
+    log_line: str = ""  # goes to edge_logs in the same commit
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a submission: the execution that now stands for it, perhaps an earlier one."""
+
+    id: str
+    engine: Engine
+    created: bool
+
+
+class Control(StrEnum):
+    """What a person may ask of a running execution."""
+
+    CANCEL = "cancel"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An execution that this worker owns until `lease_until`, by the fencing token `fence`."""
+
+    id: str
+    workflow_id: str
+    revision: str
+    engine: Engine
+    fence: int
+    seq: int
+    status: Status
+    created_at: datetime
+    input: Any = None  # of a V1 execution, whose input is not in events
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What the row of `workflow_executions` says after an append: a function of the events, kept for queries."""
+
+    status: Status
+    current_node: str
+    done: int
+    total: int
+    retries: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Some events of one execution, to be committed together or not at all."""
+
+    execution_id: str
+    append_id: str  # unique: tells a retry of this very append from another worker's
+    fence: int
+    first_seq: int
+    events: tuple[Event, ...]
+    projection: Projection
+    due_at: datetime | None  # when it wants a worker next: the lease's end while it is held, None when it is over
+    release: bool  # the worker lets go of it with this append
+    step_deadline: datetime | None  # the latest moment at which the steps now in flight time out
+    timed_append: int | None = None  # the first seq of the append before, whose commit took …
+    timed_ms: float | None = None  # … so many milliseconds, as the caller saw it
+
+
+class Outcome(StrEnum):
+    """What became of an append."""
+
+    COMMITTED = "committed"
+    STALE = "stale"  # we own it, but a request (cancel, …) was recorded meanwhile: reload and decide again
+    FENCED = "fenced"  # another worker owns it: nothing was written
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecord:
+    """A row of `workflow_executions`."""
+
+    id: str
+    workflow_id: str  # "namespace/name"
+    revision: str
+    name: str
+    engine: Engine
+    assignment: Assignment
+    percent: str
+    attempt: str
+    status: Status
+    current_node: str
+    done: int
+    total: int
+    retries: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    failure: Failure | None
+    seq: int
+    fence: int
+    version: int  # grows with every change that a reader could see
+    owner: str | None
+    due_at: datetime | None
+    cancel_requested: bool
+    suspend_requested: bool
+    message: str  # why it was suspended at submission, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortCount:
+    """One counter of `orchestrator_cohort_outcomes_total`; `value` only ever grows."""
+
+    engine: Engine
+    criterion: str
+    outcome: str  # "bad" | "good"
+    assignment: Assignment
+    percent: str
+    age: str  # as durations.show() spells it
+    attempt: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What the store alone can know, by engine."""
+
+    running: Mapping[Engine, int]
+    long_running: Mapping[Engine, int]
+    stalled: Mapping[Engine, int]
+    queue_oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The cohort totals as they stood when a restart of the evidence began (statistics.md, "Late onset")."""
+
+    index: int
+    at: datetime
+    totals: Any  # JSON, owned by the rollout controller
+
+
+class Store(Protocol):
+    """Every method commits before it returns. Raises StoreUnavailable when the database cannot be reached."""
+
+    async def close(self) -> None: ...
+
+    async def epoch(self) -> datetime:
+        """When this store was made; older resources than that were restored from somewhere (promise 11)."""
+
+    # -- submitting and steering
+    async def put_workflow(self, workflow: Workflow) -> None:
+        """Keep a revision, so that executions pinned to it can go on when the resource has changed."""
+
+    async def workflow(self, workflow_id: str, revision: str) -> Workflow: ...
+
+    async def submit(self, batch: Sequence[Submission], now: datetime) -> list[Submitted]: ...
+
+    async def control(self, execution_id: str, control: Control, now: datetime) -> bool:
+        """Record a request durably; False when it changes nothing (over already, or asked before)."""
+
+    # -- V2: claims and appends
+    async def claim(self, owner: str, engine: Engine, limit: int, lease: timedelta, now: datetime) -> list[Claim]:
+        """Take executions that are due, oldest first. V2: with a lease and a new fencing token, and pending ones
+        get their ExecutionStarted in the same commit (`seq` counts it). V1: pending ones only, for good."""
+
+    async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
+        """Extend leases {id: fence}; returns {id: seq} of those still ours: what is missing is lost."""
+
+    async def release(self, held: Mapping[str, int], now: datetime) -> None:
+        """Let go of executions so that others may claim them at once."""
+
+    async def append(self, batch: Sequence[Append], now: datetime) -> list[Outcome]: ...
+
+    async def events(self, execution_id: str, after: int = 0) -> list[Recorded]: ...
+
+    # -- V1: no events, no fencing
+    async def v1_update(self, execution_id: str, projection: Projection, deadline: datetime | None, now: datetime) -> bool:
+        """Write V1's row; returns whether a cancel was asked for."""
+
+    # -- reading
+    async def get(self, execution_id: str) -> ExecutionRecord | None: ...
+
+    async def find(self, workflow_id: str, idempotency_key: str) -> ExecutionRecord | None: ...
+
+    async def executions(
+        self, *, workflow_id: str | None = None, status: Status | None = None, limit: int = 100
+    ) -> list[ExecutionRecord]:
+        """Newest first."""
+
+    async def known(self, ids: Collection[str]) -> set[str]: ...
+
+    async def active(self) -> list[ExecutionRecord]:
+        """All that are not over, oldest first."""
+
+    async def next_due(self) -> datetime | None:
+        """When the next V2 execution wants a worker (a lease that ends counts); None when nothing ever will."""
+
+    # -- status writing
+    async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
+        """Executions with a name whose resource does not say yet what the row says: those whose status changed since
+        the last `written` at once, the others at most once in `every`."""
+
+    async def written(self, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:
+        """The resource now says what the row said at that version and status."""
+
+    # -- logs
+    async def log_edge(self, messages: Sequence[str], now: datetime) -> None: ...
+
+    async def edge_logs(self, since: datetime, contains: str = "", limit: int = 1000) -> list[tuple[datetime, str]]: ...
+
+    # -- evidence
+    async def count_cohorts(self, now: datetime, limit: int = 1000) -> int:
+        """Read executions that reached an age, raise the counters in the same commit; how many were read."""
+
+    async def cohort_counts(self, attempt: str | None = None) -> list[CohortCount]: ...
+
+    async def save_totals(self, attempt: str, totals: Totals) -> None:
+        """Keep the totals of a restart; the first ones stored for an index stay."""
+
+    async def totals(self, attempt: str) -> list[Totals]: ...
+
+    async def in_flight(self, engine: Engine) -> int:
+        """Executions on an engine that are not over and not suspended."""
+
+    async def gauges(self, now: datetime, poll: timedelta) -> Gauges: ...

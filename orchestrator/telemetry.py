@@ -1,0 +1,34 @@
+"""Every metric, declared once. No ids or names of executions as labels.
+
+Counters and histograms live in the process that did the work. What only the store knows (cohorts, running,
+long-running, stalled, queue) is exported by the operator's leader; see orchestrator_operator/exporter.py.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+STARTED = Counter("orchestrator_executions_started", "Executions that an engine began.", ["engine"])
+FINISHED = Counter("orchestrator_executions_finished", "Executions that ended, by how.", ["engine", "status"])
+EXECUTION_SECONDS = Histogram(
+    "orchestrator_execution_duration_seconds",
+    "From the start of an execution to its end.",
+    ["engine"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600, 86400),
+)
+STEPS = Counter("orchestrator_steps", "Attempts of steps, by how they ended.", ["engine", "node_type", "status"])
+STEP_SECONDS = Histogram(
+    "orchestrator_step_duration_seconds",
+    "One attempt of a step.",
+    ["engine", "node_type"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+CHECKPOINT_SECONDS = Histogram(
+    "orchestrator_checkpoint_duration_seconds",
+    "From the end of a step to the durable commit of its checkpoint, as the step saw it.",
+    ["node_type"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+RETRIES = Counter("orchestrator_retries", "Steps that were retried, by how they ended.", ["engine", "outcome"])
+FENCED = Counter("orchestrator_fenced_writes", "Writes of workers that had lost their lease: refused, nothing changed.")
+DECISIONS = Counter("orchestrator_router_decisions", "Executions routed, by engine and reason.", ["engine", "reason"])
