@@ -1,0 +1,1 @@
+"""Ports to the outside: the Kubernetes API and Prometheus."""

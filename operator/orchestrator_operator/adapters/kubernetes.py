@@ -1,0 +1,256 @@
+"""The Kubernetes API, as much of it as we need: one class, plain dictionaries, typed errors, timeouts and retries.
+
+    KubernetesError               the server's answer, or that there was none
+    ├── NotFound                  404: no such object (or it is gone)
+    ├── Conflict                  409: it exists already, or a precondition (resourceVersion, uid) does not hold
+    ├── Refused                   any other 4xx: the request will never succeed as it is (RBAC, validation)
+    └── Unavailable               no answer, 429 or 5xx, after all retries
+
+Every call is repeated on 429, 5xx and connection errors. So a `Conflict` after a lost answer may be our own write:
+who writes with a precondition reads back before concluding that somebody else was there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes_asyncio import client as kubernetes_client
+from kubernetes_asyncio import config as kubernetes_config
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from orchestrator.errors import OrchestratorError
+from orchestrator_operator.specs import GROUP, VERSION, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MERGE_PATCH = "application/merge-patch+json"
+_PAGE = 500  # objects a list page
+_GONE = 410
+_IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class KubernetesError(OrchestratorError):
+    """A call to the Kubernetes API failed; `status` is the HTTP status (0: no answer), `reason` the server's word."""
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", retry_after: float = 0.0) -> None:
+        self.status, self.reason, self.retry_after = status, reason, retry_after
+        super().__init__(message)
+
+
+class NotFound(KubernetesError):
+    """No such object, or it is gone."""
+
+
+class Conflict(KubernetesError):
+    """It exists already, or a precondition (resourceVersion, uid) does not hold: read again, then decide."""
+
+
+class Refused(KubernetesError):
+    """The request is not allowed or not valid; the same one will never succeed."""
+
+
+class Unavailable(KubernetesError):
+    """The API server did not answer, or was too busy, in spite of retries: nothing is known about a write."""
+
+
+class Kubernetes:
+    """A client of one API server. Make it with `connect`; close it with `aclose`."""
+
+    def __init__(self, api: Any, *, timeout: float = 30.0, connect_timeout: float = 5.0, attempts: int = 5) -> None:
+        self._api = api
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
+        self._attempts = attempts
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None = None, **options: Any) -> Kubernetes:
+        """Log in by a kubeconfig (the argument, else KUBECONFIG, else the pod's own account, else ~/.kube/config)."""
+        configuration: Any = kubernetes_client.Configuration()
+        source = kubeconfig or os.environ.get("KUBECONFIG")
+        load_pod_account: Any = kubernetes_config.load_incluster_config
+        try:
+            if source is None and in_cluster():
+                load_pod_account(client_configuration=configuration)
+            else:
+                await kubernetes_config.load_kube_config(config_file=source, client_configuration=configuration)
+        except (kubernetes_config.ConfigException, OSError) as error:
+            raise Refused(
+                f"cannot log in to Kubernetes by {source or 'the default kubeconfig'}: {error}; "
+                "set KUBECONFIG to a readable kubeconfig file",
+            ) from error
+        return cls(kubernetes_client.ApiClient(configuration), **options)
+
+    async def aclose(self) -> None:
+        await self._api.close()
+
+    # -- custom objects
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        return await self._call("GET", _path(resource, namespace, name))
+
+    async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
+        """All objects of a kind in a namespace ("" for all namespaces), read page by page."""
+        query: dict[str, Any] = {"limit": _PAGE} | ({"labelSelector": labels} if labels else {})
+        found: list[dict[str, Any]] = []
+        while True:
+            try:
+                page = await self._call("GET", _path(resource, namespace), query=query)
+            except Refused as error:
+                if error.status != _GONE or "continue" not in query:
+                    raise
+                found.clear()  # the list took so long that its snapshot was compacted away: begin again
+                del query["continue"]
+                continue
+            found += page["items"]
+            if not (token := page["metadata"].get("continue")):
+                return found
+            query["continue"] = token
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any] | None, *, uid: str | None = None
+    ) -> dict[str, Any]:
+        """Merge into the status. With `uid`, an object of the same name that is another one is refused (Conflict)."""
+        body: dict[str, Any] = {"status": status}
+        if uid is not None:
+            body["metadata"] = {"uid": uid}
+        return await self._call("PATCH", _path(resource, namespace, name) + "/status", body=body)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge into metadata or spec."""
+        return await self._call("PATCH", _path(resource, namespace, name), body=body)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
+        """Delete; with `uid`, only if it is still that object. Raises NotFound when it is gone already."""
+        options: dict[str, Any] = {"propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        await self._call("DELETE", _path(resource, namespace, name), body=options)
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", _path(resource, namespace), body=body)
+
+    # -- the flag's Secret
+    async def secret(self, namespace: str, name: str) -> dict[str, Any]:
+        """The Secret as the API has it: `data` is base64, `metadata.managedFields` tells who wrote each key."""
+        return await self._call("GET", _secret(namespace, name))
+
+    async def patch_secret(
+        self, namespace: str, name: str, values: Mapping[str, str | None], *, resource_version: str | None = None
+    ) -> dict[str, Any]:
+        """Set keys (None removes one) in one merge patch.
+
+        With `resource_version` it is written only if the Secret is still exactly that one (else Conflict). We send
+        `data`, not `stringData`: the API server would leave a removed `stringData` key standing.
+        """
+        data = {key: None if value is None else encode(value) for key, value in values.items()}
+        body: dict[str, Any] = {"data": data}
+        if resource_version is not None:
+            body["metadata"] = {"resourceVersion": resource_version}
+        return await self._call("PATCH", _secret(namespace, name), body=body)
+
+    # -- events
+    async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Post a core/v1 Event. One of the same name is the same event told before: fine."""
+        try:
+            await self._call("POST", f"/api/v1/namespaces/{quote(namespace, safe='')}/events", body=event)
+        except Conflict:
+            return
+
+    # -- the one way to the server
+    async def _call(
+        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            stop=stop_after_attempt(self._attempts),
+            wait=_wait,
+            reraise=True,
+        ):
+            with attempt:
+                return await self._once(method, path, query=query, body=body)
+        raise AssertionError("tenacity either returns or raises")  # pragma: no cover
+
+    async def _once(
+        self, method: str, path: str, *, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "User-Agent": "orchestrator-operator"}
+        headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        try:
+            response = await self._api.call_api(
+                path,
+                method,
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=self._timeout,
+            )
+            async with response:
+                content = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{method} {path}: no answer from the API server: {error!r}") from error
+        if response.ok:
+            return dict(json.loads(content))
+        raise _failure(method, path, response, content)
+
+
+def in_cluster() -> bool:
+    """Whether this process runs in a pod with a service account."""
+    return _IN_CLUSTER.exists()
+
+
+def _failure(method: str, path: str, response: aiohttp.ClientResponse, content: bytes) -> KubernetesError:
+    try:
+        answer = json.loads(content)
+        message, reason = str(answer.get("message", "")), str(answer.get("reason", ""))
+    except (ValueError, AttributeError):  # a proxy's HTML page, say
+        message, reason = content[:200].decode(errors="replace"), ""
+    kinds = {404: NotFound, 409: Conflict, 429: Unavailable}
+    server_side = response.status >= 500  # noqa: PLR2004 - HTTP's own border between whose fault it is
+    kind = kinds.get(response.status, Unavailable if server_side else Refused)
+    wait = response.headers.get("Retry-After", "")
+    return kind(
+        f"{method} {path}: {response.status} {reason or response.reason}: {message}",
+        status=response.status,
+        reason=reason,
+        retry_after=float(wait) if wait.isdigit() else 0.0,
+    )
+
+
+_BACKOFF = wait_random_exponential(multiplier=0.1, max=5.0)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Jittered backoff, but never earlier than the server's own Retry-After (at most half a minute of it)."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, KubernetesError) else 0.0
+    return max(_BACKOFF(state), min(asked, 30.0))
+
+
+def _path(resource: Resource, namespace: str, name: str = "") -> str:
+    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    leaf = f"/{quote(name, safe='')}" if name else ""
+    return f"/apis/{GROUP}/{VERSION}{place}/{resource.plural}{leaf}"
+
+
+def _secret(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"
+
+
+def encode(value: str) -> str:
+    """A Secret's value as its `data` holds it."""
+    return base64.b64encode(value.encode()).decode()
+
+
+def decode(value: str) -> str:
+    """A Secret's value from its `data`; what is not UTF-8 reads with replacement characters, never raises."""
+    try:
+        return base64.b64decode(value).decode(errors="replace")
+    except ValueError:
+        return ""

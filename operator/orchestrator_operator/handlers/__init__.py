@@ -1,0 +1,1 @@
+"""What happens when a resource changes: gather, decide (pure), apply."""
