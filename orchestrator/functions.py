@@ -16,13 +16,13 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from orchestrator.errors import Problem, InvalidInput, StepError
+from orchestrator.errors import InvalidInput, Problem, StepError
 
 Function = Callable[..., Any]
 FunctionT = TypeVar("FunctionT", bound=Function)
 
 
-class NonRetryable(StepError):
+class NonRetryable(StepError):  # noqa: N818 - reads as what it says: raise NonRetryable(…)
     """Raise it in a function whose failure no retry would mend."""
 
     def __init__(self, message: str, *, kind: str = "NonRetryable") -> None:

@@ -1,0 +1,93 @@
+"""What every node type is: a checked `with`, and one asynchronous method that turns it into an output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import ValidationInfo as _Info
+
+from orchestrator.errors import Problem, StepError
+from orchestrator.problems import problems_of
+from orchestrator.templates import is_template
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from orchestrator.model import Engine
+
+_AUTHORING = "authoring"  # the validation context's key: expressions still stand for values
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One attempt of one node in one execution: what a node may know about where it runs."""
+
+    execution_id: str
+    workflow_id: str  # "namespace/name"
+    namespace: str
+    node_id: str
+    attempt: int  # from 1
+    engine: Engine
+    timeout: timedelta
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this step, and for no other step: `execution/node`."""
+        return f"{self.execution_id}/{self.node_id}"
+
+
+def _or_expression(value: Any, handler: ValidatorFunctionWrapHandler, info: _Info) -> Any:
+    """While a workflow is checked an expression may stand for any value; what it gives is checked when it ran."""
+    if info.context and info.context.get(_AUTHORING) and is_template(value):
+        return value
+    return handler(value)
+
+
+OrExpression = WrapValidator(_or_expression)
+Text = Annotated[str, OrExpression]
+
+
+class With(BaseModel):
+    """The base of every type's `with`: no unknown fields, no coercion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+WithT = TypeVar("WithT", bound=With)
+
+
+class NodeType(ABC, Generic[WithT]):
+    """One type of node. Subclasses name their `With` and implement `run`."""
+
+    name: ClassVar[str]
+    With: ClassVar[type[With]]
+    timer: ClassVar[bool] = False  # an engine stores a timer instead of running it
+
+    @classmethod
+    def check_with(cls, with_: Mapping[str, Any], path: str) -> list[Problem]:
+        """What is wrong with a `with` as it is written, expressions standing for values."""
+        try:
+            cls.With.model_validate(dict(with_), context={_AUTHORING: True})
+        except ValidationError as error:
+            return problems_of(error, path)
+        return []
+
+    @classmethod
+    def parse(cls, with_: Any, path: str = "with") -> WithT:
+        """The evaluated `with`; raises StepError `InvalidWith`, which no retry would mend."""
+        try:
+            return cls.With.model_validate(with_)  # type: ignore[return-value]  # a ClassVar cannot name the parameter
+        except ValidationError as error:
+            found = "; ".join(str(problem) for problem in problems_of(error, path))
+            raise StepError("InvalidWith", found, retryable=False) from None
+
+    @abstractmethod
+    async def run(self, with_: Mapping[str, Any], context: StepContext) -> Any:
+        """Do the work of one attempt and return its output; raises StepError. `with_` is evaluated already."""
+
+    async def aclose(self) -> None:
+        """Give back connections and threads."""

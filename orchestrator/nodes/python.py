@@ -1,0 +1,94 @@
+"""`python`: calls a function that the worker registered (see orchestrator/functions.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from orchestrator.errors import StepError
+from orchestrator.functions import REGISTRY, Function, Functions
+from orchestrator.jsonvalues import first_problem
+from orchestrator.nodes.base import NodeType, OrExpression, StepContext, With
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_THREADS = 32
+
+
+class PythonWith(With):
+    """Which function, and with what."""
+
+    # No expression here: what code runs is the author's choice, not the input's.
+    call: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.:-]*$", description="The function's name, by default package.module:function."
+    )
+    args: Annotated[dict[str, Any], OrExpression] = Field(default_factory=dict, description="Its keyword arguments.")
+
+
+class PythonNode(NodeType[PythonWith]):
+    """Runs async functions on the loop, plain ones in threads.
+
+    A thread cannot be stopped: after a time-out a plain function may still run while its next attempt begins, so it
+    should hand the context's idempotency key to whatever it changes.
+    """
+
+    name: ClassVar[str] = "python"
+    With = PythonWith
+
+    def __init__(self, functions: Functions = REGISTRY) -> None:
+        self._functions = functions
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def run(self, with_: Mapping[str, Any], context: StepContext) -> Any:
+        parsed = self.parse(with_)
+        function = self._functions.lookup(parsed.call)
+        arguments = _bind(function, parsed, context)
+        if inspect.iscoroutinefunction(function):
+            result = await function(**arguments)
+        else:
+            call = functools.partial(contextvars.copy_context().run, function, **arguments)
+            result = await asyncio.get_running_loop().run_in_executor(self._pool(), call)
+            if inspect.isawaitable(result):  # an async callable in disguise: a partial, a decorated function
+                result = await result
+        return _as_json(result, parsed.call)
+
+    async def aclose(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="python-node")
+        return self._threads
+
+
+def _bind(function: Function, with_: PythonWith, context: StepContext) -> dict[str, Any]:
+    signature = inspect.signature(function)
+    # A copy by way of JSON: a function that changes its arguments changes nothing of the execution's.
+    arguments: dict[str, Any] = json.loads(json.dumps(with_.args))
+    if "context" in signature.parameters:
+        if "context" in arguments:
+            raise StepError("InvalidWith", "with.args.context: the engine gives this argument itself", retryable=False)
+        arguments["context"] = context
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        message = f"with.args does not fit {with_.call}{signature}: {error}"
+        raise StepError("InvalidWith", message, retryable=False) from None
+    return arguments
+
+
+def _as_json(result: Any, name: str) -> Any:
+    problem = first_problem(result, "result", int64=False)
+    if problem is not None:
+        raise StepError("InvalidOutput", f"{name} returned what is not JSON: {problem}", retryable=False)
+    return json.loads(json.dumps(result))  # a copy of our own: the function may keep and change what it returned
