@@ -55,9 +55,8 @@ class AllowList:
             try:
                 entries.append(_entry(part))
             except ValueError as error:
-                problems.append(
-                    Problem(SETTING, f"{part!r} is no CIDR, address or host name, with or without :port ({error})")
-                )
+                message = f"{part!r} is no CIDR, address or host name, with or without :port ({error})"
+                problems.append(Problem(SETTING, message))
         if problems:
             raise InvalidInput(problems)
         return cls(tuple(entries))

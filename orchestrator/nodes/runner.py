@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.durations import show
 from orchestrator.errors import StepError
@@ -60,7 +60,7 @@ class NodeRunner:
         for node in self._nodes.values():
             await node.aclose()
 
-    async def __aenter__(self) -> NodeRunner:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
