@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 
-
 class Engine(StrEnum):
     """Which engine runs an execution; written once, at routing."""
 
@@ -153,3 +152,18 @@ class Execution:
 
 
 _UNTOUCHED = NodeState()
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What the row of `workflow_executions` says after an append: a function of the events, kept for queries."""
+
+    status: Status
+    current_node: str
+    done: int
+    total: int
+    retries: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    failure: Failure | None

@@ -9,11 +9,11 @@ from orchestrator.store.port import (
     ExecutionRecord,
     Gauges,
     Outcome,
-    Projection,
     Store,
     Submission,
     Submitted,
     Totals,
+    V1Update,
 )
 
 __all__ = [
@@ -24,10 +24,10 @@ __all__ = [
     "ExecutionRecord",
     "Gauges",
     "Outcome",
-    "Projection",
     "Store",
     "Submission",
     "Submitted",
     "Totals",
+    "V1Update",
     "open_store",
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from orchestrator.events import Event, Recorded
-    from orchestrator.model import Assignment, Engine, Failure, Status, Workflow
+    from orchestrator.model import Assignment, Engine, Failure, Projection, Status, Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +67,8 @@ class Claim:
     seq: int
     status: Status
     created_at: datetime
+    begun: bool  # this claim started it
     input: Any = None  # of a V1 execution, whose input is not in events
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """What the row of `workflow_executions` says after an append: a function of the events, kept for queries."""
-
-    status: Status
-    current_node: str
-    done: int
-    total: int
-    retries: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    output: Any
-    failure: Failure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +86,15 @@ class Append:
     step_deadline: datetime | None  # the latest moment at which the steps now in flight time out
     timed_append: int | None = None  # the first seq of the append before, whose commit took …
     timed_ms: float | None = None  # … so many milliseconds, as the caller saw it
+
+
+@dataclass(frozen=True, slots=True)
+class V1Update:
+    """A new row of a V1 execution, and until when its step may take."""
+
+    execution_id: str
+    projection: Projection
+    step_deadline: datetime | None
 
 
 class Outcome(StrEnum):
@@ -202,16 +197,16 @@ class Store(Protocol):
     async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
         """Extend leases {id: fence}; returns {id: seq} of those still ours: what is missing is lost."""
 
-    async def release(self, held: Mapping[str, int], now: datetime) -> None:
-        """Let go of executions so that others may claim them at once."""
+    async def release(self, held: Mapping[str, tuple[int, datetime | None]]) -> None:
+        """Let go of executions {id: (fence, when it wants a worker next)}."""
 
-    async def append(self, batch: Sequence[Append], now: datetime) -> list[Outcome]: ...
+    async def append(self, batch: Sequence[Append]) -> list[Outcome]: ...
 
     async def events(self, execution_id: str, after: int = 0) -> list[Recorded]: ...
 
     # -- V1: no events, no fencing
-    async def v1_update(self, execution_id: str, projection: Projection, deadline: datetime | None, now: datetime) -> bool:
-        """Write V1's row; returns whether a cancel was asked for."""
+    async def v1_update(self, batch: Sequence[V1Update]) -> list[bool]:
+        """Write V1's rows; answers for each whether a cancel was asked for."""
 
     # -- reading
     async def get(self, execution_id: str) -> ExecutionRecord | None: ...

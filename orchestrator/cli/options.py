@@ -1,0 +1,28 @@
+"""Options that several commands share, and the forms of their output."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+DATABASE_FORMS = "A path, sqlite:///… or postgresql://… (default: $ORCHESTRATOR_DATABASE, else ./orchestrator.db)."
+
+Database = Annotated[str | None, typer.Option("--database", "-d", help=DATABASE_FORMS, show_default=False)]
+
+
+class Output(StrEnum):
+    """How an answer is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form of the answer.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, readable and stable."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,45 @@
+"""What `run` and `worker` share: opening the store, the node runner and a worker, and closing them again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from orchestrator import functions
+from orchestrator.clock import SystemClock
+from orchestrator.model import Engine
+from orchestrator.nodes.runner import NodeRunner
+from orchestrator.store import open_store
+from orchestrator.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from orchestrator.settings import Settings
+    from orchestrator.store import Store
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
+    """A store and a worker on it, closed at the end."""
+    functions.load([module.strip() for module in settings.functions.split(",") if module.strip()])
+    store = await open_store(settings.database, schema=settings.schema)
+    runner = NodeRunner(http_allow=settings.http_allow)
+    engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
+    chosen = WorkerSettings(concurrency=settings.concurrency, lease=settings.lease, engines=engines)
+    try:
+        yield store, Worker(store, runner, SystemClock(), chosen)
+    finally:
+        await runner.aclose()
+        await store.close()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,47 @@
+"""`orchestrator worker`: a process that runs executions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from prometheus_client import start_http_server
+
+from orchestrator.cli.options import Database
+from orchestrator.cli.processes import opened, stop_on_signals
+from orchestrator.settings import Settings
+
+
+def worker(
+    database: Database = None,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="Exit when nothing is left to run, leases and timers included.")
+    ] = False,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=10_000, help="Executions of each engine at once.")] = None,
+    functions: Annotated[
+        str | None, typer.Option(help="Modules that register python functions, separated by commas.")
+    ] = None,
+    metrics_port: Annotated[int, typer.Option(help="Serve /metrics there; 0: not at all.")] = 0,
+    metrics_address: Annotated[str, typer.Option(help="The address to serve /metrics on.")] = "0.0.0.0",  # noqa: S104 — a Pod's probes and scrapes come from outside
+) -> None:
+    """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go.
+
+    Example: orchestrator worker --database postgresql://localhost/orchestrator --functions shop.steps
+    """
+    settings = Settings.read()
+    settings = replace(
+        settings,
+        database=database or settings.database,
+        concurrency=concurrency or settings.concurrency,
+        functions=functions if functions is not None else settings.functions,
+    )
+    asyncio.run(_work(settings, until_idle, metrics_port, metrics_address))
+
+
+async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
+    async with opened(settings) as (_store, worker_):
+        if metrics_port:
+            start_http_server(metrics_port, metrics_address)
+        await worker_.run(stop_on_signals(), until_idle=until_idle)

@@ -1,0 +1,53 @@
+"""RetryPolicy to RetryDecision: pure. tenacity computes the delay; the store keeps the moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tenacity import RetryCallState, wait_exponential
+
+if TYPE_CHECKING:
+    from orchestrator.model import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDecision:
+    """`at` is when the next attempt is due, None when there is none; `reason` says why there is none."""
+
+    at: datetime | None
+    reason: str = ""
+
+
+def backoff(policy: RetryPolicy, attempt: int) -> timedelta:
+    """The longest delay after the `attempt`-th attempt (from 1): initial · multiplier^(attempt-1), capped."""
+    wait = wait_exponential(
+        multiplier=policy.initial.total_seconds(),
+        exp_base=policy.multiplier,
+        max=policy.maximum.total_seconds(),
+    )
+    state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]  # only attempt_number is read
+    state.attempt_number = attempt
+    return timedelta(seconds=wait(state))
+
+
+def decide_retry(
+    policy: RetryPolicy, *, attempt: int, retryable: bool, first_started_at: datetime, now: datetime, chance: float
+) -> RetryDecision:
+    """Whether and when a step whose `attempt`-th attempt has just failed is tried again.
+
+    `chance` in [0, 1) is the caller's random number: full jitter waits that share of the backoff (Brooker 2015,
+    "Exponential Backoff And Jitter").
+    """
+    if not retryable:
+        return RetryDecision(None, "the error is not retryable")
+    if attempt >= policy.max_attempts:
+        return RetryDecision(None, f"all {policy.max_attempts} attempts are used up")
+    delay = backoff(policy, attempt)
+    if policy.jitter == "full":
+        delay *= chance
+    at = now + delay
+    if policy.max_elapsed is not None and at > first_started_at + policy.max_elapsed:
+        return RetryDecision(None, f"{policy.max_elapsed} have passed since the first attempt")
+    return RetryDecision(at)

@@ -1,0 +1,64 @@
+"""Settings of the engine's processes, from the environment, each checked at the border.
+
+A cluster sets them as environment variables; the command line's options come first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from orchestrator import durations
+from orchestrator.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, with one sentence; the environment variable is the name in capitals behind `ORCHESTRATOR_`."""
+
+    database: str = "./orchestrator.db"  # a path, sqlite:///… or postgresql://…
+    schema: str = "public"  # PostgreSQL's schema for our tables
+    http_allow: str = ""  # hosts and CIDRs that HTTP nodes may reach although they are not public
+    functions: str = ""  # modules that register python functions, separated by commas
+    v1: str = "builtin"  # off | builtin
+    concurrency: int = 200  # executions of each engine that a worker holds at once
+    lease: timedelta = timedelta(seconds=15)  # how long a dead worker's executions wait for another
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """The settings of this process; raises InvalidInput that names every wrong variable."""
+        source = os.environ if environment is None else environment
+        values: dict[str, object] = {}
+        problems: list[Problem] = []
+        for field in fields(cls):
+            name = f"ORCHESTRATOR_{field.name.upper()}"
+            text = source.get(name)
+            if not text:
+                continue
+            try:
+                values[field.name] = _read(field.name, text)
+            except ValueError as error:
+                problems.append(Problem(name, str(error)))
+        if problems:
+            raise InvalidInput(problems)
+        return cls(**values)  # type: ignore[arg-type]  # each was read by its own field's rule
+
+
+def _read(name: str, text: str) -> object:
+    match name:
+        case "concurrency":
+            number = int(text) if text.isdigit() else 0
+            if not 1 <= number <= 10_000:  # noqa: PLR2004 — the bounds stand in the message
+                raise ValueError(f"{text!r} is not a whole number from 1 to 10000")
+            return number
+        case "lease":
+            return durations.parse(text)
+        case "v1" if text not in ("off", "builtin"):
+            raise ValueError(f"{text!r} is not off or builtin (http is not built yet)")
+        case _:
+            return text

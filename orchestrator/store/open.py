@@ -1,0 +1,105 @@
+"""From a path or URL to an open, migrated store."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from orchestrator.errors import InvalidInput, Problem, StoreUnavailable
+from orchestrator.store.migrate import migrate
+from orchestrator.store.postgres import PostgresStore
+from orchestrator.store.sqlite import SqliteStore, configure, sqlalchemy_begin
+
+if TYPE_CHECKING:
+    from orchestrator.store.port import Store
+
+log = structlog.get_logger(__name__)
+
+_SCHEMA = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+
+
+def database_url(database: str) -> sa.URL:
+    """`./orchestrator.db`, `sqlite:///…` or `postgresql[+psycopg]://…` as an URL; raises InvalidInput."""
+    if "://" not in database:
+        return sa.URL.create("sqlite", database=str(Path(database).expanduser()))
+    try:
+        url = sa.make_url(database)
+    except ArgumentError:
+        raise InvalidInput([Problem("database", "this is no database URL; see --help for the forms")]) from None
+    backend = url.get_backend_name()
+    if backend == "postgres":
+        backend = "postgresql"
+    if backend not in ("sqlite", "postgresql"):
+        raise InvalidInput([Problem("database", f"{backend!r} is not supported: use sqlite:///… or postgresql://…")])
+    if backend == "sqlite" and not url.database:
+        raise InvalidInput([Problem("database", "a SQLite database in memory is not durable: name a file")])
+    return url.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
+
+
+async def open_store(database: str, *, schema: str = "public", pool_size: int = 5) -> Store:
+    """Open and migrate a database. `schema` is PostgreSQL's; it is made when it is not there.
+
+    Raises InvalidInput (the URL), StoreUnavailable (nobody answers), SchemaConflict (tables that are not ours).
+    """
+    url = database_url(database)
+    if not _SCHEMA.match(schema):
+        raise InvalidInput([Problem("schema", f"{schema!r} is no plain name: letters, digits and _ only")])
+    try:
+        if url.get_backend_name() == "sqlite":
+            await asyncio.to_thread(_migrate_sqlite, url)
+            return SqliteStore(_sqlite_engine(url, pool_size), str(url.database))
+        await asyncio.to_thread(_migrate_postgres, url, schema)
+    except OperationalError as error:
+        raise StoreUnavailable(f"cannot open {url.render_as_string()}: {error.orig}") from error
+    translate = {} if schema == "public" else {None: schema}
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        execution_options={"schema_translate_map": translate},
+        connect_args={"prepare_threshold": None},  # so that PgBouncer in transaction mode works
+    )
+    return PostgresStore(engine, schema)
+
+
+def _sqlite_engine(url: sa.URL, pool_size: int) -> Any:
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=pool_size)
+    sa.event.listen(engine.sync_engine, "connect", configure)
+    sa.event.listen(engine.sync_engine, "begin", sqlalchemy_begin)
+    return engine
+
+
+def _migrate_sqlite(url: sa.URL) -> None:
+    path = Path(str(url.database))
+    if not path.parent.exists():
+        raise InvalidInput([Problem("database", f"the folder {path.parent} does not exist: make it first")])
+    if (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2):
+        log.debug("this SQLite has a rare WAL-reset bug, mended in 3.51.3", version=sqlite3.sqlite_version)
+    engine = sa.create_engine(url)
+    sa.event.listen(engine, "connect", configure)
+    sa.event.listen(engine, "begin", sqlalchemy_begin)
+    try:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            migrate(connection, None)
+    finally:
+        engine.dispose()
+
+
+def _migrate_postgres(url: sa.URL, schema: str) -> None:
+    engine = sa.create_engine(url, connect_args={"prepare_threshold": None, "connect_timeout": 10})
+    try:
+        with engine.begin() as connection:
+            if schema != "public":
+                connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+                connection = connection.execution_options(schema_translate_map={None: schema})  # noqa: PLW2901 — the same connection, configured
+            migrate(connection, schema)
+    finally:
+        engine.dispose()

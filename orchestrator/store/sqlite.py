@@ -1,0 +1,139 @@
+"""SQLite: the same contract in one file, for one machine. Appends have a connection and a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.dialects.sqlite import insert
+
+from orchestrator.errors import StoreUnavailable
+from orchestrator.store import codec
+from orchestrator.store.port import Append, Outcome
+from orchestrator.store.sql import SqlStore, event_rows, projection_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import sqlalchemy as sa
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_UPDATE = """
+UPDATE workflow_executions
+   SET status = :status, current_node_id = :current_node_id, done = :done, total = :total, retries = :retries,
+       started_at = :started_at, finished_at = :finished_at, output = :output, error = :error, due_at = :due_at,
+       step_deadline = :step_deadline, seq = :first + :count - 1, last_append = :append,
+       owner = CASE WHEN :release THEN NULL ELSE owner END, version = version + 1
+ WHERE id = :id AND fence = :fence AND seq = :first - 1"""
+_STANDING = "SELECT last_append, fence FROM workflow_executions WHERE id = ?"
+_EVENT = """
+INSERT INTO workflow_events (execution_id, seq, type, schema_version, node_id, node_type, attempt, data, created_at,
+                             append_seq, timed_append, timed_ms)
+VALUES (:execution_id, :seq, :type, :schema_version, :node_id, :node_type, :attempt, :data, :created_at, :append_seq,
+        :timed_append, :timed_ms)"""
+
+
+_BUSY_MS = 30_000
+
+
+def configure(connection: Any, _record: Any = None) -> None:
+    """What every SQLite connection needs: WAL, full durability, patience with other writers."""
+    connection.isolation_level = None  # transactions are begun by us, not by the driver
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def sqlalchemy_begin(connection: sa.Connection) -> None:
+    # A reader that becomes a writer in mid-transaction may fail with SQLITE_BUSY: writers say so at the start.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class SqliteStore(SqlStore):
+    """Several processes on one machine may share the file; several machines never."""
+
+    def __init__(self, engine: AsyncEngine, path: str) -> None:
+        super().__init__(engine)
+        self._insert = insert
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-append")
+        self._connection: sqlite3.Connection | None = None  # used by that thread only
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
+        await super().close()
+
+    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._path)
+                configure(self._connection)
+            with self._connection as connection:  # commits, or rolls back on an error
+                connection.execute("BEGIN IMMEDIATE")
+                return [_append(connection, append) for append in batch]
+        except sqlite3.OperationalError as error:
+            self._disconnect()
+            raise StoreUnavailable(f"SQLite could not commit: {error}") from error
+
+
+def _append(connection: sqlite3.Connection, append: Append) -> Outcome:
+    if connection.execute(_UPDATE, _columns(append)).rowcount:
+        connection.executemany(_EVENT, _events(append))
+        return Outcome.COMMITTED
+    standing = connection.execute(_STANDING, (append.execution_id,)).fetchone()
+    if standing is None:
+        return Outcome.FENCED
+    if standing[0] == append.append_id:
+        return Outcome.COMMITTED
+    return Outcome.STALE if standing[1] == append.fence else Outcome.FENCED
+
+
+def _moment(moment: datetime | None) -> str | None:
+    """As SQLAlchemy writes it, so that texts compare like moments."""
+    text = codec.moment_text(moment)
+    if text is None:
+        return None
+    text = text.removesuffix("+00:00").replace("T", " ")
+    return text if "." in text else f"{text}.000000"
+
+
+def _columns(append: Append) -> dict[str, Any]:
+    columns = projection_columns(append.projection)
+    for name in ("output", "error"):
+        columns[name] = None if columns[name] is None else json.dumps(columns[name])
+    for name in ("started_at", "finished_at"):
+        columns[name] = _moment(columns[name])
+    return {
+        **columns,
+        "id": append.execution_id,
+        "append": append.append_id,
+        "fence": append.fence,
+        "first": append.first_seq,
+        "count": len(append.events),
+        "due_at": _moment(append.due_at),
+        "release": append.release,
+        "step_deadline": _moment(append.step_deadline),
+    }
+
+
+def _events(append: Append) -> list[dict[str, Any]]:
+    rows = event_rows(append)
+    for row in rows:
+        row["data"] = json.dumps(row["data"])
+        row["created_at"] = _moment(row["created_at"])
+    return rows

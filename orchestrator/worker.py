@@ -1,0 +1,217 @@
+"""A worker: claims executions, drives them, renews its leases, and lets go of everything when it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import uuid
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from orchestrator import telemetry
+from orchestrator.engines.v1 import V1Engine
+from orchestrator.engines.v2 import Drive, Tools
+from orchestrator.errors import LeaseLost, OrchestratorError, StoreUnavailable
+from orchestrator.journal import GroupCommit
+from orchestrator.model import Engine, Execution, Failure, Projection, Status
+from orchestrator.store.port import Append, Claim, Outcome, Store, V1Update
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from orchestrator.clock import Clock
+    from orchestrator.nodes.runner import NodeRunner
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED = 10_000  # folded executions kept for their next claim
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker behaves."""
+
+    concurrency: int = 200  # executions of each engine at once
+    lease: timedelta = timedelta(seconds=15)
+    poll: timedelta = timedelta(milliseconds=200)
+    engines: tuple[Engine, ...] = (Engine.V1, Engine.V2)
+    drain: timedelta = timedelta(seconds=10)  # how long steps in flight may go on after a stop
+
+
+class Worker:
+    """Active-active: any number of workers share a store; the fencing token decides who may write."""
+
+    def __init__(self, store: Store, runner: NodeRunner, clock: Clock, settings: WorkerSettings) -> None:
+        self._store, self._clock, self._settings = store, clock, settings
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self._journal: GroupCommit[Append, Outcome] = GroupCommit(store.append)
+        self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
+        self._tools = Tools(store, self._journal, runner, clock, settings.lease)
+        self._v1 = V1Engine(store, self._updates, runner, clock)
+        self._drives: dict[str, Drive] = {}
+        self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}
+        self._folded: OrderedDict[str, Execution] = OrderedDict()
+        self._hint = asyncio.Event()
+
+    def hint(self) -> None:
+        """There may be something to claim now: do not wait for the next poll."""
+        self._hint.set()
+
+    @property
+    def busy(self) -> int:
+        """Executions held now."""
+        return sum(len(tasks) for tasks in self._tasks.values())
+
+    async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
+        """Work until `stop` is set; with `until_idle` until nothing is left, leases and timers included."""
+        renewing = asyncio.create_task(self._renew_for_ever(), name="renew-leases")
+        log.info("worker started", owner=self.owner, engines=[engine.value for engine in self._settings.engines])
+        try:
+            while not stop.is_set():
+                self._hint.clear()
+                try:
+                    claimed = await self._claim()
+                    if until_idle and not claimed and not self.busy and await self._idle():
+                        return
+                except StoreUnavailable as error:
+                    log.warning("the store does not answer; nothing is claimed meanwhile", error=str(error))
+                    claimed = 0
+                if not claimed:
+                    await self._rest(stop)
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            await self._let_go()
+
+    async def _claim(self) -> int:
+        claimed = 0
+        for engine in self._settings.engines:
+            free = self._settings.concurrency - len(self._tasks[engine])
+            if free <= 0:
+                continue
+            now = self._clock.now()
+            for claim in await self._store.claim(self.owner, engine, free, self._settings.lease, now):
+                run = self._drive(claim) if engine is Engine.V2 else self._walk(claim)
+                self._begin(engine, claim.id, run)
+                claimed += 1
+        return claimed
+
+    def _begin(self, engine: Engine, execution_id: str, run: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(run, name=f"{engine}:{execution_id}")
+        self._tasks[engine][execution_id] = task
+
+        def over(done: asyncio.Task[None]) -> None:
+            if self._tasks[engine].get(execution_id) is done:
+                del self._tasks[engine][execution_id]
+            self._hint.set()
+
+        task.add_done_callback(over)
+
+    async def _drive(self, claim: Claim) -> None:
+        if claim.begun:
+            telemetry.STARTED.labels("v2").inc()
+        drive = Drive(claim, self._tools, self._folded.pop(claim.id, None))
+        self._drives[claim.id] = drive
+        try:
+            await drive.run()
+        except LeaseLost as lost:
+            log.warning("lease lost", execution=claim.id, reason=str(lost))
+            return
+        except StoreUnavailable as error:
+            # Nothing is known about the last append: whoever claims it next reads what is really there.
+            log.warning("execution put down: the store does not answer", execution=claim.id, error=str(error))
+            return
+        except OrchestratorError as error:
+            log.exception("execution cannot be driven; it is tried again when its lease ends", execution=claim.id)
+            await self._note(f"ERROR execution {claim.id}: {error}")
+            return
+        finally:
+            if self._drives.get(claim.id) is drive:
+                del self._drives[claim.id]
+        if drive.state is not None and not drive.state.status.terminal:
+            self._folded[claim.id] = drive.state
+            if len(self._folded) > _REMEMBERED:
+                self._folded.popitem(last=False)
+        elif drive.state is not None and drive.state.failure is not None:
+            failure = drive.state.failure
+            log.error("execution failed", execution=claim.id, node=failure.node, error=failure.message)
+            await self._note(f"ERROR execution {claim.id}: {failure.kind}: {failure.message}")
+
+    async def _walk(self, claim: Claim) -> None:
+        try:
+            await self._v1.run(claim)
+        except OrchestratorError as error:
+            log.exception("V1 execution stopped; it stays as it is, as V1 does", execution=claim.id)
+            await self._note(f"ERROR execution {claim.id}: {error}")
+
+    async def _note(self, line: str) -> None:
+        with suppress(StoreUnavailable):
+            await self._store.log_edge([line], self._clock.now())
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Until something ends, a hint, or the next poll, which jitter spreads over the workers."""
+        pause = self._settings.poll.total_seconds() * random.uniform(0.7, 1.3)  # noqa: S311 — spreads load, hides nothing
+        waits = [asyncio.create_task(self._hint.wait()), asyncio.create_task(stop.wait())]
+        try:
+            await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _idle(self) -> bool:
+        """Whether nothing that is not over could ever want this worker: what is suspended waits for a person."""
+        for record in await self._store.active():
+            mine = record.engine in self._settings.engines and record.status is not Status.SUSPENDED
+            abandoned_v1 = record.engine is Engine.V1 and record.status is Status.RUNNING
+            if mine and not abandoned_v1:
+                return False
+        return True
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease.total_seconds() / 3)
+            held = {execution_id: drive.claim.fence for execution_id, drive in self._drives.items()}
+            if not held:
+                continue
+            try:
+                ours = await self._store.renew(held, self._settings.lease, self._clock.now())
+            except StoreUnavailable as error:
+                log.warning("leases could not be renewed", error=str(error))
+                continue
+            for execution_id in held:
+                drive = self._drives.get(execution_id)
+                if drive is None or drive.claim.fence != held[execution_id]:
+                    continue
+                if execution_id not in ours:
+                    log.warning("lease lost", execution=execution_id, reason="it was not renewed in time")
+                    task = self._tasks[Engine.V2].get(execution_id)
+                    if task is not None:
+                        task.cancel()
+                elif ours[execution_id] > drive.seq:
+                    drive.moved.set()
+
+    async def _let_go(self) -> None:
+        """Give steps in flight a moment to end and be committed, then release what is left."""
+        tasks = [task for tasks in self._tasks.values() for task in tasks.values()]
+        if tasks:
+            log.info("worker draining", executions=len(tasks))
+            for drive in self._drives.values():
+                drive.stopping = True
+                drive.moved.set()
+            await asyncio.wait(tasks, timeout=self._settings.drain.total_seconds())
+        held = {i: (drive.claim.fence, self._clock.now()) for i, drive in self._drives.items()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self._store.release(held)
+        await self._journal.aclose()
+        await self._updates.aclose()
+        log.info("worker stopped", owner=self.owner)
