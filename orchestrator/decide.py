@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator import expressions
-from orchestrator.errors import ExpressionError
+from orchestrator.errors import ExpressionError, StepError
 from orchestrator.fold import apply
 from orchestrator.model import Execution, Failure, Node, NodeStatus, Projection, Status, Workflow
 from orchestrator.nodes import wait
@@ -170,8 +170,7 @@ def _timer_fired(view: _View) -> e.Event | None:
         state = view.execution.node(node.id)
         if state.status is NodeStatus.WAITING and view.due(node) and state.due and state.first_started_at:
             took = (view.now - state.first_started_at).total_seconds() * 1000
-            output = {"until": state.due.isoformat()}
-            return e.StepCompleted(view.now, node.id, node.type, 1, output, state.first_started_at, took)
+            return e.StepCompleted(view.now, node.id, node.type, 1, None, state.first_started_at, took)
     return None
 
 
@@ -201,7 +200,7 @@ def _timer_started(view: _View) -> e.Event | None:
             try:
                 path = _path(view.workflow, node, "with")
                 until = wait.due(expressions.evaluate(node.with_, view.scope(), path), view.now)
-            except (ExpressionError, ValueError) as error:
+            except (ExpressionError, StepError) as error:
                 return _failed_step(view, node, error)
             return e.TimerStarted(view.now, node.id, node.type, until)
     return None
@@ -275,10 +274,10 @@ def _wake_at(view: _View) -> datetime | None:
     return min((s.due for s in pending if s.due is not None and not s.status.terminal), default=None)
 
 
-def _failed_step(view: _View, node: Node, error: Exception) -> e.StepFailed:
+def _failed_step(view: _View, node: Node, error: ExpressionError | StepError) -> e.StepFailed:
     attempt = view.execution.node(node.id).attempts + 1
-    kind = "ExpressionError" if isinstance(error, ExpressionError) else "InvalidWith"
-    failure = Failure(kind, str(error), retryable=False, node=node.id)
+    kind, message = (error.kind, error.message) if isinstance(error, StepError) else ("ExpressionError", str(error))
+    failure = Failure(kind, message, retryable=False, node=node.id)
     return e.StepFailed(view.now, node.id, node.type, attempt, failure, view.now, 0.0, None)
 
 

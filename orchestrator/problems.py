@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import Problem
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
+_SHOULD = re.compile(r"^[A-Z][a-z]+ should ")
 _SENTENCES = {
     "extra_forbidden": "is no field that exists here; check its spelling",
     "missing": "is required",
@@ -38,5 +40,5 @@ def _problem(details: ErrorDetails, path: str) -> Problem:
 
 
 def _plain(message: str) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return message.replace("Input should ", "must ", 1)
+    message = message.removeprefix("Value error, ")
+    return _SHOULD.sub("must ", message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator import functions
 from orchestrator.clock import SystemClock
 from orchestrator.model import Engine
+from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.runner import NodeRunner
 from orchestrator.store import open_store
 from orchestrator.worker import Worker, WorkerSettings
@@ -26,7 +27,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     """A store and a worker on it, closed at the end."""
     functions.load([module.strip() for module in settings.functions.split(",") if module.strip()])
     store = await open_store(settings.database, schema=settings.schema)
-    runner = NodeRunner(http_allow=settings.http_allow)
+    runner = NodeRunner(allowed=AllowList.parse(settings.http_allow))
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(concurrency=settings.concurrency, lease=settings.lease, engines=engines)
     try:

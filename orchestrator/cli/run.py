@@ -43,7 +43,9 @@ class EngineChoice(StrEnum):
 def run(
     file: Annotated[Path, typer.Argument(help="A Workflow resource, YAML or JSON.", exists=True, dir_okay=False)],
     input_: Annotated[str, typer.Option("--input", "-i", help="The input, JSON; @FILE reads it from a file.")] = "{}",
-    engine: Annotated[EngineChoice, typer.Option(help="auto: by USE_ORCHESTRATOR_V2 in the environment.")] = EngineChoice.V2,
+    engine: Annotated[
+        EngineChoice, typer.Option(help="auto: by USE_ORCHESTRATOR_V2 in the environment.")
+    ] = EngineChoice.V2,
     database: Database = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="A second run with the same key goes on, or gives the first one's result.")

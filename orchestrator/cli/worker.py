@@ -19,7 +19,9 @@ def worker(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Exit when nothing is left to run, leases and timers included.")
     ] = False,
-    concurrency: Annotated[int | None, typer.Option(min=1, max=10_000, help="Executions of each engine at once.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Executions of each engine at once.")
+    ] = None,
     functions: Annotated[
         str | None, typer.Option(help="Modules that register python functions, separated by commas.")
     ] = None,

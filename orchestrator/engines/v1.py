@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from orchestrator import expressions, telemetry
-from orchestrator.errors import ExpressionError, InvalidPayload, StepError
+from orchestrator.errors import ExpressionError, StepError
 from orchestrator.model import Engine, Failure, Node, Projection, Status, Workflow
 from orchestrator.nodes import wait
 from orchestrator.nodes.base import StepContext
-from orchestrator.store.codec import dump_json
 from orchestrator.store.port import Claim, Store, V1Update
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class V1Engine:
                 return
             try:
                 outputs[node.id] = await self._step(claim, workflow, node, outputs, skipped)
-            except (StepError, ExpressionError, InvalidPayload) as error:
+            except (StepError, ExpressionError) as error:
                 kind = error.kind if isinstance(error, StepError) else type(error).__name__
                 message = error.message if isinstance(error, StepError) else str(error)
                 failure = Failure(kind, message, retryable=False, node=node.id)
@@ -95,8 +94,7 @@ class V1Engine:
         began = time.perf_counter()
         try:
             output = await self._attempt(claim, node, with_)
-            dump_json(output, f"the output of node {node.id!r}")
-        except (StepError, InvalidPayload):
+        except StepError:
             telemetry.STEPS.labels("v1", node.type, "failed").inc()
             raise
         telemetry.STEPS.labels("v1", node.type, "success").inc()
@@ -106,12 +104,8 @@ class V1Engine:
     async def _attempt(self, claim: Claim, node: Node, with_: Any) -> Any:
         if node.type == "wait":
             now = self._clock.now()
-            try:
-                until = wait.due(with_, now)
-            except ValueError as error:
-                raise StepError("InvalidWith", str(error), retryable=False) from error
-            await asyncio.sleep(max(0.0, (until - now).total_seconds()))
-            return {"until": until.isoformat()}
+            await asyncio.sleep(max(0.0, (wait.due(with_, now) - now).total_seconds()))
+            return None
         context = StepContext(
             execution_id=claim.id,
             workflow_id=claim.workflow_id,
@@ -122,7 +116,7 @@ class V1Engine:
             engine=Engine.V1,
             timeout=node.timeout,
         )
-        return await self._runner.run(node.type, with_, context)
+        return await self._runner.run(node, with_, context)
 
 
 def _in_order(workflow: Workflow) -> list[Node]:

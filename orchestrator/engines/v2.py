@@ -19,12 +19,11 @@ import structlog
 from orchestrator import events as e
 from orchestrator import telemetry
 from orchestrator.decide import Decision, RunNode, decide, project
-from orchestrator.errors import InvalidPayload, LeaseLost, StepError
+from orchestrator.errors import LeaseLost, StepError
 from orchestrator.fold import apply, fold
 from orchestrator.model import Engine, Execution, Failure, Workflow
 from orchestrator.nodes.base import StepContext
 from orchestrator.retry import decide_retry
-from orchestrator.store.codec import dump_json
 from orchestrator.store.port import Append, Claim, Outcome, Store
 
 if TYPE_CHECKING:
@@ -176,12 +175,9 @@ class Drive:
         )
         began = time.perf_counter()
         try:
-            output = await self.tools.runner.run(node.type, run.with_, context)
-            dump_json(output, f"the output of node {node.id!r}")
+            output = await self.tools.runner.run(node, run.with_, context)
         except StepError as error:
             failure = Failure(error.kind, error.message, error.retryable, node.id)
-        except InvalidPayload as error:
-            failure = Failure("InvalidPayload", str(error), retryable=False, node=node.id)
         else:
             took = time.perf_counter() - began
             telemetry.STEPS.labels("v2", node.type, "success").inc()
