@@ -133,7 +133,9 @@ def _schema(written: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _node_problems(nodes: Mapping[int, NodeSpec], ids: list[str]) -> list[Problem]:
-    needs = {node.id: node.needs for node in nodes.values()}
+    needs: dict[str, list[str]] = {}
+    for node in nodes.values():
+        needs.setdefault(node.id, node.needs)  # of two nodes with one id the second is a problem of its own
     upstream = graph.upstream(needs)
     problems: list[Problem] = []
     for index, node in nodes.items():

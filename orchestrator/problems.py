@@ -19,6 +19,7 @@ _SENTENCES = {
     "model_type": "must be a map",
     "dict_type": "must be a map",
     "mapping_type": "must be a map",
+    "too_short": "must not be empty",
     "list_type": "must be a list",
     "string_type": "must be text",
     "int_type": "must be a whole number",

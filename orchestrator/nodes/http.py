@@ -64,8 +64,15 @@ def _scalar(value: Any) -> Any:
     return value
 
 
+def _scalars(value: Any) -> Any:
+    for one in _many(value):
+        _scalar(one)
+    return value
+
+
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Scalar = Annotated[Any, AfterValidator(_scalar), OrExpression]
+Scalars = Annotated[Any, AfterValidator(_scalars), OrExpression]  # one, or a list of them
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Code = Annotated[int, Field(ge=100, le=599), OrExpression]
 
@@ -78,7 +85,7 @@ class HttpWith(With):
     headers: Annotated[dict[HeaderName, Scalar], OrExpression] = Field(
         default_factory=dict, description="The request's headers."
     )
-    query: Annotated[dict[str, Scalar | list[Scalar]], OrExpression] = Field(
+    query: Annotated[dict[str, Scalars], OrExpression] = Field(
         default_factory=dict, description="Added to the URL's query."
     )
     body: Any = Field(

@@ -7,10 +7,11 @@ import contextvars
 import functools
 import inspect
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from orchestrator.errors import StepError
 from orchestrator.functions import REGISTRY, Function, Functions
@@ -21,14 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _THREADS = 32
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.:-]*$")
+
+
+def _name(text: str) -> str:
+    if not _NAME.match(text):
+        raise ValueError("must be a function's name, such as package.module:function, and no expression")
+    return text
 
 
 class PythonWith(With):
     """Which function, and with what."""
 
     # No expression here: what code runs is the author's choice, not the input's.
-    call: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.:-]*$", description="The function's name, by default package.module:function."
+    call: Annotated[str, AfterValidator(_name)] = Field(
+        description="The function's name, by default package.module:function."
     )
     args: Annotated[dict[str, Any], OrExpression] = Field(default_factory=dict, description="Its keyword arguments.")
 
