@@ -1,0 +1,1 @@
+"""The rollout controller: gather reads, judge and plan are pure, apply writes."""

@@ -1,0 +1,152 @@
+"""The frozen values between the controller's verbs: Gathered → Judgement → Plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.errors import Problem
+    from orchestrator.flag import FlagSnapshot, FlagValues
+    from orchestrator_operator.rollout.evidence import Cells
+    from orchestrator_operator.specs.rollout import Criterion, RolloutSpec
+    from orchestrator_operator.specs.rollout_status import Decision, RolloutStatus, Verdict
+
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A metric that could not be read, and why. Never a success and never a failure."""
+
+    reason: str  # one CamelCase word: PrometheusUnreachable, NoSeries, NotANumber, Stale, CounterReset …
+    message: str
+
+
+CohortKey = tuple[str, timedelta]  # (preset, age)
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The totals as they stood when restart `index` of the evidence began."""
+
+    index: int
+    at: datetime
+    cohorts: Mapping[CohortKey, Cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything that a decision depends on, read once."""
+
+    now: datetime
+    name: str  # namespace/name of the resource
+    uid: str
+    generation: int
+    spec: RolloutSpec | None  # None: `problems` says what is wrong with it
+    status: RolloutStatus
+    flag: FlagSnapshot | Unreadable
+    problems: tuple[Problem, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    deleting: bool = False
+    rival: str | None = None  # the older rollout that owns the same flag
+    cohorts: Mapping[CohortKey, Cells | Unreadable] = field(default_factory=dict)
+    restarts: tuple[Restart, ...] = ()
+    guardrails: Mapping[str, float | Unreadable] = field(default_factory=dict)  # by the criterion's name
+    in_flight: int | None = None  # V2's executions that are not over; None: the store did not say
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One criterion's verdict with its numbers. k are bad executions, n all; 1 is V1, 2 is V2."""
+
+    criterion: Criterion
+    verdict: Verdict
+    sentence: str
+    reason: str = ""  # of blindness
+    age: timedelta | None = None
+    counts: tuple[int, int, int, int] | None = None  # k1, n1, k2, n2
+    log_evidence: float | None = None
+    log_threshold: float | None = None
+    log_pass_evidence: float | None = None
+    log_pass_threshold: float | None = None
+    value: float | None = None
+    breached_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """All verdicts at one moment, and what the stage's arms have had at the age that Pass looks at."""
+
+    criteria: tuple[Judged, ...] = ()
+    arms: tuple[int, int] | None = None  # executions of the stage on V1 and V2; None: could not be read
+
+    def of(self, verdict: Verdict, *, guardrails: bool | None = None) -> tuple[Judged, ...]:
+        """The criteria with this verdict; of one kind only where `guardrails` says which."""
+        return tuple(
+            judged
+            for judged in self.criteria
+            if judged.verdict is verdict
+            and (guardrails is None or guardrails == (judged.criterion.type == "guardrail"))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SetFlag:
+    """Write these keys, if the flag is still at `version`."""
+
+    values: FlagValues
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearFlag:
+    """Remove all three keys, then read them back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelInFlight:
+    """Ask every execution on V2 to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RememberTotals:
+    """A restart of the evidence begins: keep the totals as they stand."""
+
+    restart: Restart
+
+
+@dataclass(frozen=True, slots=True)
+class DropAnnotation:
+    """A person's word was heard (or came to nothing): take it off, so that it does not speak twice."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing is left to do for a resource that is being deleted: let it go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A Kubernetes Event and a log line; what is bad is a warning."""
+
+    decision: Decision
+    warning: bool = False
+
+
+Action = SetFlag | ClearFlag | CancelInFlight | RememberTotals | DropAnnotation | Release | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, in this order, and what to remember before doing it."""
+
+    status: RolloutStatus
+    actions: tuple[Action, ...]
+    wake_at: datetime | None  # when something is due by itself; None: only when something happens

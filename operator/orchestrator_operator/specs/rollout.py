@@ -1,0 +1,278 @@
+"""What a person writes in an EngineRollout. Shape here; what only a sentence can say in rollout_checks.py.
+
+Percents are Decimals of at most two places, durations timedeltas (`7d`, `10m`, `250ms` in the document).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from orchestrator import durations
+from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.specs.rollout_checks import check
+from orchestrator_operator.specs.rollout_status import RolloutStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "Analysis",
+    "Blindness",
+    "Breach",
+    "Criterion",
+    "CriterionType",
+    "DeletionPolicy",
+    "InFlight",
+    "PassMargin",
+    "Preset",
+    "Rollback",
+    "RolloutSpec",
+    "RolloutStatus",
+    "Stage",
+    "Then",
+    "Underpowered",
+    "parse_rollout",
+]
+
+
+def _number(value: Any) -> Any:
+    """Numbers of a document as exact decimals: 12.3 is 12.3, not the nearest double."""
+    return str(value) if isinstance(value, float) else value
+
+
+def _duration(value: Any) -> timedelta:
+    return value if isinstance(value, timedelta) else durations.parse(value)
+
+
+def _zero_or_duration(value: Any) -> timedelta:
+    return timedelta(0) if value in (0, "0") and not isinstance(value, bool) else _duration(value)
+
+
+_SHOWN = PlainSerializer(durations.show, return_type=str)
+Duration = Annotated[timedelta, BeforeValidator(_duration), _SHOWN, WithJsonSchema({"type": "string"})]
+DurationOrZero = Annotated[
+    timedelta,
+    BeforeValidator(_zero_or_duration),
+    _SHOWN,
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+]
+Percent = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    PlainSerializer(float, return_type=float),
+    WithJsonSchema({"type": "number"}),
+]
+NotBuiltYet = Annotated[Any, Field(description="Not built yet: a resource that sets it is refused.")]
+
+
+class CriterionType(StrEnum):
+    """How a criterion is judged."""
+
+    COMPARISON = "comparison"  # V2 against V1: may roll back
+    GUARDRAIL = "guardrail"  # one number against a limit: holds
+
+
+class Preset(StrEnum):
+    """A criterion that comes with the product; a comparison's name is its metric's label `criterion`."""
+
+    FAILURES = "failures"
+    FIRST_ATTEMPT_FAILURES = "first-attempt-failures"
+    SLOWER_THAN_BASELINE = "slower-than-baseline"
+    SLOW_CHECKPOINTS = "slow-checkpoints"
+
+
+class Underpowered(StrEnum):
+    """What a stage does that ends without Pass and without Fail."""
+
+    APPROVE = "Approve"
+    PROMOTE = "Promote"
+    HOLD = "Hold"
+
+
+class Then(StrEnum):
+    """What follows when the budget for blindness is spent."""
+
+    HOLD = "Hold"
+    ROLLBACK = "Rollback"
+
+
+class Breach(StrEnum):
+    """What a broken guardrail does."""
+
+    HOLD = "Hold"
+    ROLLBACK = "Rollback"
+
+
+class InFlight(StrEnum):
+    """What becomes of V2's executions after a rollback."""
+
+    DRAIN = "Drain"
+    CANCEL = "Cancel"
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of the flag when the resource is deleted."""
+
+    CLEAR = "Clear"
+    KEEP = "Keep"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class Flag(_Part):
+    """The flag that this rollout owns."""
+
+    secret: Annotated[str, Field(description="The Secret that holds the flag's keys; it must exist.")] = (
+        "orchestrator-flags"  # noqa: S105 - a Secret's name, not its content
+    )
+
+
+class Stage(_Part):
+    """One step of the ramp."""
+
+    name: Annotated[str, Field(description="What people call it; unique.")]
+    percent: Annotated[Percent, Field(description="The share of new executions that V2 gets; two places at most.")]
+    duration: Annotated[Duration, Field(description="How long it lasts at least.")]
+    approval: NotBuiltYet = None
+    holdback: NotBuiltYet = None
+
+
+class PassMargin(_Part):
+    """How much worse V2 may be and still pass: the wider of the two counts."""
+
+    relative: Annotated[float, Field(description="Relative risk that a Pass rules out.")] = 1.5
+    absolute: Annotated[float, Field(description="Difference of the shares that a Pass rules out.")] = 0.005
+
+
+class Analysis(_Part):
+    """How the comparisons are judged."""
+
+    restart: Annotated[Duration, Field(description="How often the evidence starts afresh, beside the whole.")] = (
+        timedelta(days=1)
+    )
+    interval: NotBuiltYet = None
+    ages: Annotated[tuple[Duration, ...], Field(description="The ages at which each execution is read, ascending.")] = (
+        timedelta(minutes=1),
+        timedelta(minutes=10),
+        timedelta(hours=24),
+    )
+    false_rollback: Annotated[
+        float, Field(description="The chance to roll a harmless V2 back, over the whole rollout, all criteria.")
+    ] = 0.01
+    false_pass: Annotated[float, Field(description="The chance that a criterion passes a V2 at the margin.")] = 0.05
+    tolerate: Annotated[float, Field(description="Relative risk up to which V2 counts as not worse.")] = 1.0
+    pass_margin: Annotated[PassMargin, Field(description="What a Pass shows.")] = PassMargin()
+    minimum_executions: Annotated[int, Field(description="Executions that each arm must have had in a stage.")] = 200
+    underpowered: Annotated[
+        Underpowered, Field(description="What a stage does that ends without Pass and without Fail.")
+    ] = Underpowered.APPROVE
+    extend: Annotated[DurationOrZero, Field(description="How much longer a stage may last to reach a Pass.")] = (
+        timedelta(days=7)
+    )
+
+
+class Criterion(_Part):
+    """One thing that V2 is judged by."""
+
+    name: Annotated[str, Field(description="What people call it; unique.")]
+    type: Annotated[CriterionType, Field(description="comparison | guardrail")]
+    required: Annotated[bool, Field(description="Whether a stage needs its Pass. Its Fail counts in any case.")] = True
+    preset: Annotated[Preset | None, Field(description="What is counted, out of what comes with the product.")] = None
+    query: Annotated[
+        str | None, Field(description="A guardrail's PromQL expression; $engine becomes v2. The largest value counts.")
+    ] = None
+    max: Annotated[float | None, Field(description="The largest value that a guardrail allows.")] = None
+    for_: Annotated[DurationOrZero, Field(alias="for", description="How long it must be exceeded.")] = timedelta(0)
+    on_breach: Annotated[Breach, Field(description="What a broken guardrail does: Hold | Rollback.")] = Breach.HOLD
+    bad: NotBuiltYet = None
+    total: NotBuiltYet = None
+
+
+class Blindness(_Part):
+    """What happens while the metrics cannot be read."""
+
+    budget: Annotated[DurationOrZero, Field(description="How long a stage may be blind in all.")] = timedelta(hours=2)
+    then: Annotated[Then, Field(description="What follows after that: Hold | Rollback.")] = Then.HOLD
+
+
+class Rollback(_Part):
+    """How a rollback goes on after the flag is clear."""
+
+    in_flight: Annotated[InFlight, Field(description="V2's executions: Drain | Cancel.")] = InFlight.DRAIN
+    cooldown: Annotated[DurationOrZero, Field(description="How long after it the next attempt may start.")] = timedelta(
+        hours=24
+    )
+
+
+_WEEKS = tuple(
+    Stage(name=f"week-{number}", percent=Decimal(percent), duration=timedelta(days=7))
+    for number, percent in enumerate((5, 25, 50, 100), start=1)
+)
+_CRITERIA = (
+    Criterion(name="failures", type=CriterionType.COMPARISON, preset=Preset.FAILURES),
+    Criterion(name="first-attempts", type=CriterionType.COMPARISON, preset=Preset.FIRST_ATTEMPT_FAILURES),
+)
+
+
+class RolloutSpec(_Part):
+    """Moves new executions from V1 to V2 in stages."""
+
+    flag: Annotated[Flag, Field(description="The flag that it owns.")] = Flag()
+    attempt: Annotated[int, Field(description="Raised by a person to start again after a rollback.")] = 1
+    paused: Annotated[bool, Field(description="Stops promotion; rollbacks happen all the same.")] = False
+    stages: Annotated[tuple[Stage, ...], Field(description="The ramp: percents ascending, the last 100.")] = _WEEKS
+    analysis: Annotated[Analysis, Field(description="How the comparisons are judged.")] = Analysis()
+    criteria: Annotated[tuple[Criterion, ...], Field(description="What V2 is judged by.")] = _CRITERIA
+    blind: Annotated[Blindness, Field(description="What happens while the metrics cannot be read.")] = Blindness()
+    windows: NotBuiltYet = None
+    rollback: Annotated[Rollback, Field(description="How a rollback goes on after the flag is clear.")] = Rollback()
+    deadman: Annotated[
+        DurationOrZero, Field(description="Routers fall back to V1 when nobody renewed the flag for so long; 0: never.")
+    ] = timedelta(hours=6)
+    deletion_policy: Annotated[DeletionPolicy, Field(description="The flag on deletion: Clear | Keep.")] = (
+        DeletionPolicy.CLEAR
+    )
+    notify: NotBuiltYet = None
+
+    @property
+    def comparisons(self) -> tuple[Criterion, ...]:
+        return tuple(item for item in self.criteria if item.type is CriterionType.COMPARISON)
+
+    @property
+    def guardrails(self) -> tuple[Criterion, ...]:
+        return tuple(item for item in self.criteria if item.type is CriterionType.GUARDRAIL)
+
+    @property
+    def planned(self) -> timedelta:
+        """How long all stages last together, without extensions."""
+        return sum((stage.duration for stage in self.stages), timedelta(0))
+
+
+def parse_rollout(spec: Mapping[str, Any]) -> RolloutSpec:
+    """The spec as a person wrote it, checked; raises InvalidInput with every problem, each with its field's path."""
+    try:
+        parsed = RolloutSpec.model_validate(spec)
+    except ValidationError as error:
+        raise InvalidInput([_problem(details) for details in error.errors()]) from None
+    if problems := tuple(check(parsed)):
+        raise InvalidInput(problems)
+    return parsed
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        return Problem(path, "no such field: remove it or correct its name")
+    if details["type"] == "missing":
+        return Problem(path, "this field is required")
+    return Problem(path, details["msg"].removeprefix("Value error, "))
