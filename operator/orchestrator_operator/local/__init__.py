@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "DEFAULT_INTERVAL",
     "BuildFailed",
     "Busy",
     "ConsoleReporter",
