@@ -193,9 +193,7 @@ class LocalPostgres:
         self._account.give(self._folder)
         atexit.register(self.stop)
         if not self._account.reaches(self.binaries):
-            copy = self._folder / "installation"
-            shutil.copytree(self.binaries.parent, copy, symlinks=True)
-            self.binaries = copy / "bin"
+            self.binaries = _copied(self.binaries, self._folder)
         self._port = _free_port()
         command = [str(self.binaries / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         command += ["--locale=C", "--no-sync", "--no-instructions"]
@@ -231,6 +229,18 @@ class LocalPostgres:
         return psycopg.connect(
             host="127.0.0.1", port=self._port, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5
         )
+
+
+def _copied(binaries: Path, folder: Path) -> Path:
+    """Copy an installation; a packaged one with the libraries that it looks for by their relative place."""
+    installation = binaries.parent
+    package = folder / installation.parent.name
+    shutil.copytree(installation, package / installation.name, symlinks=True)
+    libraries = installation.parent.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    package.chmod(0o755)
+    return package / installation.name / binaries.name
 
 
 def _free_port() -> int:

@@ -65,6 +65,7 @@ def test_an_installation_that_only_root_can_read_is_used_all_the_same(tmp_path: 
     if binaries is None:
         pytest.skip("the package is not installed")
     tmp_path.chmod(0o700)
-    (tmp_path / "installation").symlink_to(binaries.parent)
-    with LocalPostgres(tmp_path / "installation" / "bin") as server:
+    site_packages = binaries.parents[2]
+    (tmp_path / "site-packages").symlink_to(site_packages)
+    with LocalPostgres(tmp_path / "site-packages" / binaries.relative_to(site_packages)) as server:
         assert server.create_database()
