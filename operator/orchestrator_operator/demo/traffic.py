@@ -96,6 +96,10 @@ class Traffic:
             self._task = None
             self._ended = asyncio.get_running_loop().time()
 
+    def elapsed(self) -> float:
+        """Seconds since the first creation was due; 0 before the start."""
+        return asyncio.get_running_loop().time() - self._began if self._began else 0.0
+
     def sent(self) -> Sent:
         """The count and the rates as of now."""
         now = asyncio.get_running_loop().time()
