@@ -115,7 +115,7 @@ class WorkflowSpec(_Spec):
     """A workflow: nodes that need each other, and what comes out."""
 
     description: str | None = Field(default=None, description="What the workflow is for, in a sentence.")
-    input: InputSpec = Field(default_factory=InputSpec, description="What an execution must be given.")
+    input: InputSpec = Field(default_factory=InputSpec, description="What the input of an execution looks like.")
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec, description="What holds for every node.")
     concurrency: NotBuiltYet = Field(default=None, description="Not built yet: a workflow that sets it is refused.")
     nodes: list[NodeSpec] = Field(min_length=1, max_length=MAX_NODES, description="The steps.")
