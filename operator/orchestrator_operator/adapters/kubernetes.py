@@ -69,8 +69,13 @@ class Kubernetes:
         self._attempts = attempts
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, **options: Any) -> Kubernetes:
-        """Log in by a kubeconfig (the argument, else KUBECONFIG, else the pod's own account, else ~/.kube/config)."""
+    async def connect(
+        cls, kubeconfig: str | None = None, *, agent: str = "orchestrator-operator", **options: Any
+    ) -> Kubernetes:
+        """Log in by a kubeconfig (the argument, else KUBECONFIG, else the pod's own account, else ~/.kube/config).
+
+        The API server names `agent` as the manager of every field that is written (metadata.managedFields).
+        """
         configuration: Any = kubernetes_client.Configuration()
         source = kubeconfig or os.environ.get("KUBECONFIG")
         load_pod_account: Any = kubernetes_config.load_incluster_config
@@ -84,7 +89,9 @@ class Kubernetes:
                 f"cannot log in to Kubernetes by {source or 'the default kubeconfig'}: {error}; "
                 "set KUBECONFIG to a readable kubeconfig file",
             ) from error
-        return cls(kubernetes_client.ApiClient(configuration), **options)
+        api: Any = kubernetes_client.ApiClient(configuration)
+        api.user_agent = agent
+        return cls(api, **options)
 
     async def aclose(self) -> None:
         await self._api.close()
@@ -93,9 +100,11 @@ class Kubernetes:
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         return await self._call("GET", _path(resource, namespace, name))
 
-    async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
-        """All objects of a kind in a namespace ("" for all namespaces), read page by page."""
-        query: dict[str, Any] = {"limit": _PAGE} | ({"labelSelector": labels} if labels else {})
+    async def list(
+        self, resource: Resource, namespace: str, *, labels: str = "", limit: int = 0
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind in a namespace ("" for all namespaces), read page by page; or the first `limit`."""
+        query: dict[str, Any] = {"limit": limit or _PAGE} | ({"labelSelector": labels} if labels else {})
         found: list[dict[str, Any]] = []
         while True:
             try:
@@ -107,7 +116,7 @@ class Kubernetes:
                 del query["continue"]
                 continue
             found += page["items"]
-            if not (token := page["metadata"].get("continue")):
+            if limit or not (token := page["metadata"].get("continue")):
                 return found
             query["continue"] = token
 
@@ -178,7 +187,7 @@ class Kubernetes:
     async def _once(
         self, method: str, path: str, *, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "User-Agent": "orchestrator-operator"}
+        headers = {"Accept": "application/json"}
         headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         try:
             response = await self._api.call_api(

@@ -1,0 +1,213 @@
+"""The composition root: settings become adapters, adapters become handlers, and everything runs until it is stopped.
+
+    Kubernetes watch ─▶ handlers ─▶ store.submit ─▶ (workers) ─▶ store.dirty ─▶ status writer ─▶ Kubernetes
+    resync, sweeper, exporter, rollout controller: loops beside it
+
+A loop that fails in an unforeseen way is logged and begun again; a store or a server that is away is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from orchestrator.clock import SystemClock
+from orchestrator.errors import StoreUnavailable
+from orchestrator.journal import GroupCommit
+from orchestrator.store import open_store
+from orchestrator_operator.adapters.kubernetes import Kubernetes, NotFound, Unavailable
+from orchestrator_operator.exporter import Exporter
+from orchestrator_operator.handlers.announce import Announcer
+from orchestrator_operator.handlers.execution import ExecutionHandler
+from orchestrator_operator.handlers.guard import Guard
+from orchestrator_operator.handlers.rollout import RolloutHandler
+from orchestrator_operator.handlers.workflow import WorkflowHandler
+from orchestrator_operator.health import Health
+from orchestrator_operator.resync import Resync
+from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
+from orchestrator_operator.statuses import StatusWriter
+from orchestrator_operator.sweeper import Sweeper
+from orchestrator_operator.watch import Handler, watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from typing import Any
+
+    from orchestrator.store.port import Store, Submission, Submitted
+    from orchestrator_operator.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_RESTART = 1.0  # seconds before a loop that failed begins again
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The executions' handler and the sweeper hear of the same changes."""
+
+    executions: ExecutionHandler
+    sweeper: Sweeper
+
+    async def handle(self, body: Mapping[str, Any]) -> None:
+        self.sweeper.note(body)
+        await self.executions.handle(body)
+
+    async def gone(self, body: Mapping[str, Any]) -> None:
+        self.sweeper.forget(body)
+        await self.executions.gone(body)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything, wired; `run` runs it."""
+
+    settings: Settings
+    handlers: Mapping[Resource, Handler]
+    loops: Mapping[str, Callable[[], Awaitable[None]]]
+    resync: Resync
+    health: Health
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises what ended the watch, if that ends by itself."""
+        stop = asyncio.Event()
+        await _first(self.resync)
+        # Before kopf: it takes every task that is made after its own start for one of its own.
+        beside = [asyncio.create_task(forever(name, loop), name=name) for name, loop in self.loops.items()]
+        watching = asyncio.create_task(watch(self.handlers, self.settings.namespace, stop), name="watch")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        _log.info("operator runs", namespace=self.settings.namespace)
+        try:
+            await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()  # raises what ended it
+                raise RuntimeError("the watch ended by itself")
+            _log.info("operator drains")
+        finally:
+            await _cancel(*beside)
+            await _cancel(watching, stopping)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[App]:
+    """An App on open adapters, closed at the end. Raises InvalidInput, StoreError or KubernetesError."""
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        kubernetes = await Kubernetes.connect(settings.kubeconfig)
+        stack.push_async_callback(kubernetes.aclose)
+        await wait_for_resources(kubernetes, settings.namespace)
+        store = await _open(settings)
+        stack.push_async_callback(store.close)
+
+        submissions: GroupCommit[Submission, Submitted] = GroupCommit(lambda batch: store.submit(batch, clock.now()))
+        stack.push_async_callback(submissions.aclose)
+        health, guard, announcer = Health(clock), Guard(), Announcer(kubernetes, clock)
+        sweeper = Sweeper(kubernetes, clock)
+        rollouts = RolloutHandler.build(settings, store=store, kubernetes=kubernetes, clock=clock)
+        stack.push_async_callback(rollouts.aclose)
+        workflows = WorkflowHandler(store, kubernetes, announcer, guard, clock)
+        executions = ExecutionHandler(
+            store=store,
+            submissions=submissions,
+            kubernetes=kubernetes,
+            workflows=workflows,
+            routing=rollouts,
+            announcer=announcer,
+            guard=guard,
+            clock=clock,
+            epoch=await store.epoch(),
+            v1_available=settings.v1 != "off",
+        )
+        resync = Resync(
+            store=store,
+            kubernetes=kubernetes,
+            workflows=workflows,
+            executions=executions,
+            sweeper=sweeper,
+            health=health,
+            namespace=settings.namespace,
+        )
+        writer = StatusWriter(
+            store,
+            kubernetes,
+            clock,
+            every=timedelta(seconds=settings.status_interval),
+            parallel=settings.status_writes,
+        )
+        exporter = Exporter(store, rollouts, clock, health)
+        stack.push_async_callback(exporter.aclose)
+        port = await exporter.serve(settings.metrics_host, settings.metrics_port)
+        _log.info("serving /metrics and /healthz", address=f"{settings.metrics_host}:{port}")
+
+        await rollouts.start()
+        health.expect("store", timedelta(seconds=30))
+        health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
+        yield App(
+            settings=settings,
+            handlers={WORKFLOWS: workflows, EXECUTIONS: Watched(executions, sweeper), ROLLOUTS: rollouts},
+            loops={
+                "guard": guard.run,
+                "statuses": writer.run,
+                "sweeper": sweeper.run,
+                "exporter": exporter.run,
+                "resync": lambda: resync.run(settings.resync_interval),
+                **rollouts.loops(),
+            },
+            resync=resync,
+            health=health,
+        )
+
+
+async def _open(settings: Settings) -> Store:
+    while True:
+        try:
+            return await open_store(settings.database, schema=settings.schema_)
+        except StoreUnavailable as error:
+            _log.warning("waiting for the store", error=str(error))
+            await asyncio.sleep(2.0)
+
+
+async def wait_for_resources(kubernetes: Kubernetes, namespace: str) -> None:
+    """Until the API server serves our kinds: applying CRDs and starting us may happen in any order."""
+    for resource in RESOURCES:
+        while True:
+            try:
+                await kubernetes.list(resource, namespace, limit=1)
+            except NotFound:
+                _log.warning("waiting for a CustomResourceDefinition: kubectl apply -f crds/", name=resource.crd)
+            except Unavailable as error:
+                _log.warning("waiting for the API server", error=str(error))
+            else:
+                break
+            await asyncio.sleep(1.0)
+
+
+async def _first(resync: Resync) -> None:
+    while True:
+        try:
+            await resync.once()
+        except (StoreUnavailable, Unavailable) as error:
+            _log.warning("the first comparison waits", error=str(error))
+            await asyncio.sleep(2.0)
+        else:
+            return
+
+
+async def forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop until cancelled; an error of a kind that nobody foresaw ends neither it nor the process."""
+    while True:
+        try:
+            await loop()
+        except Exception:  # noqa: BLE001 - see the docstring: that is what this function is for
+            _log.exception("a loop failed and begins again", loop=name)
+        await asyncio.sleep(_RESTART)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,115 @@
+"""`orchestrator operator`: the process that watches Workflows, Executions and EngineRollouts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator_operator import settings as settings_
+
+app = typer.Typer(
+    help="Run the Kubernetes operator.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+def _help(name: str) -> str:
+    info = settings_.fields()[name]
+    words = f" [{'|'.join(choices)}]" if (choices := settings_.choices(info)) else ""
+    return f"{info.description}{words} (${settings_.variable(name)}; default: {info.default or 'none'})"
+
+
+def _option(name: str, *others: str) -> Any:
+    return typer.Option(f"--{name.replace('_', '-')}", *others, help=_help(name), show_default=False)
+
+
+@app.command()
+def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is named
+    namespace: Annotated[str | None, _option("namespace", "-n")] = None,
+    database: Annotated[str | None, _option("database", "-d")] = None,
+    schema: Annotated[str | None, _option("schema")] = None,
+    flag_secret: Annotated[str | None, _option("flag_secret")] = None,
+    prometheus: Annotated[str | None, _option("prometheus")] = None,
+    v1: Annotated[str | None, _option("v1")] = None,
+    kubeconfig: Annotated[str | None, _option("kubeconfig")] = None,
+    metrics_host: Annotated[str | None, _option("metrics_host")] = None,
+    metrics_port: Annotated[int | None, _option("metrics_port")] = None,
+    resync_interval: Annotated[str | None, _option("resync_interval")] = None,
+    status_interval: Annotated[str | None, _option("status_interval")] = None,
+    status_writes: Annotated[int | None, _option("status_writes")] = None,
+    log_level: Annotated[str | None, _option("log_level")] = None,
+    log_format: Annotated[str | None, _option("log_format")] = None,
+) -> None:
+    """Watch a namespace until SIGTERM or SIGINT, which drain: status writes in flight end, nothing new begins.
+
+    Every option is also an environment variable; options win.
+
+    Example: orchestrator operator run --namespace shop --database postgresql://localhost/orchestrator
+    """
+    given = {name: value for name, value in locals().items() if name in settings_.fields()}
+    settings = settings_.read(**given)
+    configure_logs(settings.log_level, settings.log_format)
+    if settings.kubeconfig:  # kopf logs in by the variable alone
+        os.environ["KUBECONFIG"] = settings.kubeconfig
+    asyncio.run(_run(settings))
+
+
+@app.command("settings")
+def show() -> None:
+    """Print every setting, its variable and its value in this environment.
+
+    Example: ORCHESTRATOR_NAMESPACE=shop orchestrator operator settings
+    """
+    found = settings_.read()
+    table = Table("setting", "value", "meaning", box=None)
+    for name, info in settings_.fields().items():
+        value = getattr(found, name, None) if name != "schema" else found.schema_
+        shown = "***" if name == "database" and "@" in str(value) else str(value)
+        table.add_row(settings_.variable(name), shown, info.description)
+    Console().print(table)
+
+
+async def _run(settings: settings_.Settings) -> None:
+    from orchestrator_operator.app import opened  # noqa: PLC0415 - kopf takes a second to import: not for other commands
+
+    async with opened(settings) as operator:
+        await operator.run()
+
+
+def configure_logs(level: str, form: str) -> None:
+    """One line an event on standard error; libraries speak up from WARNING on."""
+    least = logging.getLevelName(level.upper())
+    logging.basicConfig(
+        level=max(least, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        renderer,
+    ]
+    if form == "json":
+        processors.insert(-1, structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,53 @@
+"""A resource's body as a value. Bodies come from anywhere: nothing in here may raise for odd content."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestrator_operator.handlers.decide import RESTORED_LABELS, RESUME, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def see(body: Mapping[str, Any]) -> Seen:
+    """An Execution resource as a value."""
+    meta = mapping(body.get("metadata"))
+    labels, annotations = mapping(meta.get("labels")), mapping(meta.get("annotations"))
+    return Seen(
+        uid=str(meta.get("uid", "")),
+        namespace=str(meta.get("namespace", "")),
+        name=str(meta.get("name", "")),
+        generation=int(meta.get("generation") or 0),
+        created=instant(meta.get("creationTimestamp")) or _NEVER,
+        deleting=bool(meta.get("deletionTimestamp")),
+        restored=_restored(labels),
+        resume=None if RESUME not in annotations else str(annotations[RESUME])[:256],
+        spec=body.get("spec"),
+        status=dict(mapping(body.get("status"))),
+    )
+
+
+def _restored(labels: Mapping[str, Any]) -> bool:
+    ours, velero = RESTORED_LABELS
+    return str(labels.get(ours, "")).lower() == "true" or velero in labels
+
+
+def instant(text: Any) -> datetime | None:
+    """An RFC 3339 time, or None for anything else."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def uid(body: Mapping[str, Any]) -> str:
+    return str(mapping(body.get("metadata")).get("uid", ""))

@@ -1,0 +1,101 @@
+"""The periodic comparison of everything with everything: heals what the watch missed, in either direction."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from orchestrator.errors import StoreError
+from orchestrator_operator.adapters.kubernetes import KubernetesError
+from orchestrator_operator.handlers.seen import uid
+from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator_operator.adapters.kubernetes import Kubernetes
+    from orchestrator_operator.handlers.execution import ExecutionHandler
+    from orchestrator_operator.handlers.workflow import WorkflowHandler
+    from orchestrator_operator.health import Health
+    from orchestrator_operator.sweeper import Sweeper
+
+_CHUNK = 500  # ids asked of the store at once
+_TOGETHER = 50  # resources handled at once: their submissions share commits
+
+_T = TypeVar("_T")
+
+_log = structlog.get_logger(__name__)
+
+
+class Resync:
+    """Lists the resources and compares them with the store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        kubernetes: Kubernetes,
+        workflows: WorkflowHandler,
+        executions: ExecutionHandler,
+        sweeper: Sweeper,
+        health: Health,
+        namespace: str,
+    ) -> None:
+        self._store, self._kubernetes = store, kubernetes
+        self._workflows, self._executions, self._sweeper, self._health = workflows, executions, sweeper, health
+        self._namespace = namespace
+
+    async def run(self, interval: float) -> None:
+        """Compare every `interval` seconds, until cancelled; the first time after one interval."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.once()
+            except (StoreError, KubernetesError) as error:
+                _log.warning("resync put off", error=str(error))
+
+    async def once(self) -> None:
+        """One comparison. Raises StoreError or KubernetesError when a side cannot be read."""
+        # The store first: whatever it runs now had its resource before the list, or has lost it for good.
+        active = await self._store.active()
+        workflows = await self._kubernetes.list(WORKFLOWS, self._namespace)
+        executions = await self._kubernetes.list(EXECUTIONS, self._namespace)
+        self._workflows.retain(self._namespace, {body["metadata"]["name"] for body in workflows})
+        for body in workflows:
+            await self._workflows.handle(body)
+        listed = {uid(body) for body in executions}
+        known = await self._ask(listed)
+        self._executions.trust(known, listed - known)
+        for chunk in chunks(executions, _TOGETHER):
+            await asyncio.gather(*(self._one(body) for body in chunk))
+        for record in orphans(active, listed, self._namespace):
+            _log.info("its resource is gone", execution=f"{record.workflow_id}: {record.name}", uid=record.id)
+            await self._executions.cancel(record.id)
+        self._health.beat("resync")
+
+    async def _one(self, body: Mapping[str, Any]) -> None:
+        self._sweeper.note(body)
+        await self._executions.handle(body)
+
+    async def _ask(self, ids: Iterable[str]) -> set[str]:
+        known: set[str] = set()
+        for chunk in chunks(list(ids), _CHUNK):
+            known |= await self._store.known(chunk)
+        return known
+
+
+def orphans(active: Iterable[ExecutionRecord], listed: set[str], namespace: str) -> list[ExecutionRecord]:
+    """Running executions of this namespace that had a resource and have none now. (Those of the CLI have no name.)"""
+    return [
+        record
+        for record in active
+        if record.name and record.id not in listed and record.workflow_id.partition("/")[0] == namespace
+    ]
+
+
+def chunks(items: list[_T], size: int) -> Iterable[list[_T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,101 @@
+"""The operator's settings: environment variables `ORCHESTRATOR_…`, each of which `orchestrator operator run` also
+takes as an option. One sentence a setting, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from orchestrator import durations
+from orchestrator.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
+
+PREFIX = "ORCHESTRATOR_"
+
+
+def _seconds(value: Any) -> Any:
+    return durations.parse(value).total_seconds() if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+
+
+class InvalidSettings(InvalidInput):
+    """Settings that the operator cannot start with; each problem names its environment variable."""
+
+
+class Settings(BaseModel):
+    """Frozen; made by `read`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: Annotated[str, Field(min_length=1, description="The namespace that is watched.")] = "default"
+    database: Annotated[
+        str,
+        Field(min_length=1, description="The store: sqlite:///path, a path, or postgresql://user:password@host/name."),
+    ] = "./orchestrator.db"
+    schema_: Annotated[str, Field(alias="schema", min_length=1, description="PostgreSQL's schema.")] = "public"
+    flag_secret: Annotated[
+        str, Field(min_length=1, description="The Secret that holds USE_ORCHESTRATOR_V2 and its two companions.")
+    ] = "orchestrator-flags"  # noqa: S105 - a Secret's name, not its content
+    prometheus: Annotated[
+        str,
+        Field(pattern=r"^(https?://.+)?$", description="Prometheus, for the rollout's evidence; empty: always blind."),
+    ] = ""
+    v1: Annotated[
+        Literal["off", "builtin"], Field(description="The legacy engine: off (everything runs on V2) or builtin.")
+    ] = "builtin"
+    kubeconfig: Annotated[
+        str | None, Field(description="A kubeconfig file; else KUBECONFIG, the pod's own account, or ~/.kube/config.")
+    ] = None
+    metrics_host: Annotated[str, Field(description="The address that /metrics and /healthz listen on.")] = "127.0.0.1"
+    metrics_port: Annotated[
+        int, Field(ge=0, le=65535, description="The port of /metrics and /healthz; 0 takes a free one and logs it.")
+    ] = 9464
+    resync_interval: Annotated[Seconds, Field(description="How often everything is compared with the store.")] = 60.0
+    status_interval: Annotated[
+        Seconds, Field(description="At most one status write of an execution in this time while its node changes.")
+    ] = 5.0
+    status_writes: Annotated[int, Field(ge=1, le=256, description="Status writes in flight at once.")] = 16
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="The least severe log line that is written.")
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], Field(description="How log lines look.")] = "text"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.rstrip("_").upper()
+
+
+def fields() -> dict[str, FieldInfo]:
+    """Every setting as its option spells it, with its declaration."""
+    return {(info.alias or name): info for name, info in Settings.model_fields.items()}
+
+
+def choices(info: FieldInfo) -> tuple[str, ...]:
+    """The words that a setting accepts, if it is one of a few."""
+    return tuple(str(word) for word in get_args(info.annotation) if isinstance(word, str))
+
+
+def read(environment: Mapping[str, str] | None = None, **options: Any) -> Settings:
+    """Options win over the environment; None is an option that was not given. Raises InvalidSettings."""
+    given = os.environ if environment is None else environment
+    values: dict[str, Any] = {name: given[variable(name)] for name in fields() if variable(name) in given}
+    values |= {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise InvalidSettings(
+            [
+                Problem(variable(str(item["loc"][0])), f"{item['msg']} (got {item['input']!r})")
+                for item in error.errors()
+            ]
+        ) from error

@@ -1,0 +1,141 @@
+"""The status writer: what the store says, written to the Execution resources; newest only, coalesced.
+
+The store knows which resources are behind (`dirty`) and how long they may be; so a crash loses nothing, and a burst of
+steps is one write. At most one write is in flight for an object, at most `parallel` in all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Counter
+
+from orchestrator.errors import StoreError
+from orchestrator.store.port import Control
+from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
+from orchestrator_operator.specs import EXECUTIONS
+from orchestrator_operator.specs.execution import build_status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from orchestrator.clock import Clock
+    from orchestrator.model import Status
+    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator_operator.adapters.kubernetes import Kubernetes
+
+WRITES = Counter("orchestrator_status_writes", "Status patches of Executions, by how they ended.", ["result"])
+
+_log = structlog.get_logger(__name__)
+
+
+class StatusWriter:
+    """Runs until cancelled; `run` never raises for a store or a server that is away."""
+
+    def __init__(
+        self,
+        store: Store,
+        kubernetes: Kubernetes,
+        clock: Clock,
+        *,
+        every: timedelta = timedelta(seconds=5),
+        parallel: int = 16,
+        poll: float = 0.25,
+    ) -> None:
+        self._store, self._kubernetes, self._clock = store, kubernetes, clock
+        self._every, self._parallel, self._poll = every, parallel, poll
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._written: dict[str, tuple[int, Status]] = {}
+        self._failures: dict[str, tuple[int, datetime]] = {}  # id -> failed attempts, not again before
+
+    async def run(self) -> None:
+        """Write until cancelled; then what is in flight is finished (each write has its own timeout)."""
+        try:
+            while True:
+                try:
+                    busy = await self.step()
+                except StoreError as error:
+                    _log.warning("the status writer waits for the store", error=str(error))
+                    busy = False
+                await self._wait(0.02 if busy else self._poll)
+        finally:
+            await self.drain()
+
+    async def step(self) -> bool:
+        """Report what was written, start what is due; True when there may be more to do at once."""
+        await self._report()
+        now = self._clock.now()
+        limit = 4 * self._parallel  # more than we start: some of these are in flight or back off
+        rows = await self._store.dirty(now, limit, self._every)
+        due = [row for row in rows if row.id not in self._in_flight and self._may_start(row.id, now)]
+        for row in due[: self._parallel - len(self._in_flight)]:
+            self._in_flight[row.id] = asyncio.create_task(self._write(row), name=f"status {row.name}")
+        return bool(self._in_flight)
+
+    async def drain(self) -> None:
+        """Wait for the writes in flight and report them."""
+        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+        try:
+            await self._report()
+        except StoreError as error:
+            _log.warning("some status writes will be repeated after the restart", error=str(error))
+
+    async def _wait(self, seconds: float) -> None:
+        if self._in_flight:  # a finished write frees a place
+            await asyncio.wait(self._in_flight.values(), timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(seconds)
+
+    async def _report(self) -> None:
+        if written := dict(self._written):
+            await self._store.written(written, self._clock.now())
+            for execution_id, version in written.items():
+                if self._written.get(execution_id) == version:
+                    del self._written[execution_id]
+
+    def _may_start(self, execution_id: str, now: datetime) -> bool:
+        if execution_id in self._written:  # not reported yet: the store would hand out the same row again
+            return False
+        return execution_id not in self._failures or self._failures[execution_id][1] <= now
+
+    async def _write(self, row: ExecutionRecord) -> None:
+        try:
+            result = await self._patch(row)
+        except (KubernetesError, StoreError) as error:
+            failed, _ = self._failures.get(row.id, (0, None))
+            delay = min(0.5 * 2**failed, 60.0)
+            self._failures[row.id] = (failed + 1, self._clock.now() + timedelta(seconds=delay))
+            _log.warning("status not written", execution=row.name, retry_in=delay, error=str(error))
+            result = "error"
+        except Exception:  # noqa: BLE001 - a defect with one object must not end the writer for all others
+            self._failures[row.id] = (10, self._clock.now() + timedelta(seconds=60))
+            _log.exception("status not written", execution=row.name)
+            result = "error"
+        else:
+            self._failures.pop(row.id, None)
+            self._written[row.id] = (row.version, row.status)
+        finally:
+            self._in_flight.pop(row.id, None)
+        WRITES.labels(result).inc()
+
+    async def _patch(self, row: ExecutionRecord) -> str:
+        namespace, _, _ = row.workflow_id.partition("/")
+        try:
+            await self._kubernetes.patch_status(EXECUTIONS, namespace, row.name, build_status(row), uid=row.id)
+        except (NotFound, Conflict):
+            if not await self._gone(namespace, row):
+                raise
+            if not row.status.terminal:  # nobody is left to run it for
+                await self._store.control(row.id, Control.CANCEL, self._clock.now())
+            return "gone"
+        return "written"
+
+    async def _gone(self, namespace: str, row: ExecutionRecord) -> bool:
+        """Whether the resource is deleted, or another one bears its name now. (A 409 can have other causes, too.)"""
+        try:
+            found = await self._kubernetes.get(EXECUTIONS, namespace, row.name)
+        except NotFound:
+            return True
+        return bool(found["metadata"].get("uid") != row.id)
