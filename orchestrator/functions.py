@@ -13,6 +13,7 @@ A function may be async, or plain and then runs in a thread. It gets `args` by k
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
@@ -36,7 +37,11 @@ class Functions:
         self._by_name: dict[str, Function] = {}
 
     def register(self, function: Function, name: str | None = None) -> str:
-        """Make a function callable, by default as `package.module:function`; returns the name."""
+        """Make a function callable, by default as `package.module:function`; returns the name.
+
+        Raises ValueError for a name that is taken, or a builtin that does not tell its parameters.
+        """
+        inspect.signature(function)
         name = name or f"{function.__module__}:{function.__qualname__}"
         known = self._by_name.get(name)
         if known is not None and _origin(known) != _origin(function):
