@@ -16,16 +16,13 @@ from pydantic import AfterValidator, Field
 from orchestrator.errors import StepError
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.base import NodeType, OrExpression, StepContext, With
+from orchestrator.nodes.http_answer import output_of, read, shown, unexpected
 from orchestrator.nodes.http_client import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_BODY = 1 << 20  # bytes of an answer
 MAX_REDIRECTS = 5
-_MAX_HEADERS = 8192  # characters of the answer's headers that the output keeps
-_EXCERPT = 200  # characters of an answer's body that an error quotes
-_RETRYABLE = frozenset({408, 429}) | frozenset(range(500, 600))
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, 5.6.2
 _OURS = {
     "idempotency-key": "the engine sends the step's own key, the same for every attempt",
@@ -117,7 +114,7 @@ class HttpNode(NodeType[HttpWith]):
         try:
             response = await _send(self._client, _request(self._client, parsed, context), parsed)
             try:
-                body = await _read(response)
+                body = await read(response)
             finally:
                 await response.aclose()
         except httpx.TimeoutException as error:
@@ -127,8 +124,8 @@ class HttpNode(NodeType[HttpWith]):
         except (httpx.TransportError, OSError) as error:
             raise StepError("ConnectionError", _told(parsed, error), retryable=True) from error
         if not parsed.expects(response.status_code):
-            raise _unexpected(response, body)
-        return {"status": response.status_code, "headers": _headers(response), "body": _parse(response, body)}
+            raise unexpected(response, body)
+        return output_of(response, body)
 
     async def aclose(self) -> None:
         if self._client is not None:
@@ -171,76 +168,12 @@ async def _send(client: httpx.AsyncClient, request: httpx.Request, with_: HttpWi
             for name in {name.lower() for name in with_.headers} - _KEPT_ACROSS_HOSTS:
                 following.headers.pop(name, None)
         request = following
-    raise StepError("TooManyRedirects", f"{_shown(request)} and {MAX_REDIRECTS} more redirects", retryable=False)
-
-
-async def _read(response: httpx.Response) -> bytes:
-    """The answer's body; raises StepError for one that is too large or compressed all the same."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        message = f"{_shown(response.request)} answered in {encoding!r} although only plain answers are accepted"
-        raise StepError("UnsupportedEncoding", message, retryable=False)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > MAX_BODY:
-            message = f"{_shown(response.request)} answered with more than {MAX_BODY} bytes; ask for less"
-            raise StepError("ResponseTooLarge", message, retryable=False)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _parse(response: httpx.Response, body: bytes) -> Any:
-    """JSON if it says so and is, null if it is empty, else text."""
-    if not body:
-        return None
-    media_type = response.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type == "application/json" or media_type.endswith("+json"):
-        try:
-            return json.loads(body, parse_constant=_no_constant)
-        except (ValueError, RecursionError):  # it says JSON and is none: the author sees the text
-            pass
-    return _decode(response, body)
-
-
-def _decode(response: httpx.Response, body: bytes) -> str:
-    try:
-        text = body.decode(response.charset_encoding or "utf-8", errors="replace")
-    except LookupError:  # the answer names an encoding that nobody knows
-        text = body.decode(errors="replace")
-    return text.replace("\x00", "\ufffd")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _headers(response: httpx.Response) -> dict[str, str]:
-    """The answer's headers in lower case, as many as fit; cookies are credentials and belong into no history."""
-    kept: dict[str, str] = {}
-    room = _MAX_HEADERS
-    for name, value in response.headers.items():
-        room -= len(name) + len(value)
-        if room >= 0 and name.lower() != "set-cookie":
-            kept[name.lower()] = value.replace("\x00", "\ufffd")
-    return kept
-
-
-def _unexpected(response: httpx.Response, body: bytes) -> StepError:
-    excerpt = " ".join(_decode(response, body[: 4 * _EXCERPT]).split())[:_EXCERPT]
-    message = f"{_shown(response.request)} answered {response.status_code}" + (f": {excerpt}" if excerpt else "")
-    return StepError("HttpStatus", message, retryable=response.status_code in _RETRYABLE)
+    raise StepError("TooManyRedirects", f"{shown(request)} and {MAX_REDIRECTS} more redirects", retryable=False)
 
 
 def _told(with_: HttpWith, error: Exception) -> str:
     url = httpx.URL(with_.url).copy_with(query=None, fragment=None)
     return f"{with_.method} {url}: {error or type(error).__name__}"
-
-
-def _shown(request: httpx.Request) -> str:
-    """A request for a message; without its query, where credentials may stand."""
-    return f"{request.method} {request.url.copy_with(query=None, fragment=None, userinfo=b'')}"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -167,6 +167,7 @@ def test_a_duration_that_was_computed_can_be_used_as_one() -> None:
         ("${input.amount / 0}", "divide by zero"),
         ("${1.0 / 0.0}", "inf is not a JSON number"),
         ("${{1: 2}}", "the keys of a JSON map are text"),
+        ("${{0: 1, 'a': 2}}", "the keys of a JSON map are text"),
         ("${b'x'}", "bytes"),
         ("${type(1)}", "JSON has no form for"),
         ("x${input.nothing}", "null cannot be put into text"),

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from orchestrator.errors import StepError
 from orchestrator.nodes.addresses import AllowList
-from orchestrator.nodes.http import MAX_BODY, HttpNode
+from orchestrator.nodes.http import HttpNode
+from orchestrator.nodes.http_answer import MAX_BODY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +152,7 @@ async def test_the_output_is_status_headers_and_body(http: HttpNode, service: Se
         ({"body": b"", "content_type": "application/json"}, None),
         ({"body": "é".encode("latin-1"), "headers": {"Content-Type": "text/plain; charset=latin-1"}}, "é"),
         ({"body": b"a", "headers": {"Content-Type": "text/plain; charset=klingon"}}, "a"),
+        ({"body": b"a", "headers": {"Content-Type": "text/plain; charset=idna"}}, "a"),
         ({"body": b"a\x00\xffb", "content_type": "application/octet-stream"}, "a\ufffd\ufffdb"),
     ],
 )
