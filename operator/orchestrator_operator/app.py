@@ -84,8 +84,7 @@ class App:
         try:
             await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
-                watching.result()  # raises what ended it
-                raise RuntimeError("the watch ended by itself")
+                watching.result()  # raises what ended it; without that it was a signal
             _log.info("operator drains")
         finally:
             await _cancel(*beside)

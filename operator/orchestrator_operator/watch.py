@@ -42,20 +42,11 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(handlers: Mapping[Resource, Handler], stop: asyncio.Event) -> kopf.OperatorRegistry:
-    """The handlers as kopf knows them. `stop` is set by SIGTERM and SIGINT."""
+def registry(handlers: Mapping[Resource, Handler]) -> kopf.OperatorRegistry:
+    """The handlers as kopf knows them."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, id="login")(_login)
 
-    def ready(**_: Any) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):  # in place of kopf's own: the app drains first
-            loop.add_signal_handler(number, stop.set)
-
-    async def on_startup(**_: Any) -> None:  # async: runs in the loop, not in a thread
-        ready()
-
-    kopf.on.startup(registry=made, id="signals")(on_startup)
     for resource in RESOURCES:
         _watch(made, resource, handlers[resource])
     return made
@@ -77,5 +68,24 @@ def _login(**kwargs: Any) -> Any:
 
 
 async def watch(handlers: Mapping[Resource, Handler], namespace: str, stop: asyncio.Event) -> None:
-    """Watch a namespace until cancelled."""
-    await kopf.operator(registry=registry(handlers, stop), settings=settings(), namespaces=[namespace], standalone=True)
+    """Watch a namespace until cancelled. SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch."""
+    ready = asyncio.Event()
+    signals = asyncio.create_task(_take_signals(ready, stop), name="signals")
+    try:
+        await kopf.operator(
+            registry=registry(handlers),
+            settings=settings(),
+            namespaces=[namespace],
+            standalone=True,
+            ready_flag=ready,
+        )
+    finally:
+        signals.cancel()
+
+
+async def _take_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """In place of kopf's own handlers, as soon as it has set them: the app drains before the watch ends."""
+    await ready.wait()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
