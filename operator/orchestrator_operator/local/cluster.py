@@ -17,7 +17,7 @@ from orchestrator_operator.local.errors import NotUp
 from orchestrator_operator.local.files import write_private
 from orchestrator_operator.local.health import Health
 from orchestrator_operator.local.locking import locked
-from orchestrator_operator.local.parts import CORE, GRACE, Parts, write_kubeconfig
+from orchestrator_operator.local.parts import GRACE, REPAIR_GRACE, Parts, write_kubeconfig
 from orchestrator_operator.local.progress import Reporter, Silent
 from orchestrator_operator.local.record import Record
 
@@ -83,9 +83,9 @@ class LocalCluster:
         """
         with self._locked():
             known = record.read(self._layout.record)
-            if known is not None and self._core_ready(known):
+            if known is not None and self._parts.core_ready(known):
                 return self._complete(known, targets, interval, timeout)
-            if self._parts.stop_all():
+            if self._parts.stop_all(REPAIR_GRACE):
                 self._report.note("what was left of an earlier start has been stopped")
             if targets is not None or not self._layout.prometheus_config.is_file():
                 self._write_targets(targets or (), interval)
@@ -159,12 +159,6 @@ class LocalCluster:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with locked(self.folder / "lock", timeout=_PATIENCE):
             yield
-
-    def _core_ready(self, known: Record) -> bool:
-        if not all(self._parts.alive(name) for name in CORE):
-            return False
-        with Health(self._layout, known.ports) as health:
-            return health.apiserver()
 
     def _complete(self, known: Record, targets: Iterable[Target] | None, interval: timedelta, timeout: float) -> bool:
         """`up` of a control plane that is up, but perhaps for Prometheus."""

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 CORE = ("etcd", "kube-apiserver", "kube-controller-manager")
 PARTS = (*CORE, "prometheus")  # in the order of the start; the stop goes the other way
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+REPAIR_GRACE = 1.0  # the same for what a crash left: without etcd the API server would use up any grace
 
 _POLL = 0.1  # seconds between two questions whether a part is ready
+_SLOW = 20.0  # seconds that a running API server may take to answer before it counts as broken
 _ATTEMPTS = 3  # at finding ports that are still free when the parts listen
 
 Checks = Mapping[str, Callable[[], bool]]
@@ -58,6 +60,18 @@ class Parts:
         """Whether the process of a part runs."""
         process = self.records.read(name)
         return process is not None and process.alive()
+
+    def core_ready(self, known: Record) -> bool:
+        """Whether everything but Prometheus runs and serves; a busy machine is given time to answer."""
+        deadline = time.monotonic() + _SLOW
+        with Health(self.layout, known.ports) as health:
+            while all(self.alive(name) for name in CORE):
+                if health.apiserver():
+                    return True
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(_POLL)
+        return False
 
     def start_all(self, start: Record, timeout: float) -> None:
         """Start every part and wait until all are ready; on any failure nothing is left running."""
