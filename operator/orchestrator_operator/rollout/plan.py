@@ -101,7 +101,7 @@ def _moved(g: Gathered, outcome: Outcome) -> RolloutStatus:
         **outcome.changes,
     }
     status = g.status.model_copy(update=changes)
-    if status.phase is Phase.PENDING:
+    if Phase.PENDING in (g.status.phase, status.phase):
         attempt = max(status.attempt, g.spec.attempt if g.spec else 1)
         status = status.model_copy(update={"attempt": attempt, "attempt_id": f"{g.uid[:8]}-{attempt}"})
     stage = current_stage(g.spec, status.stage_index).name if g.spec else status.stage

@@ -1,0 +1,172 @@
+"""What an EngineRollout may say: defaults, refusals with their paths, and the status round trip."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from orchestrator_operator.specs.rollout import parse_rollout
+from orchestrator_operator.specs.rollout_status import (
+    Decision,
+    FlagIntent,
+    Phase,
+    RolloutStatus,
+    read_status,
+    write_status,
+)
+
+from orchestrator.errors import InvalidInput
+from tests.support.rollouts import DOCUMENT, START
+
+
+def test_an_empty_spec_is_the_four_weeks_of_the_design() -> None:
+    spec = parse_rollout({})
+    assert [(str(stage.percent), stage.duration.days) for stage in spec.stages] == [
+        ("5", 7),
+        ("25", 7),
+        ("50", 7),
+        ("100", 7),
+    ]
+    assert spec.analysis.ages == (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=24))
+    assert (spec.deadman, spec.rollback.cooldown) == (timedelta(hours=6), timedelta(hours=24))
+
+
+def test_a_share_is_the_decimal_that_was_written() -> None:
+    stages = [{"name": "a", "percent": 12.3, "duration": "1h"}, {"name": "b", "percent": 100, "duration": "1h"}]
+    assert parse_rollout({**DOCUMENT, "stages": stages}).stages[0].percent == Decimal("12.3")
+
+
+@pytest.mark.parametrize("value", [0, "0", "0s"])
+def test_deadman_and_extend_can_be_switched_off(value: Any) -> None:
+    spec = parse_rollout({"deadman": value, "analysis": {"extend": value}})
+    assert spec.deadman == spec.analysis.extend == timedelta(0)
+
+
+def _stages(*percents: Any, duration: Any = "1h") -> dict[str, Any]:
+    return {
+        "stages": [{"name": f"s{i}", "percent": percent, "duration": duration} for i, percent in enumerate(percents)]
+    }
+
+
+def _criterion(**fields: Any) -> dict[str, Any]:
+    failures = {"name": "failures", "type": "comparison", "preset": "failures"}
+    return {"criteria": [failures, {"name": "x", **fields}]}
+
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    (_stages(50, 25, 100), "spec.stages[1].percent", "does not ascend"),
+    (_stages(50, 50, 100), "spec.stages[1].percent", "does not ascend"),
+    (_stages(5, 25), "spec.stages[1].percent", "the last stage must have 100"),
+    (_stages(5.125, 100), "spec.stages[0].percent", "more than two places"),
+    (_stages(0, 100), "spec.stages[0].percent", "not above 0"),
+    (_stages(5, 120), "spec.stages[1].percent", "at most 100"),
+    (_stages("NaN", 100), "spec.stages[0].percent", ""),
+    (_stages("many", 100), "spec.stages[0].percent", ""),
+    (_stages(100, duration="a week"), "spec.stages[0].duration", "30s, 10m, 2h or 7d"),
+    (_stages(100, duration=7), "spec.stages[0].duration", "not a duration"),
+    (_stages(100, duration="0s"), "spec.stages[0].duration", "longer than nothing"),
+    (_stages(100, duration="30s"), "spec.stages[0].duration", "shorter than the first of spec.analysis.ages"),
+    ({"stages": []}, "spec.stages", "at least one"),
+    ({"stages": [{"percent": 100, "duration": "1h"}]}, "spec.stages[0].name", "required"),
+    (
+        {"stages": [{"name": "a", "percent": 5, "duration": "1h"}, {"name": "a", "percent": 100, "duration": "1h"}]},
+        "spec.stages[1].name",
+        "used twice",
+    ),
+    ({"attempt": 0}, "spec.attempt", "1 or more"),
+    ({"deadman": "2s"}, "spec.deadman", "could not be renewed"),
+    ({"analysis": {"ages": ["10m", "1m"]}}, "spec.analysis.ages[1]", "does not ascend"),
+    ({"analysis": {"ages": []}}, "spec.analysis.ages", "at least one"),
+    ({"analysis": {"falseRollback": 0}}, "spec.analysis.falseRollback", "between 0 and 1"),
+    ({"analysis": {"falsePass": 1}}, "spec.analysis.falsePass", "between 0 and 1"),
+    ({"analysis": {"restart": "0s"}}, "spec.analysis.restart", "longer than nothing"),
+    ({"analysis": {"tolerate": -1}}, "spec.analysis.tolerate", "above 0"),
+    ({"analysis": {"tolerate": 2.0}}, "spec.analysis.passMargin.relative", "above spec.analysis.tolerate"),
+    ({"analysis": {"passMargin": {"absolute": 1}}}, "spec.analysis.passMargin.absolute", ""),
+    ({"analysis": {"minimumExecutions": -1}}, "spec.analysis.minimumExecutions", "0 or more"),
+    ({"analysis": {"underpowered": "Ignore"}}, "spec.analysis.underpowered", "'Approve'"),
+    ({"analysis": {"watch": True}}, "spec.analysis.watch", "no such field"),
+    ({"criteria": []}, "spec.criteria", "at least one required comparison"),
+    (
+        {"criteria": [{"name": "f", "type": "comparison", "preset": "failures", "required": False}]},
+        "spec.criteria",
+        "at least one required comparison",
+    ),
+    (_criterion(type="comparison"), "spec.criteria[1].preset", "needs a preset"),
+    (_criterion(type="comparison", preset="failures"), "spec.criteria[1].preset", "more than once"),
+    (_criterion(type="comparison", preset="slow-checkpoints"), "spec.criteria[1].preset", "make it a guardrail"),
+    (_criterion(type="comparison", preset="first-attempt-failures", max=1), "spec.criteria[1].max", "guardrails"),
+    (_criterion(type="guardrail", query="up"), "spec.criteria[1].max", "largest value"),
+    (_criterion(type="guardrail", query=" ", max=1), "spec.criteria[1].query", "empty"),
+    (_criterion(type="guardrail", max=1), "spec.criteria[1].query", "either a query or the preset"),
+    (_criterion(type="guardrail", max=1, query="up", preset="slow-checkpoints"), "spec.criteria[1].query", "either"),
+    (_criterion(type="guardrail", max=1, preset="failures"), "spec.criteria[1].preset", "is a comparison"),
+    ({"rollback": {"inFlight": "Kill"}}, "spec.rollback.inFlight", "'Drain'"),
+    ({"deletionPolicy": "Orphan"}, "spec.deletionPolicy", "'Clear'"),
+]
+
+NOT_BUILT: list[tuple[dict[str, Any], str]] = [
+    ({"stages": [{"name": "a", "percent": 100, "duration": "1h", "approval": True}]}, "spec.stages[0].approval"),
+    ({"stages": [{"name": "a", "percent": 100, "duration": "1h", "holdback": 1}]}, "spec.stages[0].holdback"),
+    ({"analysis": {"interval": "5m"}}, "spec.analysis.interval"),
+    (_criterion(type="comparison", bad="a", total="b"), "spec.criteria[1].bad"),
+    (_criterion(type="comparison", preset="slower-than-baseline"), "spec.criteria[1].preset"),
+    ({"windows": {"timeZone": "UTC"}}, "spec.windows"),
+    ({"notify": {"webhook": {}}}, "spec.notify"),
+]
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "text"), WRONG, ids=[f"{path}-{i}" for i, (_, path, _) in enumerate(WRONG)]
+)
+def test_what_is_wrong_is_named_by_its_path(document: dict[str, Any], path: str, text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_rollout({"analysis": DOCUMENT["analysis"], **document})
+    assert [problem for problem in caught.value.problems if problem.path == path and text in problem.message]
+
+
+@pytest.mark.parametrize(("document", "path"), NOT_BUILT)
+def test_what_is_not_built_yet_is_refused_and_says_so(document: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_rollout(document)
+    assert [p for p in caught.value.problems if p.path == path and p.message.startswith("not built yet")]
+
+
+def test_asking_for_nothing_is_no_unbuilt_field() -> None:
+    stages = [{"name": "a", "percent": 100, "duration": "1h", "approval": False, "holdback": 0}]
+    assert parse_rollout({**DOCUMENT, "stages": stages}).stages[0].name == "a"
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_rollout({**_stages(50, 25), "attempt": 0, "criteria": [], "notify": {}})
+    assert {"spec.notify", "spec.attempt", "spec.stages[1].percent", "spec.criteria"} <= {
+        problem.path for problem in caught.value.problems
+    }
+
+
+def test_a_status_reads_back_as_it_was_written() -> None:
+    status = RolloutStatus(
+        phase=Phase.HELD,
+        started_at=START + timedelta(microseconds=5),
+        flag_intent=FlagIntent(enabled=True, percent="5", seen_version="7"),
+        decisions=(Decision(at=START, action="Hold", reason="Blind", message="m"),),
+    )
+    assert read_status(write_status(status)) == status
+
+
+def test_a_field_that_is_gone_is_an_explicit_null_in_the_patch() -> None:
+    patch = write_status(RolloutStatus(flag_intent=FlagIntent(enabled=True)))
+    assert patch["failed"] is None
+    assert patch["flagIntent"]["percent"] is None
+
+
+def test_lists_in_the_patch_hold_no_nulls() -> None:
+    patch = write_status(RolloutStatus(decisions=(Decision(at=START, action="a", reason="r", message="m"),)))
+    assert None not in patch["decisions"][0].values()
+
+
+def test_a_status_of_another_version_is_read_as_far_as_it_is_known() -> None:
+    assert read_status({"phase": "Held", "fromTheFuture": 1, "reason": None}).phase is Phase.HELD
