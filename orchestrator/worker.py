@@ -18,7 +18,7 @@ import structlog
 from orchestrator import telemetry
 from orchestrator.engines.v1 import V1Engine
 from orchestrator.engines.v2 import Drive, Tools
-from orchestrator.errors import LeaseLost, OrchestratorError, StoreUnavailable
+from orchestrator.errors import LeaseLost, StoreUnavailable
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Engine, Execution, Failure, Projection, Status
 from orchestrator.store.port import Append, Claim, Outcome, Store, V1Update
@@ -128,7 +128,7 @@ class Worker:
             # Nothing is known about the last append: whoever claims it next reads what is really there.
             log.warning("execution put down: the store does not answer", execution=claim.id, error=str(error))
             return
-        except OrchestratorError as error:
+        except Exception as error:  # noqa: BLE001 — one execution must never stop the worker
             log.exception("execution cannot be driven; it is tried again when its lease ends", execution=claim.id)
             await self._note(f"ERROR execution {claim.id}: {error}")
             return
@@ -147,7 +147,7 @@ class Worker:
     async def _walk(self, claim: Claim) -> None:
         try:
             await self._v1.run(claim)
-        except OrchestratorError as error:
+        except Exception as error:  # noqa: BLE001 — one execution must never stop the worker
             log.exception("V1 execution stopped; it stays as it is, as V1 does", execution=claim.id)
             await self._note(f"ERROR execution {claim.id}: {error}")
 

@@ -112,7 +112,6 @@ class V1Engine:
             namespace=claim.workflow_id.partition("/")[0],
             node_id=node.id,
             attempt=1,
-            idempotency_key=f"{claim.id}/{node.id}",
             engine=Engine.V1,
             timeout=node.timeout,
         )

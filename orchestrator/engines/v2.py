@@ -169,7 +169,6 @@ class Drive:
             namespace=self.claim.workflow_id.partition("/")[0],
             node_id=node.id,
             attempt=run.attempt,
-            idempotency_key=f"{self.claim.id}/{node.id}",
             engine=Engine.V2,
             timeout=node.timeout,
         )

@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` shows the main job, `make test` proves it. Everything they need is set up by them.
+SHELL := /bin/bash
+CACHE := $(or $(ORCHESTRATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orchestrator)
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools demo down lint test generate clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(CACHE)/uv-$(UV_VERSION)/bin/uv:
+	@echo "uv is not installed: putting uv $(UV_VERSION) into $(CACHE) (PyPI)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION) || { echo "python3 cannot make virtual environments: install python3-venv"; exit 1; }
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+setup: $(UV) ## Make the virtual environment from uv.lock
+	@$(UV) sync --frozen --quiet
+
+tools: setup ## Get etcd, kube-apiserver, kubectl and Prometheus (built on first use)
+	@$(RUN) orchestrator local tools
+
+demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up)
+	@$(RUN) orchestrator demo $(if $(KEEP),--keep) $(ARGS)
+
+down: setup ## End what `make demo KEEP=1` left up
+	@$(RUN) orchestrator demo down
+
+lint: setup ## ruff, mypy, import-linter, drift of generated files
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) python -m orchestrator_operator.specs.crds --check
+
+test: lint tools ## All the tests
+	@$(RUN) pytest $(ARGS)
+
+generate: setup ## Write the generated files (CRDs)
+	@$(RUN) python -m orchestrator_operator.specs.crds
+
+clean: down ## Remove what is cached outside the checkout
+	rm -rf $(CACHE)

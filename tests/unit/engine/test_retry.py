@@ -1,0 +1,62 @@
+"""When a failed attempt is repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.model import RetryPolicy
+from orchestrator.retry import backoff, decide_retry
+from tests.support.engine import AT, at
+
+POLICY = RetryPolicy(5, timedelta(milliseconds=500), 2, timedelta(minutes=1), "full")
+
+
+def decide(policy: RetryPolicy = POLICY, *, attempt: int = 1, retryable: bool = True, chance: float = 0.5) -> object:
+    return decide_retry(policy, attempt=attempt, retryable=retryable, first_started_at=AT, now=AT, chance=chance).at
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (500, 60)])
+def test_the_backoff_doubles_up_to_its_cap(attempt: int, seconds: float) -> None:
+    assert backoff(POLICY, attempt).total_seconds() == seconds
+
+
+def test_full_jitter_waits_a_share_of_the_backoff() -> None:
+    assert decide(attempt=2, chance=0.25) == at(0.25)
+
+
+def test_without_jitter_it_waits_all_of_it() -> None:
+    assert decide(replace(POLICY, jitter="none"), attempt=2, chance=0.25) == at(1)
+
+
+def test_an_error_that_no_retry_can_mend_is_not_retried() -> None:
+    assert decide(retryable=False) is None
+
+
+def test_the_last_attempt_is_the_last() -> None:
+    assert decide(attempt=4) is not None
+    assert decide(attempt=5) is None
+
+
+def test_it_gives_up_when_too_much_time_has_passed() -> None:
+    policy = replace(POLICY, max_elapsed=timedelta(seconds=1), jitter="none")
+    assert decide(policy, attempt=1) is not None
+    assert decide(policy, attempt=3) is None
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_the_delay_is_never_negative_and_never_above_the_cap(attempt: int, chance: float) -> None:
+    decision = decide_retry(
+        replace(POLICY, max_attempts=20_000),
+        attempt=attempt,
+        retryable=True,
+        first_started_at=AT,
+        now=AT,
+        chance=chance,
+    )
+    assert decision.at is not None
+    assert AT <= decision.at <= AT + POLICY.maximum
