@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.errors import StoreUnavailable
 
@@ -97,7 +97,7 @@ class GroupCommit(Generic[I, A]):
     async def _insist(self, items: Sequence[I]) -> Sequence[A]:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
-            wait=wait_exponential_jitter(initial=0.05, max=2.0),
+            wait=wait_random_exponential(multiplier=0.05, max=2.0),
             stop=stop_after_delay(self._patience),
             before_sleep=lambda state: log.warning(
                 "the store did not answer; trying again", attempt=state.attempt_number

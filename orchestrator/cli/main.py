@@ -1,28 +1,49 @@
-"""`orchestrator`: the engine's own commands, and those that other packages add by an entry point."""
+"""`orchestrator`: every command is loaded when it is asked for, so that none waits for another's imports."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from orchestrator.cli import executions, logs, route, run, worker
+from orchestrator.cli import logs
 from orchestrator.errors import InvalidInput, OrchestratorError
+
+_OWN = {name: f"orchestrator.cli.{name}" for name in ("run", "worker", "executions", "route")}
+_EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 2, 130
+
+
+class Commands(TyperGroup):
+    """Our own commands, and those that other packages add by the entry point group `orchestrator.commands`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 — the signature is click's
+        return [*_OWN, *sorted(entry.name for entry in entry_points(group="orchestrator.commands"))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 — the signature is click's
+        if cmd_name in _OWN:
+            app = import_module(_OWN[cmd_name]).app
+        else:
+            added = {entry.name: entry for entry in entry_points(group="orchestrator.commands")}
+            if cmd_name not in added:
+                return None
+            app = added[cmd_name].load()
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="orchestrator",
-    help="Durable workflows: run them, watch them, move traffic to them.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("worker")(worker.worker)
-app.command("route")(route.route)
-app.add_typer(executions.app, name="executions")
 
 
 def _version(asked: bool) -> None:
@@ -44,20 +65,18 @@ def root(
 
 def main() -> None:
     """The console script. Exit codes: 0 done, 1 it failed, 2 bad input, 130 interrupted."""
-    for entry in sorted(entry_points(group="orchestrator.commands"), key=lambda entry: entry.name):
-        app.add_typer(entry.load(), name=entry.name)
     try:
         app()
     except InvalidInput as error:
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
-        sys.exit(2)
+        sys.exit(_EXIT_BAD_INPUT)
     except OrchestratorError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(_EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ from orchestrator.errors import InvalidFlag, Problem
 from orchestrator.router import falls_on_v2
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
 def route(
     keys: Annotated[list[str], typer.Argument(help="Execution uids or routing keys.")],
     percent: Annotated[str, typer.Option("--percent", help="V2's share, 0 to 100, two decimal places at most.")],

@@ -40,6 +40,10 @@ class EngineChoice(StrEnum):
     V2 = "v2"
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
 def run(
     file: Annotated[Path, typer.Argument(help="A Workflow resource, YAML or JSON.", exists=True, dir_okay=False)],
     input_: Annotated[str, typer.Option("--input", "-i", help="The input, JSON; @FILE reads it from a file.")] = "{}",

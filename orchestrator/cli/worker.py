@@ -14,6 +14,10 @@ from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.settings import Settings
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
 def worker(
     database: Database = None,
     until_idle: Annotated[
