@@ -136,7 +136,7 @@ def build_status(record: ExecutionRecord) -> dict[str, Any]:
         "engine": record.engine.value,
         "assignment": record.assignment.value,
         "revision": record.revision,
-        "currentNode": record.current_node or None,
+        "currentNode": None if record.status is Status.SUCCESS else record.current_node or None,
         "progress": f"{record.done}/{record.total}",
         "retries": record.retries,
         "startedAt": moment(record.started_at),
