@@ -24,7 +24,7 @@ from orchestrator.flag import CLEAR, FlagValues, parse
 from orchestrator.journal import GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.router import Owner
     from orchestrator.store import Store, Submission, Submitted
@@ -122,7 +122,7 @@ class FakeKubernetes:
     def add_secret(self, name: str, namespace: str = NAMESPACE) -> None:
         self._store(("secrets", namespace, name), {"metadata": {"name": name, "namespace": namespace}})
 
-    def told(self, reason: str) -> list[str]:
+    def told(self, reason: str) -> Sequence[str]:
         """The messages of all Events of a reason."""
         return [event["message"] for event in self.events.values() if event["reason"] == reason]
 

@@ -112,9 +112,7 @@ class TestRefused:
             (replace(SEEN, spec={}), CHAIN, "InvalidSpec", "spec.workflow"),
         ],
     )
-    def test_with_the_reason_and_the_path(
-        self, seen: Seen, compiled: Compiled | None, reason: str, path: str
-    ) -> None:
+    def test_with_the_reason_and_the_path(self, seen: Seen, compiled: Compiled | None, reason: str, path: str) -> None:
         decision = decide(seen, None, compiled, EPOCH)
         assert isinstance(decision, Refuse)
         assert (decision.reason, decision.problems[0].path) == (reason, path)

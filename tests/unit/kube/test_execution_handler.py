@@ -121,7 +121,8 @@ class TestRefused:
         assert accepted(body)["message"].startswith("spec.input")
 
     async def test_malformed_in_every_way_it_is_quarantined_and_nothing_crashes(self, operator: Operator) -> None:
-        for number, spec in enumerate([None, [], "x", {"workflow": 3}, {"workflow": {"a": 1}, "input": []}]):
+        odd: list[Any] = [None, [], "x", {"workflow": 3}, {"workflow": {"a": 1}, "input": []}]
+        for number, spec in enumerate(odd):
             body = await operator.apply(EXECUTIONS, f"odd-{number}", spec)
             assert accepted(body)["status"] == "False"
 
@@ -174,14 +175,16 @@ class TestRestored:
         assert body["status"]["handled"] == {"resume": "new"}
         assert not (await record(operator, body)).suspend_requested
 
-    async def test_the_annotation_is_remembered_before_the_commit(self, operator: Operator) -> None:
+    async def test_the_annotation_is_remembered_before_the_commit(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         operator.executions._epoch = operator.clock.now() + timedelta(hours=1)
         await operator.apply(WORKFLOWS, "chain", CHAIN)
 
         async def crash(_: Any) -> Any:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # the process dies here
 
-        operator.executions._submissions.put = crash  # type: ignore[method-assign]  # the process dies here
+        monkeypatch.setattr(operator.submissions, "put", crash)
         with pytest.raises(KeyboardInterrupt):
             await operator.apply(
                 EXECUTIONS, "one", {"workflow": "chain"}, annotations={"orchestrator.dev/resume": "old"}
@@ -243,7 +246,7 @@ class TestTroubleThatPasses:
         await operator.executions.handle(replaced(body, workflow="other"))
         again = asyncio.create_task(operator.guard.run())
         async with asyncio.timeout(10):
-            while not operator.kubernetes.told("WorkflowNotFound")[1:]:
+            while not operator.kubernetes.told("WorkflowNotFound")[1:]:  # noqa: ASYNC110 - the fake API has no events
                 await asyncio.sleep(0.02)
         again.cancel()
 

@@ -88,6 +88,7 @@ async def test_one_whose_deletion_the_watch_missed_is_forgotten(operator: Operat
 
 
 async def test_malformed_in_every_way_it_gets_a_condition(operator: Operator) -> None:
-    for number, spec in enumerate([None, [], {"nodes": 3}, {"nodes": [None]}, {"nodes": [{"id": ["x"]}]}]):
+    odd: list[Any] = [None, [], {"nodes": 3}, {"nodes": [None]}, {"nodes": [{"id": ["x"]}]}]
+    for number, spec in enumerate(odd):
         body = await operator.apply(WORKFLOWS, f"odd-{number}", spec)
         assert valid(body)["status"] == "False"

@@ -1,0 +1,78 @@
+"""The rights of the operator: what it needs, in its namespace, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+BASE = Path(__file__).parents[3] / "deploy" / "base"
+DOCUMENTS: list[dict[str, Any]] = [
+    document for file in sorted(BASE.glob("*.yaml")) for document in yaml.safe_load_all(file.read_text())
+]
+ROLES = [document for document in DOCUMENTS if document["kind"] in ("Role", "ClusterRole")]
+RULES = [(role["metadata"]["name"], rule) for role in ROLES for rule in role["rules"]]
+(OPERATOR,) = [role for role in ROLES if role["metadata"]["name"] == "orchestrator-operator"]
+
+
+def may(verb: str, resource: str, group: str = "orchestrator.dev") -> bool:
+    return any(
+        verb in rule["verbs"] and resource in rule["resources"] and group in rule["apiGroups"]
+        for rule in OPERATOR["rules"]
+    )
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES)
+def test_no_wildcards(name: str, rule: dict[str, Any]) -> None:
+    assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]], name
+    assert not rule.get("nonResourceURLs")
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES)
+def test_secrets_by_name_and_never_listed(name: str, rule: dict[str, Any]) -> None:
+    if "secrets" in rule["resources"]:
+        assert rule["resourceNames"] == ["orchestrator-flags"], name
+        assert sorted(rule["verbs"]) == ["get", "patch"]
+
+
+def test_nothing_beyond_the_namespace() -> None:
+    assert {document["kind"] for document in DOCUMENTS} == {
+        "Kustomization",
+        "Namespace",
+        "Role",
+        "RoleBinding",
+        "Secret",
+        "ServiceAccount",
+    }
+
+
+@pytest.mark.parametrize("plural", ["workflows", "executions", "enginerollouts"])
+def test_it_watches_and_writes_status(plural: str) -> None:
+    assert all(may(verb, plural) for verb in ("get", "list", "watch"))
+    assert may("patch", f"{plural}/status")
+
+
+@pytest.mark.parametrize("verb", ["create", "update", "patch", "delete"])
+def test_it_changes_nothing_that_people_write(verb: str) -> None:
+    assert not may(verb, "workflows")
+    assert may(verb, "executions") is (verb == "delete")  # the ttl
+    assert may(verb, "enginerollouts") is (verb == "patch")  # its finalizer and annotations that were heard
+
+
+def test_the_worker_has_no_rights_and_no_token() -> None:
+    (worker,) = [
+        document
+        for document in DOCUMENTS
+        if document["kind"] == "ServiceAccount" and document["metadata"]["name"] == "orchestrator-worker"
+    ]
+    assert worker["automountServiceAccountToken"] is False
+    bound = [subject["name"] for found in DOCUMENTS if found["kind"] == "RoleBinding" for subject in found["subjects"]]
+    assert bound == ["orchestrator-operator"]
+
+
+def test_the_flag_is_empty() -> None:
+    (secret,) = [document for document in DOCUMENTS if document["kind"] == "Secret"]
+    assert secret["metadata"]["name"] == "orchestrator-flags"
+    assert not {"data", "stringData"} & secret.keys()
