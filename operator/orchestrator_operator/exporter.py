@@ -127,12 +127,16 @@ class Exporter:
     async def run(self, interval: float = 1.0) -> None:
         """Until cancelled; a store that is away is waited for."""
         while True:
-            try:
-                await self.refresh()
-            except StoreError as error:
-                self._collector.snapshot = None
-                _log.warning("no metrics of the store", error=str(error))
+            await self.step()
             await asyncio.sleep(interval)
+
+    async def step(self) -> None:
+        """Refresh; without the store nothing is told of it."""
+        try:
+            await self.refresh()
+        except StoreError as error:
+            self._collector.snapshot = None
+            _log.warning("no metrics of the store", error=str(error))
 
     async def refresh(self) -> None:
         """Read the executions that reached an age, then take the numbers."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from orchestrator.errors import Problem
 
-MESSAGE_LIMIT = 1024  # characters: several conditions and a message stay far below 10 KB
+MESSAGE_LIMIT = 1024  # bytes: several conditions and a message stay far below 10 KB
 
 
 class Condition(BaseModel):
@@ -78,9 +78,11 @@ def tell(problems: Sequence[Problem]) -> str:
 
 
 def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """At most `limit` characters, and it shows when something was cut. What JSON cannot carry is replaced."""
-    clean = text.encode("utf-8", errors="replace").decode()
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """At most `limit` bytes of UTF-8, and it shows when something was cut. What JSON cannot carry is replaced."""
+    clean = text.encode("utf-8", errors="replace")
+    if len(clean) <= limit:
+        return clean.decode()
+    return clean[: limit - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def timestamp(moment: datetime) -> str:
