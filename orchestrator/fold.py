@@ -6,7 +6,7 @@ The fold is strict: a gap in `seq`, or an event that the tables of transitions d
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
@@ -14,7 +14,7 @@ from orchestrator.model import Execution, NodeState
 from orchestrator.states import advance, advance_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 
 def fold(execution_id: str, history: Iterable[e.Recorded]) -> Execution:
@@ -48,29 +48,24 @@ def submitted(execution_id: str, event: e.Event) -> Execution:
 def apply(state: Execution, event: e.Event) -> Execution:
     """The execution after one more event."""
     after = replace(state, status=advance(state.status, event), seq=state.seq + 1)
-    match event:
-        case e.StepCompleted() | e.StepFailed() | e.StepSkipped() | e.TimerStarted():
-            return _step(after, event)
-        case e.ExecutionStarted(at=at):
-            return replace(after, started_at=at)
-        case e.ExecutionResumed(at=at):
-            return replace(after, suspend_requested=False, started_at=state.started_at or at)
-        case e.ExecutionSuspended():
-            return replace(after, suspend_requested=True)
-        case e.CancelRequested():
-            return replace(after, cancel_requested=True)
-        case e.SuspendRequested():
-            return replace(after, suspend_requested=True)
-        case e.ResumeRequested():
-            return replace(after, suspend_requested=False)
-        case e.ExecutionSucceeded(at=at, output=output):
-            return replace(after, finished_at=at, output=output)
-        case e.ExecutionFailed(at=at, failure=failure):
-            return replace(after, finished_at=at, failure=failure)
-        case e.ExecutionCancelled(at=at):
-            return replace(after, finished_at=at)
-        case _:
-            return after
+    if isinstance(event, e.StepCompleted | e.StepFailed | e.StepSkipped | e.TimerStarted):
+        return _step(after, event)
+    change = _CHANGES.get(type(event))
+    return replace(after, **change(state, event)) if change else after
+
+
+#: What an event changes besides the status; types that are not here change nothing else.
+_CHANGES: Mapping[type[e.Event], Callable[[Execution, Any], dict[str, Any]]] = {
+    e.ExecutionStarted: lambda _, event: {"started_at": event.at},
+    e.ExecutionResumed: lambda state, event: {"suspend_requested": False, "started_at": state.started_at or event.at},
+    e.ExecutionSuspended: lambda *_: {"suspend_requested": True},
+    e.CancelRequested: lambda *_: {"cancel_requested": True},
+    e.SuspendRequested: lambda *_: {"suspend_requested": True},
+    e.ResumeRequested: lambda *_: {"suspend_requested": False},
+    e.ExecutionSucceeded: lambda _, event: {"finished_at": event.at, "output": event.output},
+    e.ExecutionFailed: lambda _, event: {"finished_at": event.at, "failure": event.failure},
+    e.ExecutionCancelled: lambda _, event: {"finished_at": event.at},
+}
 
 
 def _step(state: Execution, event: e.StepEvent) -> Execution:

@@ -23,7 +23,7 @@ Function = Callable[..., Any]
 FunctionT = TypeVar("FunctionT", bound=Function)
 
 
-class NonRetryable(StepError):  # noqa: N818 - reads as what it says: raise NonRetryable(…)
+class NonRetryable(StepError):
     """Raise it in a function whose failure no retry would mend."""
 
     def __init__(self, message: str, *, kind: str = "NonRetryable") -> None:

@@ -20,14 +20,14 @@ from orchestrator.engines.v1 import V1Engine
 from orchestrator.engines.v2 import Drive, Tools
 from orchestrator.errors import LeaseLost, StoreUnavailable
 from orchestrator.journal import GroupCommit
-from orchestrator.model import Engine, Execution, Failure, Projection, Status
-from orchestrator.store.port import Append, Claim, Outcome, Store, V1Update
+from orchestrator.model import Engine, Execution, Status
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from orchestrator.clock import Clock
     from orchestrator.nodes.runner import NodeRunner
+    from orchestrator.store.port import Append, Claim, Outcome, Store, V1Update
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +128,7 @@ class Worker:
             # Nothing is known about the last append: whoever claims it next reads what is really there.
             log.warning("execution put down: the store does not answer", execution=claim.id, error=str(error))
             return
-        except Exception as error:  # noqa: BLE001 — one execution must never stop the worker
+        except Exception as error:
             log.exception("execution cannot be driven; it is tried again when its lease ends", execution=claim.id)
             await self._note(f"ERROR execution {claim.id}: {error}")
             return
@@ -147,7 +147,7 @@ class Worker:
     async def _walk(self, claim: Claim) -> None:
         try:
             await self._v1.run(claim)
-        except Exception as error:  # noqa: BLE001 — one execution must never stop the worker
+        except Exception as error:
             log.exception("V1 execution stopped; it stays as it is, as V1 does", execution=claim.id)
             await self._note(f"ERROR execution {claim.id}: {error}")
 
@@ -185,9 +185,9 @@ class Worker:
             except StoreUnavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
                 continue
-            for execution_id in held:
+            for execution_id, fence in held.items():
                 drive = self._drives.get(execution_id)
-                if drive is None or drive.claim.fence != held[execution_id]:
+                if drive is None or drive.claim.fence != fence:
                     continue
                 if execution_id not in ours:
                     log.warning("lease lost", execution=execution_id, reason="it was not renewed in time")

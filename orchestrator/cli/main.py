@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.metadata import entry_points, version
+from importlib import import_module, metadata
 from typing import Annotated, Any
 
 import typer
@@ -21,13 +20,13 @@ class Commands(TyperGroup):
     """Our own commands, and those that other packages add by the entry point group `orchestrator.commands`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 — the signature is click's
-        return [*_OWN, *sorted(entry.name for entry in entry_points(group="orchestrator.commands"))]
+        return [*_OWN, *sorted(entry.name for entry in metadata.entry_points(group="orchestrator.commands"))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 — the signature is click's
         if cmd_name in _OWN:
             app = import_module(_OWN[cmd_name]).app
         else:
-            added = {entry.name: entry for entry in entry_points(group="orchestrator.commands")}
+            added = {entry.name: entry for entry in metadata.entry_points(group="orchestrator.commands")}
             if cmd_name not in added:
                 return None
             app = added[cmd_name].load()
@@ -46,17 +45,17 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"orchestrator {version('orchestrator')}")
+        typer.echo(f"orchestrator {metadata.version('orchestrator')}")
         raise typer.Exit
 
 
 @app.callback()
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, to standard error.")] = False,
-    _version_: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    version: Annotated[  # noqa: ARG001 — its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Durable workflows: run them, watch them, move traffic to them."""

@@ -10,7 +10,6 @@ from orchestrator import flag
 from orchestrator.errors import InvalidFlag, Problem
 from orchestrator.router import falls_on_v2
 
-
 app = typer.Typer(rich_markup_mode=None)
 
 

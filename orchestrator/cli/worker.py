@@ -13,7 +13,6 @@ from orchestrator.cli.options import Database
 from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.settings import Settings
 
-
 app = typer.Typer(rich_markup_mode=None)
 
 

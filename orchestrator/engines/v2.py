@@ -12,6 +12,7 @@ import random
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import structlog
@@ -76,28 +77,22 @@ class Drive:
         results: list[e.Event] = []
         while True:
             self.state, self.seq = state, state.seq
-            after = state
-            for result in results:
-                after = apply(after, result)
+            after = reduce(apply, results, state)
             decision = decide(workflow, after, self._tasks.values(), self.tools.clock.now())
             events = (*results, *decision.events)
             over = not decision.runs and not self._tasks
             if events:
-                outcome = await self._append(workflow, state.seq + 1, events, decision, release=over)
-                if outcome is Outcome.FENCED:
-                    telemetry.FENCED.inc()
-                    raise LeaseLost(f"execution {self.claim.id}: another worker owns it")
-                if outcome is Outcome.STALE:
+                if not await self._committed(workflow, state.seq + 1, events, decision, release=over):
                     state = await self._catch_up(state)
                     continue
                 state, results = decision.execution, []
                 self.state, self.seq = state, state.seq
+            elif over:
+                await self._release(decision.wake_at)
             if over:
-                if not events:
-                    await self.tools.store.release({self.claim.id: (self.claim.fence, decision.wake_at)})
                 return
             if self.stopping and not self._tasks:
-                await self.tools.store.release({self.claim.id: (self.claim.fence, self.tools.clock.now())})
+                await self._release(self.tools.clock.now())
                 return
             for run in () if self.stopping else decision.runs:
                 self._start(run)
@@ -106,15 +101,19 @@ class Drive:
                 self.moved.clear()
                 state = await self._catch_up(state)
 
+    async def _release(self, due_at: datetime | None) -> None:
+        await self.tools.store.release({self.claim.id: (self.claim.fence, due_at)})
+
     async def _catch_up(self, state: Execution) -> Execution:
         """Take in what others recorded: requests of people."""
         for recorded in await self.tools.store.events(self.claim.id, after=state.seq):
             state = apply(state, recorded.event)
         return state
 
-    async def _append(
+    async def _committed(
         self, workflow: Workflow, first_seq: int, events: tuple[e.Event, ...], decision: Decision, *, release: bool
-    ) -> Outcome:
+    ) -> bool:
+        """Append, durably; False when a request was recorded meanwhile. Raises LeaseLost."""
         now = self.tools.clock.now()
         state = decision.execution
         limits = [now + run.node.timeout for run in decision.runs]
@@ -136,10 +135,14 @@ class Drive:
         began = time.perf_counter()
         outcome = await self.tools.journal.put(append)
         took = time.perf_counter() - began
-        if outcome is Outcome.COMMITTED:
-            self._last_append = (first_seq, took * 1000)
-            _observe(events, state, took)
-        return outcome
+        if outcome is Outcome.FENCED:
+            telemetry.FENCED.inc()
+            raise LeaseLost(f"execution {self.claim.id}: another worker owns it")
+        if outcome is Outcome.STALE:
+            return False
+        self._last_append = (first_seq, took * 1000)
+        _observe(events, state, took)
+        return True
 
     def _start(self, run: RunNode) -> None:
         task = asyncio.create_task(self._attempt(run), name=f"{self.claim.id}/{run.node.id}")

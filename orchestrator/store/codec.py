@@ -101,8 +101,8 @@ def load_event(
         )
     if kind not in _TYPES:
         raise SchemaConflict(f"an event of the unknown type {kind!r} is stored")
-    columns = {"at": at, "node": node, "node_type": node_type, "attempt": attempt}
-    values = {name: columns[name] for name in _COLUMN_FIELDS[kind]}
+    columns: dict[str, Any] = {"at": at, "node": node, "node_type": node_type, "attempt": attempt}
+    values: dict[str, Any] = {name: columns[name] for name in _COLUMN_FIELDS[kind]}
     for name in _FIELDS[kind]:
         if name not in data:
             raise SchemaConflict(f"a stored {kind} lacks the field {name!r}")

@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from orchestrator import cohorts, durations
 from orchestrator.model import Assignment, Engine, Status
+from orchestrator.store import rows
 from orchestrator.store import tables as t
-from orchestrator.store.port import Gauges
+from orchestrator.store.port import CohortCount, Gauges, Totals
+from orchestrator.store.revisions import Revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -150,10 +152,39 @@ def _column(found: Mapping[Engine, tuple[int, int, int]], index: int) -> Mapping
     return {engine: found.get(engine, (0, 0, 0))[index] for engine in _ENGINES}
 
 
-def deadlines(timeouts: Iterable[float], now: datetime) -> Any:
-    """SQL: the moment by which a step begun now has timed out, by the row's longest timeout."""
-    arms = [
-        (_x.c.longest_timeout == seconds, sa.literal(now + timedelta(seconds=seconds), t.Moment()))
-        for seconds in sorted(set(timeouts))
-    ]
-    return sa.case(*arms)
+class Evidence(Revisions):
+    """Counters, totals and gauges."""
+
+    async def count_cohorts(self, now: datetime, limit: int = 1000) -> int:
+        async with self._writing() as c:
+            return await count(c, self._insert, self.workflow, now, limit)
+
+    async def cohort_counts(self, attempt: str | None = None) -> list[CohortCount]:
+        query = sa.select(t.cohorts)
+        if attempt is not None:
+            query = query.where(t.cohorts.c.attempt == attempt)
+        async with self._reading() as c:
+            return [rows.cohort_count(row) for row in await c.execute(query)]
+
+    async def save_totals(self, attempt: str, totals: Totals) -> None:
+        values = {"attempt": attempt, "restart": totals.index, "at": totals.at, "totals": totals.totals}
+        async with self._writing() as c:
+            await c.execute(self._insert(t.totals).values(**values).on_conflict_do_nothing())
+
+    async def totals(self, attempt: str) -> list[Totals]:
+        query = sa.select(t.totals).where(t.totals.c.attempt == attempt).order_by(t.totals.c.restart)
+        async with self._reading() as c:
+            return [rows.totals(row) for row in await c.execute(query)]
+
+    async def in_flight(self, engine: Engine) -> int:
+        query = (
+            sa.select(sa.func.count())
+            .select_from(_x)
+            .where(_x.c.engine == engine, _x.c.finished_at.is_(None), _x.c.status != Status.SUSPENDED)
+        )
+        async with self._reading() as c:
+            return int(await c.scalar(query) or 0)
+
+    async def gauges(self, now: datetime, poll: timedelta) -> Gauges:
+        async with self._reading() as c:
+            return await gauges(c, now, poll)

@@ -7,13 +7,12 @@ agree to well within a lease; a larger skew wastes work and is caught by the fen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from orchestrator.events import Event, Recorded
     from orchestrator.model import Assignment, Engine, Failure, Projection, Status, Workflow
@@ -192,7 +191,8 @@ class Store(Protocol):
     # -- V2: claims and appends
     async def claim(self, owner: str, engine: Engine, limit: int, lease: timedelta, now: datetime) -> list[Claim]:
         """Take executions that are due, oldest first. V2: with a lease and a new fencing token, and pending ones
-        get their ExecutionStarted in the same commit (`seq` counts it). V1: pending ones only, for good."""
+        get their ExecutionStarted in the same commit (`seq` counts it). V1: pending ones only, for good.
+        """
 
     async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
         """Extend leases {id: fence}; returns {id: seq} of those still ours: what is missing is lost."""
@@ -229,7 +229,8 @@ class Store(Protocol):
     # -- status writing
     async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
         """Executions with a name whose resource does not say yet what the row says: those whose status changed since
-        the last `written` at once, the others at most once in `every`."""
+        the last `written` at once, the others at most once in `every`.
+        """
 
     async def written(self, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:
         """The resource now says what the row said at that version and status."""

@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator.store import codec
+from orchestrator.store.connections import translated
 from orchestrator.store.port import Append, Outcome
-from orchestrator.store.sql import SqlStore, event_rows, projection_columns, translated
+from orchestrator.store.rows import event_rows, projection_columns
+from orchestrator.store.sql import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 

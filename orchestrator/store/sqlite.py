@@ -13,7 +13,8 @@ from sqlalchemy.dialects.sqlite import insert
 from orchestrator.errors import StoreUnavailable
 from orchestrator.store import codec
 from orchestrator.store.port import Append, Outcome
-from orchestrator.store.sql import SqlStore, event_rows, projection_columns
+from orchestrator.store.rows import event_rows, projection_columns
+from orchestrator.store.sql import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,48 @@
+"""`edge_logs`: the lines that existing queries look for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from orchestrator.store import tables as t
+from orchestrator.store.connections import Connections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_FUNCTION = "execute-workflow"  # existing queries look for the lines under this name
+
+
+async def write_log(
+    c: AsyncConnection, insert: Callable[[sa.Table], Any], messages: Sequence[str], now: datetime
+) -> None:
+    """Append lines, in the caller's transaction."""
+    function = sa.select(t.edge_functions.c.id).where(t.edge_functions.c.name == _FUNCTION)
+    if await c.scalar(function) is None:
+        await c.execute(insert(t.edge_functions).values(name=_FUNCTION).on_conflict_do_nothing())
+    number = await c.scalar(function)
+    values = [{"function_id": number, "event_message": message, "timestamp": now} for message in messages]
+    await c.execute(sa.insert(t.edge_logs), values)
+
+
+class Logs(Connections):
+    """Log lines in the database."""
+
+    async def log_edge(self, messages: Sequence[str], now: datetime) -> None:
+        async with self._writing() as c:
+            await write_log(c, self._insert, messages, now)
+
+    async def edge_logs(self, since: datetime, contains: str = "", limit: int = 1000) -> list[tuple[datetime, str]]:
+        query = (
+            sa.select(t.edge_logs.c.timestamp, t.edge_logs.c.event_message)
+            .where(t.edge_logs.c.timestamp >= since, t.edge_logs.c.event_message.contains(contains, autoescape=True))
+            .order_by(t.edge_logs.c.timestamp.desc(), t.edge_logs.c.id.desc())
+            .limit(limit)
+        )
+        async with self._reading() as c:
+            return [(row.timestamp, row.event_message) for row in await c.execute(query)]
