@@ -182,7 +182,7 @@ class Kubernetes:
         ):
             with attempt:
                 return await self._once(method, path, query=query, body=body)
-        raise AssertionError("tenacity either returns or raises")  # pragma: no cover
+        raise AssertionError("tenacity either returns or raises")  # pragma: no cover - see the message
 
     async def _once(
         self, method: str, path: str, *, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
