@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 WRITES = Counter("orchestrator_status_writes", "Status patches of Executions, by how they ended.", ["result"])
 
+_AHEAD = 4  # rows taken up for each place
+
 _log = structlog.get_logger(__name__)
 
 
@@ -43,10 +45,11 @@ class StatusWriter:
         *,
         every: timedelta = timedelta(seconds=5),
         parallel: int = 16,
-        poll: float = 0.25,
+        poll: float = 0.2,
     ) -> None:
         self._store, self._kubernetes, self._clock = store, kubernetes, clock
         self._every, self._parallel, self._poll = every, parallel, poll
+        self._places = asyncio.Semaphore(parallel)
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._written: dict[str, tuple[int, Status]] = {}
         self._failures: dict[str, tuple[int, datetime]] = {}  # id -> failed attempts, not again before
@@ -56,11 +59,10 @@ class StatusWriter:
         try:
             while True:
                 try:
-                    busy = await self.step()
+                    await self.step()
                 except StoreError as error:
                     _log.warning("the status writer waits for the store", error=str(error))
-                    busy = False
-                await self._wait(0.02 if busy else self._poll)
+                await asyncio.sleep(self._poll)
         finally:
             await self.drain()
 
@@ -68,10 +70,11 @@ class StatusWriter:
         """Report what was written, start what is due; True when there may be more to do at once."""
         await self._report()
         now = self._clock.now()
-        limit = 4 * self._parallel  # more than we start: some of these are in flight or back off
+        # As many as can be written until the next look, and more: some of these are in flight or back off.
+        limit = _AHEAD * self._parallel + len(self._failures)
         rows = await self._store.dirty(now, limit, self._every)
         due = [row for row in rows if row.id not in self._in_flight and self._may_start(row.id, now)]
-        for row in due[: self._parallel - len(self._in_flight)]:
+        for row in due[: limit - len(self._in_flight)]:
             self._in_flight[row.id] = asyncio.create_task(self._write(row), name=f"status {row.name}")
         return bool(self._in_flight)
 
@@ -82,11 +85,6 @@ class StatusWriter:
             await self._report()
         except StoreError as error:
             _log.warning("some status writes will be repeated after the restart", error=str(error))
-
-    async def _wait(self, seconds: float) -> None:
-        if self._in_flight:  # a finished write frees a place
-            await asyncio.wait(self._in_flight.values(), timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.sleep(seconds)
 
     async def _report(self) -> None:
         if written := dict(self._written):
@@ -102,7 +100,8 @@ class StatusWriter:
 
     async def _write(self, row: ExecutionRecord) -> None:
         try:
-            result = await self._patch(row)
+            async with self._places:
+                result = await self._patch(row)
         except (KubernetesError, StoreError) as error:
             failed, _ = self._failures.get(row.id, (0, None))
             delay = min(0.5 * 2**failed, 60.0)

@@ -26,6 +26,19 @@ class Handler(Protocol):
         """It was deleted."""
 
 
+class NoMemory(kopf.DiffBaseStorage):
+    """Level-based handlers compare nothing with what was seen before: spares two deep copies of each object."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002 - kopf's signature
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        """Nothing was seen before."""
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is written to the object."""
+
+
 def settings() -> kopf.OperatorSettings:
     """The settings of kopf, as heavy users choose them."""
     chosen = kopf.OperatorSettings()
@@ -38,6 +51,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.loggers = False
     chosen.scanning.disabled = True  # a namespaced account may not watch CRDs; we wait for them before we start
     chosen.peering.standalone = True
+    chosen.persistence.diffbase_storage = NoMemory()
     chosen.persistence.finalizer = f"{GROUP}/operator"  # never set: no handler here needs one
     return chosen
 
