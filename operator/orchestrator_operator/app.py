@@ -25,10 +25,10 @@ from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.handlers.execution import ExecutionHandler
 from orchestrator_operator.handlers.guard import Guard
-from orchestrator_operator.handlers.rollout import RolloutHandler
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.health import Health
 from orchestrator_operator.resync import Resync
+from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
 from orchestrator_operator.statuses import StatusWriter
 from orchestrator_operator.sweeper import Sweeper
@@ -106,7 +106,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
         stack.push_async_callback(submissions.aclose)
         health, guard, announcer = Health(clock), Guard(), Announcer(kubernetes, clock)
         sweeper = Sweeper(kubernetes, clock)
-        rollouts = RolloutHandler.build(settings, store=store, kubernetes=kubernetes, clock=clock)
+        rollouts = RolloutController.build(settings, store=store, kubernetes=kubernetes, clock=clock)
         stack.push_async_callback(rollouts.aclose)
         workflows = WorkflowHandler(store, kubernetes, announcer, guard, clock)
         executions = ExecutionHandler(
