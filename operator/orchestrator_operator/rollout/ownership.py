@@ -25,5 +25,8 @@ def owner(status: RolloutStatus) -> Owner:
 
 
 def judged_attempt(status: RolloutStatus) -> str:
-    """The attempt id that new executions are counted under; "" while nothing is judged."""
-    return status.attempt_id if status.phase in IN_A_STAGE else ""
+    """The attempt id that new executions are counted under; "" while nothing is judged.
+
+    It begins before the first stage: the counters must be there, at zero, before anything goes to V2.
+    """
+    return status.attempt_id if status.phase in IN_A_STAGE | {Phase.PENDING} else ""

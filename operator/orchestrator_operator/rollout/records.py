@@ -25,7 +25,7 @@ def with_evidence(g: Gathered, judgement: Judgement, status: RolloutStatus) -> R
     strongest = max(against, key=lambda item: (item.log_evidence or 0) - (item.log_threshold or 0), default=None)
     changes: dict[str, Any] = {
         "verdict": next(verdict for verdict in _WORST_FIRST if verdict in verdicts).value,
-        "criteria": tuple(_shown(judged) for judged in judgement.criteria),
+        "criteria": tuple(_shown(judged, g.status) for judged in judgement.criteria),
         "evidence": _evidence(strongest),
         **_blindness(g, status, blind=Verdict.BLIND in verdicts),
     }
@@ -46,7 +46,9 @@ def _blindness(g: Gathered, status: RolloutStatus, *, blind: bool) -> dict[str, 
     return {"blind_since": since, "blind_spent": spent, "blind": shown}
 
 
-def _shown(judged: Judged) -> CriterionStatus:
+def _shown(judged: Judged, before: RolloutStatus) -> CriterionStatus:
+    if judged.verdict is Verdict.BLIND and (seen := _seen(judged, before)):
+        return seen
     k1, n1, k2, n2 = judged.counts or (None, None, None, None)
     return CriterionStatus(
         name=judged.criterion.name,
@@ -64,6 +66,14 @@ def _shown(judged: Judged) -> CriterionStatus:
         value=judged.value,
         breached_since=judged.breached_since,
     )
+
+
+def _seen(judged: Judged, before: RolloutStatus) -> CriterionStatus | None:
+    """The blind criterion with the counts that were seen last: counters that come back lower have been reset."""
+    for item in before.criteria:
+        if item.name == judged.criterion.name and item.k1 is not None:
+            return item.model_copy(update={"verdict": judged.verdict, "sentence": judged.sentence})
+    return None
 
 
 def _evidence(strongest: Judged | None) -> str:

@@ -1,0 +1,243 @@
+"""The rollout controller: knows the rollouts, reconciles each when it is due, tells the router what they mean.
+
+watch ─▶ handle ─┐
+flag ─▶ changed ─┼─▶ reconcile: gather ─▶ judge ─▶ plan ─▶ apply ─▶ due again in …
+clock ───────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from orchestrator.errors import StoreError
+from orchestrator.flag import FlagError
+from orchestrator_operator.adapters.flag import SecretFlagStore
+from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
+from orchestrator_operator.adapters.prometheus import Prometheus
+from orchestrator_operator.handlers.announce import Announcer
+from orchestrator_operator.rollout import metrics
+from orchestrator_operator.rollout.apply import Applier
+from orchestrator_operator.rollout.flagwatch import FlagWatcher
+from orchestrator_operator.rollout.gather import Gatherer
+from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.known import Known, owner_of
+from orchestrator_operator.rollout.ownership import judged_attempt, owner
+from orchestrator_operator.rollout.phases import IN_A_STAGE
+from orchestrator_operator.rollout.plan import plan
+from orchestrator_operator.routing import RoutingFacts
+from orchestrator_operator.specs import ROLLOUTS
+from orchestrator_operator.specs.rollout_status import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from orchestrator.clock import Clock
+    from orchestrator.store.port import Store
+    from orchestrator_operator.adapters.kubernetes import Kubernetes
+    from orchestrator_operator.rollout.model import Gathered
+    from orchestrator_operator.settings import Settings
+
+_FASTEST, _SLOWEST = timedelta(seconds=1), timedelta(seconds=15)  # between two looks at a stage that runs
+_AT_REST = timedelta(seconds=30)  # between two looks at a rollout that is over
+_FIRST_RETRY, _LONGEST_RETRY = 0.5, 15.0  # seconds
+_PASSING = (KubernetesError, FlagError, StoreError)  # trouble that may be over when we look again
+
+_log = structlog.get_logger(__name__)
+
+
+class RolloutController:
+    """One object for all EngineRollouts of a namespace; `loops` are to be run beside the watch."""
+
+    def __init__(
+        self,
+        *,
+        kubernetes: Kubernetes,
+        store: Store,
+        prometheus: Prometheus,
+        clock: Clock,
+        namespace: str,
+        flag_secret: str,
+    ) -> None:
+        self._kubernetes, self._clock, self._prometheus = kubernetes, clock, prometheus
+        self._namespace, self._flag_secret = namespace, flag_secret
+
+        def flags(secret: str) -> SecretFlagStore:
+            return SecretFlagStore(kubernetes, namespace, secret)
+
+        self._announcer = Announcer(kubernetes, clock)
+        self._gatherer = Gatherer(
+            store=store, prometheus=prometheus, flags=flags, routed_secret=flag_secret, clock=clock
+        )
+        self._applier = Applier(kubernetes=kubernetes, store=store, flags=flags, announcer=self._announcer, clock=clock)
+        self._flag = FlagWatcher(flags(flag_secret), self._all_due)
+        self._known: dict[str, Known] = {}  # by uid
+        self._wake = asyncio.Event()
+
+    @classmethod
+    def build(cls, settings: Settings, *, store: Store, kubernetes: Kubernetes, clock: Clock) -> RolloutController:
+        """As the operator's settings say; owns the client of Prometheus."""
+        return cls(
+            kubernetes=kubernetes,
+            store=store,
+            prometheus=Prometheus(settings.prometheus),
+            clock=clock,
+            namespace=settings.namespace,
+            flag_secret=settings.flag_secret,
+        )
+
+    async def start(self) -> None:
+        """Read the flag and all rollouts, so that the first execution is routed by what stands."""
+        await self._flag.look()
+        for body in await self._kubernetes.list(ROLLOUTS, self._namespace):
+            await self.handle(body)
+
+    def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What must go on until the end, by name."""
+        return {"flag": self._flag.run, "rollouts": self.run}
+
+    async def aclose(self) -> None:
+        await self._prometheus.aclose()
+
+    # -- what the watch says
+    async def handle(self, body: Mapping[str, Any]) -> None:
+        """A rollout is there, or has changed. Our own status is newer than the one that comes with it."""
+        uid = _uid(body)
+        known = self._known.get(uid)
+        if known is None:
+            self._known[uid] = Known.found(body)
+            self._all_due()  # the flag may have a new owner
+            return
+        woken = _wishes(known.body) != _wishes(body)
+        known.see(body)
+        if woken:
+            self._due(known)
+
+    async def gone(self, body: Mapping[str, Any]) -> None:
+        """A rollout was deleted."""
+        self._forget(_uid(body))
+
+    # -- what the router asks
+    def facts(self, now: datetime) -> RoutingFacts:
+        """The flag, its owner, and what new executions are counted for."""
+        owning = owner_of(self._flag_secret, self._known.values())
+        if owning is None:
+            return RoutingFacts(self._flag.state(now))
+        attempt = judged_attempt(owning.status) if owning.ages else ""
+        return RoutingFacts(self._flag.state(now), owner(owning.status), attempt, owning.ages if attempt else ())
+
+    # -- the loop
+    async def run(self) -> None:
+        """Reconcile whatever is due, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            for known in list(self._known.values()):
+                if known.due <= loop.time():
+                    known.due = math.inf  # what becomes due while we look at it is not lost
+                    known.due = min(known.due, loop.time() + await self.reconcile(known.uid))
+            next_due = min((known.due for known in self._known.values()), default=loop.time() + 60.0)
+            try:
+                await asyncio.wait_for(self._wake.wait(), max(0.0, next_due - loop.time()))
+            except TimeoutError:
+                continue
+
+    async def reconcile(self, uid: str) -> float:
+        """Look at one rollout and do what follows; returns after how many seconds to look again. Never raises."""
+        known = self._known.get(uid)
+        if known is None:
+            return 0.0
+        try:
+            seconds = await self._once(known)
+        except NotFound:
+            self._forget(uid)
+            return 0.0
+        except _PASSING as error:
+            return await self._failed(known, error)
+        except Exception as error:  # noqa: BLE001 - one malformed rollout must not stop the others
+            _log.exception("a rollout could not be reconciled", rollout=known.name)
+            await self._say_once(known, f"{type(error).__name__}: {error}")
+            return _LONGEST_RETRY
+        known.failures = 0
+        known.told.clear()
+        return seconds
+
+    async def _once(self, known: Known) -> float:
+        await self._applier.guard(known)
+        owning = owner_of(known.secret, self._known.values())
+        gathered = await self._gatherer.gather(known, None if owning in (known, None) else owning.name)
+        planned = plan(gathered, judge(gathered))
+        again = await self._applier.apply(known, planned)
+        metrics.show(known.name, known.status, gathered.now)
+        if again:
+            await self._flag.look()  # the router should know at once
+            return 0.0
+        until = (planned.wake_at - self._clock.now()).total_seconds() if planned.wake_at else _AT_REST.total_seconds()
+        return min(max(until, 0.05), poll(gathered).total_seconds())
+
+    async def _failed(self, known: Known, error: Exception) -> float:
+        """Try again, later each time. A status that somebody else's object has taken is read anew."""
+        delay = min(_FIRST_RETRY * 2.0 ** min(known.failures, 10), _LONGEST_RETRY)
+        known.failures += 1
+        _log.warning("a rollout will be looked at again", rollout=known.name, retry_in=delay, error=str(error))
+        if isinstance(error, Conflict):
+            await self._read_again(known)
+        if not isinstance(error, StoreError | Conflict):
+            await self._say_once(known, str(error))
+        return delay
+
+    async def _read_again(self, known: Known) -> None:
+        namespace, name = known.name.split("/", 1)
+        try:
+            body = await self._kubernetes.get(ROLLOUTS, namespace, name)
+        except NotFound:
+            self._forget(known.uid)
+        except KubernetesError:
+            return
+        else:
+            if (body.get("metadata") or {}).get("uid") != known.uid:
+                self._forget(known.uid)
+            await self.handle(body)
+
+    async def _say_once(self, known: Known, trouble: str) -> None:
+        if trouble not in known.told:
+            known.told.add(trouble)
+            await self._announcer.warn(ROLLOUTS, known.metadata, "ReconcileFailed", trouble)
+
+    def _due(self, known: Known) -> None:
+        known.due = 0.0
+        self._wake.set()
+
+    def _all_due(self) -> None:
+        for known in self._known.values():
+            self._due(known)
+
+    def _forget(self, uid: str) -> None:
+        if (known := self._known.pop(uid, None)) is not None:
+            metrics.forget(known.name)
+            self._all_due()  # the flag may have a new owner
+            self._wake.set()
+
+
+def poll(gathered: Gathered) -> timedelta:
+    """How often a rollout is looked at when nothing is due: a quarter of the first age while a stage runs."""
+    if gathered.status.phase is Phase.ROLLING_BACK or gathered.spec is None:
+        return _FASTEST
+    if gathered.status.phase in IN_A_STAGE | {Phase.PENDING}:
+        return min(max(gathered.spec.analysis.ages[0] / 4, _FASTEST), _SLOWEST)
+    return _AT_REST
+
+
+def _uid(body: Mapping[str, Any]) -> str:
+    return str((body.get("metadata") or {}).get("uid", ""))
+
+
+def _wishes(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The part of a resource that people change: our own status comes back by the watch too, and says nothing new."""
+    meta = body.get("metadata") or {}
+    return body.get("spec"), meta.get("annotations"), meta.get("deletionTimestamp")

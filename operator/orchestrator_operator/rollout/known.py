@@ -1,0 +1,113 @@
+"""The rollouts that the controller knows, and which of them owns the flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import ValidationError
+
+from orchestrator.errors import InvalidInput
+from orchestrator_operator.rollout.phases import OVER
+from orchestrator_operator.specs.rollout import parse_rollout
+from orchestrator_operator.specs.rollout_status import RolloutStatus, read_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from orchestrator.errors import Problem
+    from orchestrator_operator.specs.rollout import RolloutSpec
+
+DEFAULT_SECRET = "orchestrator-flags"  # noqa: S105 - a Secret's name, not its content
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Known:
+    """One EngineRollout: what the API last said of it, and what we decided last. Made by `found`.
+
+    `status` runs ahead of `written` only when the API server did not take a rollback's status: the decision stands,
+    and routers follow it, before anybody else can read it.
+    """
+
+    body: Mapping[str, Any]
+    status: RolloutStatus
+    written: RolloutStatus
+    spec: RolloutSpec | None = None  # None: `problems` says what is wrong with it
+    problems: tuple[Problem, ...] = ()
+    ages: tuple[float, ...] = ()  # seconds; of the last spec that could be read
+    failures: int = 0  # reconciles in a row that failed
+    due: float = 0.0  # when to look at it again, by the event loop's clock
+    told: set[str] = field(default_factory=set)  # troubles of ours that have been said once
+
+    @classmethod
+    def found(cls, body: Mapping[str, Any]) -> Known:
+        """As it was found; a status that cannot be read counts as none, and the flag that it set as a stranger's."""
+        try:
+            status = read_status(body.get("status"))
+        except (ValidationError, AttributeError, TypeError) as error:
+            _log.warning("a rollout's status cannot be read: it begins anew", rollout=_name(body), error=str(error))
+            status = RolloutStatus()
+        known = cls(body, status, status)
+        known.see(body)
+        return known
+
+    def see(self, body: Mapping[str, Any]) -> None:
+        """What the API says of it now; its status is ours, so the one that comes along is not read."""
+        self.body = body
+        raw = body.get("spec")
+        try:
+            self.spec, self.problems = parse_rollout(raw if isinstance(raw, dict) else {}), ()
+        except InvalidInput as error:
+            self.spec, self.problems = None, error.problems
+        if self.spec is not None:
+            self.ages = tuple(age.total_seconds() for age in self.spec.analysis.ages)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.body.get("metadata") or {}
+        return found
+
+    @property
+    def uid(self) -> str:
+        return str(self.metadata.get("uid", ""))
+
+    @property
+    def name(self) -> str:
+        """namespace/name."""
+        return _name(self.body)
+
+    @property
+    def deleting(self) -> bool:
+        return "deletionTimestamp" in self.metadata
+
+    @property
+    def secret(self) -> str:
+        """The Secret of the attempt that runs, else the one that the spec names."""
+        intent = self.status.flag_intent
+        if (
+            intent is not None
+            and intent.secret
+            and (self.status.phase not in OVER or self.status.flag_cleared_at is None)
+        ):
+            return intent.secret
+        flag = (self.body.get("spec") or {}).get("flag")
+        named = flag.get("secret") if isinstance(flag, dict) else None
+        return named if isinstance(named, str) and named else DEFAULT_SECRET
+
+    @property
+    def seniority(self) -> tuple[str, str]:
+        """Who came first; the uid decides between two of one second."""
+        return str(self.metadata.get("creationTimestamp", "")), self.uid
+
+
+def owner_of(secret: str, rollouts: Iterable[Known]) -> Known | None:
+    """The oldest rollout of a flag owns it, whatever its phase."""
+    return min((known for known in rollouts if known.secret == secret), key=lambda known: known.seniority, default=None)
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    meta = body.get("metadata") or {}
+    return f"{meta.get('namespace', '')}/{meta.get('name', '')}"

@@ -1,0 +1,62 @@
+"""A Prometheus behind HTTP that knows the few queries of the rollout controller."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+
+Series = tuple[dict[str, str], float | str]
+
+
+class FakePrometheus:
+    """Answers `max …` with `counters`, `time() - …` with `age`, anything else from `answers`."""
+
+    def __init__(self) -> None:
+        self.counters: list[Series] = []
+        self.age = 1.0
+        self.answers: dict[str, list[Series]] = {}
+        self.down = False
+        self.queries: list[str] = []
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("connection refused", request=request)
+        query = parse_qs(request.content.decode())["query"][0]
+        self.queries.append(query)
+        if query.startswith("time() - "):
+            return vector([({}, self.age)] if self.counters else [])
+        if query.startswith("max without"):
+            return vector(self.counters)
+        return vector(self.answers.get(query, []))
+
+
+def vector(series: list[Series], **more: Any) -> httpx.Response:
+    """A successful answer with an instant vector."""
+    result = [{"metric": labels, "value": [1.0, str(value)]} for labels, value in series]
+    return httpx.Response(200, json={"status": "success", "data": {"resultType": "vector", "result": result}, **more})
+
+
+def counters(
+    percent: str,
+    v1: tuple[float, float],
+    v2: tuple[float, float],
+    criteria: tuple[str, ...] = ("failures", "first-attempt-failures"),
+    ages: tuple[str, ...] = ("1m", "10m"),
+    **labels: str,
+) -> list[Series]:
+    """Counters of every criterion and age from (bad, good) of each engine."""
+    return [
+        (
+            {"criterion": criterion, "age": age, "percent": percent, "engine": engine, "outcome": outcome, **labels},
+            count,
+        )
+        for criterion in criteria
+        for age in ages
+        for engine, pair in (("v1", v1), ("v2", v2))
+        for outcome, count in zip(("bad", "good"), pair, strict=True)
+    ]

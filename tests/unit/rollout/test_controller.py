@@ -1,0 +1,552 @@
+"""The controller in its shell: a fake API server, a real SQLite store, a Prometheus behind HTTP, a clock in hand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable, decode
+from orchestrator_operator.adapters.prometheus import Prometheus
+from orchestrator_operator.rollout.apply import FINALIZER
+from orchestrator_operator.rollout.controller import RolloutController
+from orchestrator_operator.rollout.situation import ABORT
+from orchestrator_operator.specs import ROLLOUTS
+
+from orchestrator.flag import ENABLED, KEYS, PERCENT, UNREAD, FlagReason
+from orchestrator.model import Assignment, Engine, Status
+from orchestrator.router import Owner, route
+from orchestrator.store import open_store
+from orchestrator.testing import FakeClock
+from tests.support.cluster import NAMESPACE, FakeKubernetes, document
+from tests.support.prometheus import FakePrometheus, counters
+from tests.support.rollouts import DOCUMENT
+from tests.support.stores import submission, workflow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from orchestrator.store import Store
+
+SECRET = "orchestrator-flags"
+ZERO = counters("5", (0, 0), (0, 0))
+GOOD = counters("5", (60, 5940), (2, 398))
+FAILING = counters("5", (20, 1880), (60, 40))
+
+
+class Cluster:
+    """Everything around one controller. `look` lets the watch catch up and reconciles."""
+
+    def __init__(self, store: Store) -> None:
+        self.clock, self.store = FakeClock(), store
+        self.kubernetes: Any = FakeKubernetes(self.clock)
+        self.kubernetes.add_secret(SECRET)
+        self.prometheus = FakePrometheus()
+        self.prometheus.counters = ZERO
+        self.controller = self.restarted()
+
+    def restarted(self) -> RolloutController:
+        """The operator's process was replaced: a controller without any memory."""
+        self.controller = RolloutController(
+            kubernetes=self.kubernetes,
+            store=self.store,
+            prometheus=Prometheus("http://prometheus", transport=self.prometheus.transport()),
+            clock=self.clock,
+            namespace=NAMESPACE,
+            flag_secret=SECRET,
+        )
+        return self.controller
+
+    async def apply(self, name: str = "v2", **changes: Any) -> None:
+        await self.kubernetes.create(ROLLOUTS, NAMESPACE, document(ROLLOUTS, name, {**DOCUMENT, **changes}))
+
+    async def annotate(self, key: str, value: str, name: str = "v2") -> None:
+        await self.kubernetes.patch(ROLLOUTS, NAMESPACE, name, {"metadata": {"annotations": {key: value}}})
+
+    async def look(self, seconds: float = 0.0, name: str = "v2", times: int = 1) -> float:
+        """Let time go by, let the controller see the resources, and reconcile one until nothing is due at once."""
+        self.clock.advance(seconds)
+        due = 0.0
+        for _ in range(times):
+            for body in await self.kubernetes.list(ROLLOUTS, NAMESPACE):
+                await self.controller.handle(body)
+            for _ in range(5):
+                due = await self.controller.reconcile(self.body(name)["metadata"]["uid"]) if self.there(name) else -1
+                if due != 0.0:
+                    break
+        return due
+
+    async def facts(self) -> Any:
+        """What the router would be told after its next look at the flag."""
+        await self.controller._flag.look()
+        return self.controller.facts(self.clock.now())
+
+    def there(self, name: str = "v2") -> bool:
+        return (ROLLOUTS.plural, NAMESPACE, name) in self.kubernetes.objects
+
+    def body(self, name: str = "v2") -> Any:
+        return self.kubernetes.objects[ROLLOUTS.plural, NAMESPACE, name]
+
+    def status(self, name: str = "v2") -> Any:
+        return self.body(name).get("status") or {}
+
+    def state(self, name: str = "v2") -> tuple[str, str]:
+        return self.status(name).get("phase"), self.status(name).get("reason")
+
+    @property
+    def flag(self) -> dict[str, str]:
+        data = self.kubernetes.objects["secrets", NAMESPACE, SECRET].get("data") or {}
+        return {key: decode(value) for key, value in data.items()}
+
+    async def write_flag(self, **values: str | None) -> None:
+        """Another hand on the Secret."""
+        await self.kubernetes.patch_secret(
+            NAMESPACE, SECRET, {f"{ENABLED}{key}": value for key, value in values.items()}
+        )
+
+    async def clear_flag(self) -> None:
+        await self.kubernetes.patch_secret(NAMESPACE, SECRET, dict.fromkeys(KEYS))
+
+    def condition(self, kind: str, name: str = "v2") -> Any:
+        return next(item for item in self.status(name)["conditions"] if item["type"] == kind)
+
+
+@pytest_asyncio.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    store = await open_store(str(tmp_path / "store.db"))
+    made = Cluster(store)
+    yield made
+    await made.controller.aclose()
+    await store.close()
+
+
+@pytest_asyncio.fixture
+async def running(cluster: Cluster) -> Cluster:
+    await cluster.apply()
+    await cluster.look(times=3)
+    assert cluster.state() == ("Progressing", "StageRunning")
+    return cluster
+
+
+async def test_a_rollout_starts_and_writes_the_flag(running: Cluster) -> None:
+    assert running.flag == {ENABLED: "true", PERCENT: "5", f"{ENABLED}_EXPIRES": "2026-01-01T01:00:00Z"}
+    assert running.status()["flagIntent"]["confirmed"] is True
+
+
+async def test_nothing_starts_before_the_counters_of_its_attempt_are_there(cluster: Cluster) -> None:
+    cluster.prometheus.counters = []
+    await cluster.apply()
+    await cluster.look(times=3)
+    assert cluster.state() == ("Pending", "Blind")
+    assert cluster.flag == {}
+    attempt = cluster.status()["attemptId"]
+    facts = cluster.controller.facts(cluster.clock.now())
+    assert (facts.attempt, facts.ages) == (attempt, (60.0, 600.0))  # so the exporter exports zeros for it
+    assert any(f'attempt="{attempt}"' in query for query in cluster.prometheus.queries)
+
+
+async def test_the_status_holds_the_intent_when_the_flag_is_written(cluster: Cluster) -> None:
+    seen: list[Any] = []
+    write = cluster.kubernetes.patch_secret
+
+    async def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append((cluster.status()["flagIntent"]["percent"], kwargs["resource_version"]))
+        return await write(*args, **kwargs)
+
+    cluster.kubernetes.patch_secret = spy
+    await cluster.apply()
+    await cluster.look(times=3)
+    assert seen == [("5", cluster.status()["flagIntent"]["seenVersion"])]
+
+
+async def test_a_conviction_clears_the_flag_before_anybody_is_told(running: Cluster) -> None:
+    flag_when_told: list[dict[str, str]] = []
+    post = running.kubernetes.create_event
+
+    async def spy(namespace: str, event: Any) -> None:
+        flag_when_told.append(running.flag)
+        await post(namespace, event)
+
+    running.kubernetes.create_event = spy
+    running.prometheus.counters = FAILING
+    await running.look(5)
+    assert running.flag == {}
+    assert flag_when_told[0] == {}
+    assert running.status()["failed"]["criterion"] == "failures"
+    assert running.kubernetes.told("CriterionFailed")
+
+
+async def test_a_conviction_clears_the_flag_even_when_the_status_cannot_be_written(running: Cluster) -> None:
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise Unavailable("etcd is away", status=503)
+
+    whole, running.kubernetes.patch_status = running.kubernetes.patch_status, refuse
+    running.prometheus.counters = FAILING
+    await running.look(5)
+    assert running.flag == {}
+    assert running.controller.facts(running.clock.now()).owner is Owner.ROLLED_BACK
+    running.kubernetes.patch_status = whole
+    await running.look(5)
+    assert running.status()["reason"] == "CriterionFailed"
+    assert running.status()["failed"]["counts"]
+
+
+async def test_a_rollback_ends_when_nothing_is_in_flight_on_v2(running: Cluster) -> None:
+    await running.store.put_workflow(workflow())
+    await running.store.submit([submission("e1")], running.clock.now())
+    running.prometheus.counters = FAILING
+    await running.look(5, times=2)
+    assert running.state() == ("RollingBack", "CriterionFailed")
+    [claim] = await running.store.claim("w", Engine.V2, 1, timedelta(seconds=9), running.clock.now())
+    assert claim.status is Status.RUNNING
+    record = await running.store.get("e1")
+    assert record is not None
+    running.store = FinishedStore(running.store)
+    running.restarted()
+    await running.look(5)
+    assert running.state() == ("RolledBack", "CriterionFailed")
+
+
+class FinishedStore:
+    """The same store, after V2's executions have ended."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def in_flight(self, _: Engine) -> int:
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_executions_that_asked_for_v2_by_name_do_not_keep_a_rollback_open(running: Cluster) -> None:
+    await running.store.put_workflow(workflow())
+    await running.store.submit([submission("e1", assignment=Assignment.EXPLICIT)], running.clock.now())
+    running.prometheus.counters = FAILING
+    await running.look(5, times=2)
+    assert running.state() == ("RolledBack", "CriterionFailed")
+
+
+async def test_in_flight_executions_are_cancelled_where_the_spec_says_so(cluster: Cluster) -> None:
+    await cluster.apply(rollback={"inFlight": "Cancel"})
+    await cluster.look(times=3)
+    await cluster.store.put_workflow(workflow())
+    await cluster.store.submit(
+        [submission("e1"), submission("e2", assignment=Assignment.EXPLICIT)], cluster.clock.now()
+    )
+    cluster.prometheus.counters = FAILING
+    await cluster.look(5, times=2)
+    records = {record.id: record.cancel_requested for record in await cluster.store.executions()}
+    assert records == {"e1": True, "e2": False} or await gone(cluster.store, "e1")
+
+
+async def gone(store: Store, execution_id: str) -> bool:
+    record = await store.get(execution_id)
+    return record is not None and record.status is Status.CANCELLED
+
+
+# -- Prometheus
+
+
+@pytest.mark.parametrize(
+    ("break_", "word"),
+    [
+        (lambda p: setattr(p, "down", True), "connection refused"),
+        (lambda p: setattr(p, "counters", []), "does it scrape the operator"),
+        (lambda p: setattr(p, "age", 400.0), "400s old"),
+        (lambda p: setattr(p, "age", "NaN"), "NaN old"),
+        (lambda p: setattr(p, "counters", counters("5", (0, 0), (float("nan"), 0))), "not a count"),
+        (lambda p: setattr(p, "counters", counters("5", (0, 5), (0, 1))), "went down"),
+    ],
+)
+async def test_whatever_is_wrong_with_prometheus_holds_and_never_rolls_back(
+    running: Cluster, break_: Callable[[FakePrometheus], None], word: str
+) -> None:
+    running.prometheus.counters = GOOD
+    await running.look(5)
+    break_(running.prometheus)
+    await running.look(5)
+    assert running.state() == ("Held", "Blind")
+    assert word in running.status()["message"]
+    assert running.flag[PERCENT] == "5"
+
+
+async def test_sight_that_comes_back_goes_on(running: Cluster) -> None:
+    running.prometheus.down = True
+    await running.look(5)
+    running.prometheus.down = False
+    await running.look(60)
+    assert running.state() == ("Progressing", "StageRunning")
+    assert running.status()["blindSpent"] == 60
+
+
+async def test_counters_that_were_reset_hold_after_a_restart_of_the_operator_too(running: Cluster) -> None:
+    running.prometheus.counters = GOOD
+    await running.look(5)
+    running.prometheus.counters = counters("5", (1, 9), (0, 1))
+    running.restarted()
+    await running.look(5, times=2)
+    assert running.state() == ("Held", "Blind")
+    assert "went down" in running.status()["message"]
+
+
+async def test_the_totals_of_a_restart_are_kept_in_the_store(cluster: Cluster) -> None:
+    await cluster.apply(analysis={**DOCUMENT["analysis"], "restart": "20m"})
+    await cluster.look(times=3)
+    cluster.prometheus.counters = GOOD
+    await cluster.look(20 * 60)
+    [kept] = await cluster.store.totals(cluster.status()["attemptId"])
+    assert (kept.index, kept.totals["failures@1m"]) == (1, {"5": [60, 5940, 2, 398]})
+    await cluster.look(60)
+    assert len(await cluster.store.totals(cluster.status()["attemptId"])) == 1
+
+
+async def test_a_guardrail_is_asked_and_holds(cluster: Cluster) -> None:
+    guard = {"name": "stalled", "type": "guardrail", "query": 'stalled{engine="$engine"}', "max": 0}
+    cluster.prometheus.answers['stalled{engine="v2"}'] = [({}, 0)]
+    await cluster.apply(criteria=[*DOCUMENT["criteria"], guard])
+    await cluster.look(times=3)
+    cluster.prometheus.answers['stalled{engine="v2"}'] = [({}, 2)]
+    await cluster.look(5)
+    assert cluster.state() == ("Held", "GuardrailBroken")
+
+
+async def test_a_guardrail_of_the_preset_asks_for_a_share(cluster: Cluster) -> None:
+    guard = {"name": "slow", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05}
+    await cluster.apply(criteria=[*DOCUMENT["criteria"], guard])
+    await cluster.look(times=2)
+    [asked, *_] = {query for query in cluster.prometheus.queries if "slow-checkpoints" in query}
+    assert 'outcome="bad"' in asked
+    assert "clamp_min" in asked
+
+
+# -- the flag in other hands
+
+
+async def test_a_flag_cleared_by_hand_rolls_back_and_is_never_set_again(running: Cluster) -> None:
+    await running.clear_flag()
+    await running.look(1)
+    assert running.state() == ("RollingBack", "FlagClearedByHand")
+    await running.look(100, times=5)
+    running.restarted()
+    await running.look(100_000, times=5)
+    assert running.state() == ("RolledBack", "FlagClearedByHand")
+    assert running.flag == {}
+
+
+async def test_a_crash_before_the_flag_was_written_is_repaired(cluster: Cluster) -> None:
+    whole = cluster.kubernetes.patch_secret
+
+    async def crash(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    cluster.kubernetes.patch_secret = crash
+    await cluster.apply()
+    with pytest.raises(KeyboardInterrupt):
+        await cluster.look(times=3)
+    assert cluster.status()["flagIntent"]["percent"] == "5"
+    cluster.kubernetes.patch_secret = whole
+    cluster.restarted()
+    await cluster.look(3, times=2)
+    assert cluster.state() == ("Progressing", "StageRunning")
+    assert cluster.flag[PERCENT] == "5"
+
+
+async def test_a_crash_after_the_flag_was_cleared_by_us_goes_on_draining(running: Cluster) -> None:
+    whole = running.kubernetes.create_event
+
+    async def crash(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    running.kubernetes.create_event = crash
+    running.prometheus.counters = FAILING
+    with pytest.raises(KeyboardInterrupt):
+        await running.look(5)
+    running.kubernetes.create_event = whole
+    running.restarted()
+    await running.look(1, times=3)
+    assert running.state() == ("RolledBack", "CriterionFailed")
+
+
+async def test_somebody_who_writes_the_secret_at_the_same_moment_is_no_reason_to_fail(running: Cluster) -> None:
+    running.prometheus.counters = counters("5", (19_000, 100_000), (600, 5600))
+    whole = running.kubernetes.patch_secret
+
+    async def faster(*args: Any, **kwargs: Any) -> Any:
+        running.kubernetes.patch_secret = whole
+        await whole(NAMESPACE, SECRET, {"SOMETHING_ELSE": "x"})
+        raise Conflict("somebody was faster", status=409)
+
+    running.kubernetes.patch_secret = faster
+    await running.look(3600, times=2)
+    assert running.status()["stage"] == "two"
+    assert running.flag[PERCENT] == "25"
+    assert running.flag["SOMETHING_ELSE"] == "x"
+
+
+async def test_a_key_that_reappears_after_a_rollback_is_a_conflict_and_routes_nobody(running: Cluster) -> None:
+    await running.annotate(ABORT, "true")
+    await running.look(1, times=3)
+    await running.write_flag(**{"": "true", "_PERCENT": "100"})
+    await running.look(1)
+    assert running.state() == ("RolledBack", "Aborted")
+    assert running.condition("FlagConflict")["status"] == "True"
+    facts = await running.facts()
+    assert route(facts.flag, uid="anything", owner=facts.owner).reason == "FlagConflict"
+
+
+# -- people and their mistakes
+
+
+async def test_an_abort_is_heard_once_and_taken_off(running: Cluster) -> None:
+    await running.annotate(ABORT, "true")
+    await running.look(1)
+    assert running.state()[1] == "Aborted"
+    assert running.flag == {}
+    assert not running.body()["metadata"].get("annotations")
+
+
+async def test_a_wrong_spec_is_a_condition_and_an_event_with_the_path(cluster: Cluster) -> None:
+    stages = [{"name": "a", "percent": 50, "duration": "1h"}, {"name": "b", "percent": 25, "duration": "x"}]
+    await cluster.apply(stages=stages)
+    await cluster.look(times=2)
+    assert cluster.state() == ("Pending", "InvalidSpec")
+    assert "spec.stages[1].duration" in cluster.condition("Valid")["message"]
+    [told] = cluster.kubernetes.told("InvalidSpec")
+    assert "spec.stages[1].duration" in told
+
+
+async def test_a_spec_that_is_corrected_starts(cluster: Cluster) -> None:
+    await cluster.apply(deadman="1s")
+    await cluster.look(times=2)
+    await cluster.kubernetes.patch(ROLLOUTS, NAMESPACE, "v2", {"spec": {"deadman": "1h"}})
+    await cluster.look(times=3)
+    assert cluster.state() == ("Progressing", "StageRunning")
+    assert cluster.condition("Valid")["status"] == "True"
+
+
+async def test_a_missing_secret_is_a_condition_with_the_path(cluster: Cluster) -> None:
+    await cluster.apply(flag={"secret": "nowhere"})
+    await cluster.look(times=2)
+    assert cluster.state() == ("Pending", "SecretMissing")
+    assert cluster.condition("Valid")["message"].startswith("spec.flag.secret")
+
+
+async def test_a_secret_that_the_role_does_not_name_is_a_condition_with_the_path(cluster: Cluster) -> None:
+    async def forbid(*_: Any) -> Any:
+        raise Refused("secrets is forbidden", status=403)
+
+    cluster.kubernetes.secret = forbid
+    await cluster.apply(flag={"secret": "not-ours"})
+    await cluster.look(times=2)
+    assert cluster.state() == ("Pending", "SecretForbidden")
+    assert cluster.condition("Valid")["message"].startswith("spec.flag.secret")
+
+
+async def test_a_secret_that_the_router_does_not_read_is_refused(cluster: Cluster) -> None:
+    cluster.kubernetes.add_secret("another")
+    await cluster.apply(flag={"secret": "another"})
+    await cluster.look(times=2)
+    assert cluster.state() == ("Pending", "SecretNotRouted")
+
+
+async def test_the_older_rollout_owns_the_flag_and_the_other_says_so(running: Cluster) -> None:
+    running.clock.advance(5)
+    await running.apply("younger")
+    await running.look(times=2, name="younger")
+    assert running.state("younger") == ("Pending", "Conflict")
+    assert f"{NAMESPACE}/v2" in running.status("younger")["message"]
+    await running.look(1)
+    assert running.flag[PERCENT] == "5"
+
+
+async def test_a_spoiled_status_begins_anew_and_takes_no_flag_over(running: Cluster) -> None:
+    await running.kubernetes.patch_status(ROLLOUTS, NAMESPACE, "v2", {"phase": "Dancing"})
+    running.restarted()
+    await running.look(1, times=2)
+    assert running.state() == ("Pending", "FlagConflict")
+
+
+# -- deletion
+
+
+async def test_a_rollout_is_kept_until_its_flag_is_clear(running: Cluster) -> None:
+    assert FINALIZER in running.body()["metadata"]["finalizers"]
+    running.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
+    await running.look(1, times=2)
+    assert running.flag == {}
+    assert FINALIZER not in running.body()["metadata"]["finalizers"]
+
+
+async def test_other_finalizers_are_left_alone(cluster: Cluster) -> None:
+    await cluster.apply()
+    cluster.body()["metadata"]["finalizers"] = ["somebody.else/s"]
+    await cluster.look(times=3)
+    assert cluster.body()["metadata"]["finalizers"] == ["somebody.else/s", FINALIZER]
+    cluster.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
+    await cluster.look(1, times=2)
+    assert cluster.body()["metadata"]["finalizers"] == ["somebody.else/s"]
+
+
+async def test_a_resource_that_is_gone_is_forgotten(running: Cluster) -> None:
+    body = running.body()
+    await running.kubernetes.delete(ROLLOUTS, NAMESPACE, "v2")
+    running.prometheus.counters = GOOD  # something to write
+    assert await running.controller.reconcile(body["metadata"]["uid"]) == 0.0
+    assert running.controller.facts(running.clock.now()).owner is None
+
+
+# -- trouble
+
+
+async def test_an_api_server_that_is_away_is_tried_again_later_and_later(running: Cluster) -> None:
+    async def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable("no answer")
+
+    running.prometheus.counters = GOOD
+    running.kubernetes.patch_status = away
+    first, second = await running.look(5), await running.look(5)
+    assert 0 < first < second
+    assert running.flag[PERCENT] == "5"
+
+
+async def test_a_defect_of_ours_is_said_once_and_does_not_end_the_loop(running: Cluster) -> None:
+    async def defect(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("oh")
+
+    running.store.totals = defect  # type: ignore[method-assign]
+    await running.look(5)
+    await running.look(5)
+    assert running.kubernetes.told("ReconcileFailed") == ["ZeroDivisionError: oh"]
+
+
+async def test_the_router_stays_on_v1_until_the_flag_was_read(cluster: Cluster) -> None:
+    assert cluster.controller.facts(cluster.clock.now()).flag is UNREAD
+
+
+async def test_the_start_reads_the_flag_and_the_rollouts(running: Cluster) -> None:
+    controller = running.restarted()
+    await controller.start()
+    facts = controller.facts(running.clock.now())
+    assert (facts.flag.reason, facts.owner) == (FlagReason.PERCENT, Owner.ACTIVE)
+    assert facts.attempt == running.status()["attemptId"]
+
+
+async def test_a_flag_that_changes_is_noticed_without_anybody_telling(running: Cluster) -> None:
+    """The loops as they run in the operator: poll, notice, reconcile."""
+    controller = running.restarted()
+    await controller.start()
+    tasks = [asyncio.ensure_future(loop()) for loop in controller.loops().values()]
+    try:
+        await running.clear_flag()
+        async with asyncio.timeout(30):
+            while running.state()[1] != "FlagClearedByHand":
+                await asyncio.sleep(0.01)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
