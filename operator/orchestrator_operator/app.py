@@ -75,20 +75,23 @@ class App:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what ended the watch, if that ends by itself."""
         stop = asyncio.Event()
-        await _first(self.resync)
         # Before kopf: it takes every task that is made after its own start for one of its own.
-        beside = [asyncio.create_task(forever(name, loop), name=name) for name, loop in self.loops.items()]
-        watching = asyncio.create_task(watch(self.handlers, self.settings.namespace, stop), name="watch")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        _log.info("operator runs", namespace=self.settings.namespace)
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(forever(name, loop), name=name) for name, loop in self.loops.items()
+        ]
         try:
+            await _first(self.resync)
+            watching = asyncio.create_task(watch(self.handlers, self.settings.namespace, stop), name="watch")
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            tasks += [stopping, watching]
+            _log.info("operator runs", namespace=self.settings.namespace)
             await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 watching.result()  # raises what ended it; without that it was a signal
             _log.info("operator drains")
         finally:
-            await _cancel(*beside)
-            await _cancel(watching, stopping)
+            await _cancel(*tasks[: len(self.loops)])  # they drain while the watch still holds
+            await _cancel(*tasks[len(self.loops) :])
 
 
 @asynccontextmanager
