@@ -10,10 +10,16 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator.cli import logs
+from orchestrator.cli.options import examples
 from orchestrator.errors import InvalidInput, OrchestratorError
 
 _OWN = {name: f"orchestrator.cli.{name}" for name in ("run", "worker", "executions", "route")}
+_COMPLETION = {"install_completion", "show_completion"}
 _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 2, 130
+_EXAMPLES = examples(
+    "orchestrator run workflow.yaml --input '{\"amount\": 12.5}'",
+    "orchestrator executions list --status failed",
+)
 
 
 class Commands(TyperGroup):
@@ -29,10 +35,28 @@ class Commands(TyperGroup):
             added = {entry.name: entry for entry in metadata.entry_points(group="orchestrator.commands")}
             if cmd_name not in added:
                 return None
-            app = added[cmd_name].load()
+            try:
+                app = added[cmd_name].load()
+            except ImportError as error:
+                return _broken(cmd_name, added[cmd_name].value, error)
         command = typer.main.get_command(app)
         command.name = cmd_name
+        # Typer gives them to every app; completion is installed once, for the program.
+        command.params = [param for param in command.params if param.name not in _COMPLETION]
         return command
+
+
+def _broken(name: str, value: str, error: ImportError) -> Any:
+    """In place of a command that cannot be loaded: one package's fault must not take the others' commands away."""
+    app = typer.Typer(rich_markup_mode=None)
+
+    @app.command(help=f"(cannot be loaded: {error})", context_settings={"ignore_unknown_options": True})
+    def broken(_arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+        raise OrchestratorError(f"`{name}` cannot be loaded from {value}: {error}; reinstall the package it comes from")
+
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
 
 
 app = typer.Typer(
@@ -51,7 +75,7 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=_EXAMPLES)
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, to standard error.")] = False,
     version: Annotated[  # noqa: ARG001 — its callback does the work

@@ -10,7 +10,20 @@ import typer
 
 DATABASE_FORMS = "A path, sqlite:///… or postgresql://… (default: $ORCHESTRATOR_DATABASE, else ./orchestrator.db)."
 
+
+def examples(*lines: str) -> str:
+    """A help's epilog that keeps its lines, so that they can be copied."""
+    return "\b\n" + "\n".join(["Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
+
+
 Database = Annotated[str | None, typer.Option("--database", "-d", help=DATABASE_FORMS, show_default=False)]
+Functions = Annotated[
+    str | None,
+    typer.Option(
+        help="Modules that register python functions, separated by commas; the working directory counts as installed.",
+        show_default=False,
+    ),
+]
 
 
 class Output(StrEnum):

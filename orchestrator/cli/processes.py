@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import functions
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     """A store and a worker on it, closed at the end."""
-    functions.load([module.strip() for module in settings.functions.split(",") if module.strip()])
+    _load_functions([module.strip() for module in settings.functions.split(",") if module.strip()])
+    allowed = AllowList.parse(settings.http_allow)
     store = await open_store(settings.database, schema=settings.schema)
-    runner = NodeRunner(allowed=AllowList.parse(settings.http_allow))
+    runner = NodeRunner(allowed=allowed)
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(concurrency=settings.concurrency, lease=settings.lease, engines=engines)
     try:
@@ -37,10 +40,22 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
         await store.close()
 
 
+def _load_functions(modules: list[str]) -> None:
+    here = str(Path.cwd())
+    if modules and here not in sys.path:
+        sys.path.append(here)  # a console script does not look there; last, so that it hides nothing installed
+    functions.load(modules)
+
+
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
+    """An event that SIGTERM and SIGINT set. The second signal of a kind ends the process as if nobody listened."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def heard(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, heard, number)
     return stop

@@ -17,10 +17,10 @@ import typer
 from orchestrator import flag
 from orchestrator.authoring import check_input, compile_workflow, read_document
 from orchestrator.cli.executions import describe, show_failure
-from orchestrator.cli.options import Database, Output, OutputOption, print_json
+from orchestrator.cli.options import Database, Functions, Output, OutputOption, examples, print_json
 from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.clock import SystemClock
-from orchestrator.errors import InvalidExecution, Problem
+from orchestrator.errors import InvalidExecution, OrchestratorError, Problem, UnknownExecution
 from orchestrator.model import Engine, Status, Workflow
 from orchestrator.router import Routing, route
 from orchestrator.settings import Settings
@@ -43,7 +43,16 @@ class EngineChoice(StrEnum):
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+_INTERRUPTED = 130
+_POLL = 0.05  # seconds
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator run workflow.yaml --input '{\"amount\": 12.5}'",
+        "orchestrator run workflow.yaml --input @order.json --idempotency-key order-17 --output json",
+    )
+)
 def run(
     file: Annotated[Path, typer.Argument(help="A Workflow resource, YAML or JSON.", exists=True, dir_okay=False)],
     input_: Annotated[str, typer.Option("--input", "-i", help="The input, JSON; @FILE reads it from a file.")] = "{}",
@@ -54,19 +63,24 @@ def run(
     idempotency_key: Annotated[
         str | None, typer.Option(help="A second run with the same key goes on, or gives the first one's result.")
     ] = None,
+    functions: Functions = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Run a workflow to its end. Exit code 0 on success only.
+    """Run a workflow to its end. Exit codes: 0 success, 1 any other end, 2 bad input, 130 interrupted.
 
-    Example: orchestrator run deploy/samples/fan-out.yaml --input '{"shop": "http://127.0.0.1:8080"}' --output json
+    Ctrl-C loses nothing: a V2 execution goes on with the same --idempotency-key, or with `orchestrator worker`.
     """
     namespace, name, spec = read_document(file)
     workflow = compile_workflow(spec, namespace=namespace, name=name)
     value = _read_input(input_)
     check_input(workflow, value)
     settings = Settings.read()
-    settings = replace(settings, database=database or settings.database)
-    record = asyncio.run(_run(settings, workflow, value, engine, idempotency_key))
+    settings = replace(
+        settings,
+        database=database or settings.database,
+        functions=functions if functions is not None else settings.functions,
+    )
+    record, interrupted = asyncio.run(_run(settings, workflow, value, engine, idempotency_key))
     if output is Output.JSON:
         print_json(describe(record))
     else:
@@ -75,8 +89,20 @@ def run(
             typer.echo(f"error: {show_failure(record.failure)}", err=True)
         elif record.output is not None:
             print_json(record.output)
+    if interrupted:
+        typer.echo(f"interrupted: {_after_an_interruption(record)}", err=True)
+        sys.exit(_INTERRUPTED)
     if record.status is not Status.SUCCESS:
         sys.exit(1)
+
+
+def _after_an_interruption(record: ExecutionRecord) -> str:
+    if record.engine is Engine.V1:
+        return f"{record.id} stays {record.status}, since V1 keeps no checkpoints; run it again from the start"
+    return (
+        f"{record.id} is kept and goes on with `orchestrator worker --until-idle`, or with this command and the same "
+        "--idempotency-key"
+    )
 
 
 def _read_input(text: str) -> Any:
@@ -85,17 +111,19 @@ def _read_input(text: str) -> Any:
         source = text[1:]
         try:
             text = Path(source).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InvalidExecution([Problem("--input", f"cannot read {source}: {error.strerror}")]) from None
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise InvalidExecution([Problem("--input", f"cannot read {source}: {why}")]) from None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidExecution([Problem("--input", f"{source} is not JSON: {error}")]) from None
 
 
 async def _run(
     settings: Settings, workflow: Workflow, value: Any, choice: EngineChoice, idempotency_key: str | None
-) -> ExecutionRecord:
+) -> tuple[ExecutionRecord, bool]:
+    """The execution as it stands in the end, and whether a signal was that end."""
     clock, uid = SystemClock(), uuid.uuid4().hex
     routing = await _route(uid, choice, v1_available=settings.v1 != "off")
     log.info(routing.announcement, execution=uid, reason=routing.reason)
@@ -111,7 +139,17 @@ async def _run(
     )
     async with opened(settings) as (store, worker):
         submitted = (await store.submit([submission], clock.now()))[0]
+        if not submitted.created:
+            _can_go_on(await _read(store, submitted.id))
         return await _finish(store, worker, submitted.id)
+
+
+def _can_go_on(record: ExecutionRecord) -> None:
+    if record.engine is Engine.V1 and record.status is Status.RUNNING:
+        raise OrchestratorError(
+            f"execution {record.id} of this idempotency key is running on V1, which keeps no checkpoints: if its "
+            "process died it stays so, and only a run with another key starts again"
+        )
 
 
 async def _route(uid: str, choice: EngineChoice, *, v1_available: bool) -> Routing:
@@ -121,22 +159,30 @@ async def _route(uid: str, choice: EngineChoice, *, v1_available: bool) -> Routi
     return route(state, uid=uid, engine=wanted, v1_available=v1_available)
 
 
-async def _finish(store: Store, worker: Worker, execution_id: str) -> ExecutionRecord:
+async def _finish(store: Store, worker: Worker, execution_id: str) -> tuple[ExecutionRecord, bool]:
     """Work until the execution is over (others in the same database are worked on meanwhile)."""
     stop = stop_on_signals()
     working = asyncio.create_task(worker.run(stop))
     try:
-        while True:
-            record = await store.get(execution_id)
-            if record is None or record.finished_at is not None or record.status is Status.SUSPENDED or stop.is_set():
-                break
-            done, _ = await asyncio.wait([working], timeout=0.05)
+        while not _rests(await _read(store, execution_id)) and not stop.is_set():
+            done, _ = await asyncio.wait([working], timeout=_POLL)
             if done:
                 working.result()
     finally:
+        signalled = stop.is_set()
         stop.set()
         await working
+    record = await _read(store, execution_id)
+    return record, signalled and not _rests(record)
+
+
+def _rests(record: ExecutionRecord) -> bool:
+    """Whether it is over, or waits for a person."""
+    return record.finished_at is not None or record.status is Status.SUSPENDED
+
+
+async def _read(store: Store, execution_id: str) -> ExecutionRecord:
     record = await store.get(execution_id)
     if record is None:
-        raise InvalidExecution([Problem("", f"execution {execution_id} disappeared from the database")])
+        raise UnknownExecution(f"execution {execution_id} has disappeared from the database")
     return record

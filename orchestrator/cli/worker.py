@@ -9,14 +9,20 @@ from typing import Annotated
 import typer
 from prometheus_client import start_http_server
 
-from orchestrator.cli.options import Database
+from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.processes import opened, stop_on_signals
+from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "orchestrator worker --database postgresql://localhost/orchestrator --functions shop.steps",
+        "orchestrator worker --until-idle",
+    )
+)
 def worker(
     database: Database = None,
     until_idle: Annotated[
@@ -25,16 +31,11 @@ def worker(
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Executions of each engine at once.")
     ] = None,
-    functions: Annotated[
-        str | None, typer.Option(help="Modules that register python functions, separated by commas.")
-    ] = None,
+    functions: Functions = None,
     metrics_port: Annotated[int, typer.Option(help="Serve /metrics there; 0: not at all.")] = 0,
     metrics_address: Annotated[str, typer.Option(help="The address to serve /metrics on.")] = "0.0.0.0",  # noqa: S104 — a Pod's probes and scrapes come from outside
 ) -> None:
-    """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go.
-
-    Example: orchestrator worker --database postgresql://localhost/orchestrator --functions shop.steps
-    """
+    """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go."""
     settings = Settings.read()
     settings = replace(
         settings,
@@ -48,5 +49,12 @@ def worker(
 async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
     async with opened(settings) as (_store, worker_):
         if metrics_port:
-            start_http_server(metrics_port, metrics_address)
+            _serve_metrics(metrics_port, metrics_address)
         await worker_.run(stop_on_signals(), until_idle=until_idle)
+
+
+def _serve_metrics(port: int, address: str) -> None:
+    try:
+        start_http_server(port, address)
+    except (OSError, OverflowError) as error:
+        raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None

@@ -32,7 +32,7 @@ def database_url(database: str) -> sa.URL:
         return sa.URL.create("sqlite", database=str(Path(database).expanduser()))
     try:
         url = sa.make_url(database)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise InvalidInput([Problem("database", "this is no database URL; see --help for the forms")]) from None
     backend = url.get_backend_name()
     if backend == "postgres":
@@ -58,7 +58,9 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
             return SqliteStore(_sqlite_engine(url, pool_size), str(url.database))
         await asyncio.to_thread(_migrate_postgres, url, schema)
     except OperationalError as error:
-        raise StoreUnavailable(f"cannot open {url.render_as_string()}: {error.orig}") from error
+        # Without the query: a password may stand there, too.
+        shown = url.set(query={}).render_as_string()
+        raise StoreUnavailable(f"cannot open {shown}: {error.orig}") from error
     translate = {} if schema == "public" else {None: schema}
     engine = create_async_engine(
         url,

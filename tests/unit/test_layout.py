@@ -53,7 +53,7 @@ def test_operator_is_a_folder_with_one_package_and_no_package_itself() -> None:
 
 
 def test_no_other_folder_is_named_operator() -> None:
-    """pytest's importlib mode, mypy and an IDE may each make any folder an import root."""
+    """Pytest's importlib mode, mypy and an IDE may each make any folder an import root."""
     named = {path for file in files() for path in file.parents if path.name == "operator"}
     assert named == {ROOT / "operator"}
 
