@@ -72,13 +72,22 @@ class FakeKubernetes:
         return self._store(key, created)
 
     async def patch_status(
-        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any] | None, *, uid: str | None = None
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        status: Mapping[str, Any] | None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
     ) -> dict[str, Any]:
         self._fail()
         key = (resource.plural, namespace, name)
         found = self._find(key)
         if uid is not None and uid != found["metadata"]["uid"]:
-            raise Conflict("the uid in the precondition is another one", status=409)
+            raise Conflict("it is another object", status=409)
+        if resource_version is not None and resource_version != found["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified", status=409)
         self.calls.append(("patch_status", name))
         return self._store(key, found | {"status": merge(found.get("status"), status)})
 

@@ -32,6 +32,7 @@ ACCEPTED = {"phase": "Running", "conditions": [{"type": "Accepted", "status": "T
 
 SEEN = Seen(
     uid="u",
+    version="1",
     namespace="default",
     name="one",
     generation=1,

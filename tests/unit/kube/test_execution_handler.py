@@ -15,7 +15,7 @@ from orchestrator.flag import FlagValues
 from orchestrator.model import Engine, Status
 from orchestrator.store import Control
 from orchestrator.telemetry import DECISIONS
-from tests.support.cluster import NAMESPACE, Operator
+from tests.support.cluster import NAMESPACE, Operator, document
 from tests.support.stores import CHAIN
 
 if TYPE_CHECKING:
@@ -240,13 +240,30 @@ class TestSteered:
 
 
 class TestTroubleThatPasses:
+    async def test_what_was_seen_too_late_is_read_again_before_anything_is_written(self, operator: Operator) -> None:
+        spec = {"workflow": "nowhere"}
+        body = await operator.kubernetes.create(EXECUTIONS, NAMESPACE, document(EXECUTIONS, "one", spec))
+        await operator.kubernetes.patch(EXECUTIONS, NAMESPACE, "one", {"metadata": {"labels": {"a": "b"}}})
+        await operator.executions.handle(body)
+        now = await operator.kubernetes.get(EXECUTIONS, NAMESPACE, "one")
+        assert accepted(now)["reason"] == "WorkflowNotFound"
+        assert operator.guard._again == {}
+
+    async def test_another_one_of_its_name_is_spared(self, operator: Operator) -> None:
+        spec = {"workflow": "nowhere"}
+        body = await operator.kubernetes.create(EXECUTIONS, NAMESPACE, document(EXECUTIONS, "one", spec))
+        await operator.kubernetes.delete(EXECUTIONS, NAMESPACE, "one")
+        await operator.kubernetes.create(EXECUTIONS, NAMESPACE, document(EXECUTIONS, "one", spec))
+        await operator.executions.handle(body)
+        assert "status" not in await operator.kubernetes.get(EXECUTIONS, NAMESPACE, "one")
+
     async def test_an_api_server_that_is_away_is_tried_again(self, operator: Operator) -> None:
         body = await operator.execution("one")  # refused: no such workflow
         operator.kubernetes.failures = [Unavailable("no answer")]
         await operator.executions.handle(replaced(body, workflow="other"))
         again = asyncio.create_task(operator.guard.run())
         async with asyncio.timeout(10):
-            while not operator.kubernetes.told("WorkflowNotFound")[1:]:  # noqa: ASYNC110 - the fake API has no events
+            while not operator.kubernetes.told("WorkflowNotFound")[1:]:
                 await asyncio.sleep(0.02)
         again.cancel()
 

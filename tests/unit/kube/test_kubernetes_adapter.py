@@ -77,16 +77,32 @@ def failure(status: int, reason: str = "") -> Answer:
     return status, {"kind": "Status", "reason": reason, "message": "in words"}
 
 
-async def test_a_status_patch_names_the_object_it_means(server: tuple[Server, str], kubernetes: Kubernetes) -> None:
-    await kubernetes.patch_status(EXECUTIONS, "shop", "one", {"phase": "Running"}, uid="u1")
+async def test_a_status_patch_names_the_version_it_means(server: tuple[Server, str], kubernetes: Kubernetes) -> None:
+    await kubernetes.patch_status(EXECUTIONS, "shop", "one", {"phase": "Running"}, resource_version="7")
     assert server[0].requests == [
         (
             "PATCH",
             "/apis/orchestrator.dev/v1alpha1/namespaces/shop/executions/one/status",
-            {"status": {"phase": "Running"}, "metadata": {"uid": "u1"}},
+            {"status": {"phase": "Running"}, "metadata": {"resourceVersion": "7"}},
             "application/merge-patch+json",
         )
     ]
+
+
+async def test_a_status_patch_of_a_uid_reads_first(server: tuple[Server, str], kubernetes: Kubernetes) -> None:
+    found = (200, {"metadata": {"uid": "u1", "resourceVersion": "7"}})
+    server[0].answers = [found, failure(409), found, (200, {})]  # somebody wrote in between, once
+    await kubernetes.patch_status(EXECUTIONS, "shop", "one", {}, uid="u1")
+    assert [method for method, *_ in server[0].requests] == ["GET", "PATCH", "GET", "PATCH"]
+
+
+async def test_a_status_patch_of_a_uid_spares_another_object(
+    server: tuple[Server, str], kubernetes: Kubernetes
+) -> None:
+    server[0].answers = [(200, {"metadata": {"uid": "u2", "resourceVersion": "7"}})]
+    with pytest.raises(Conflict):
+        await kubernetes.patch_status(EXECUTIONS, "shop", "one", {}, uid="u1")
+    assert [method for method, *_ in server[0].requests] == ["GET"]
 
 
 async def test_a_name_cannot_leave_its_place_in_the_url(server: tuple[Server, str], kubernetes: Kubernetes) -> None:

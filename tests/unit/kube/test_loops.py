@@ -10,7 +10,7 @@ from orchestrator_operator.adapters.kubernetes import Conflict, Unavailable
 from orchestrator_operator.health import Health
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
-from orchestrator_operator.statuses import WRITES, StatusWriter
+from orchestrator_operator.statuses import WRITES, StatusWriter, Versions
 from orchestrator_operator.sweeper import Sweeper, expires
 
 from orchestrator.store import Control
@@ -31,8 +31,13 @@ async def status(operator: Operator, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def writer(operator: Operator) -> StatusWriter:
-    return StatusWriter(operator.store, operator.api, operator.clock, parallel=2)
+def versions() -> Versions:
+    return Versions()
+
+
+@pytest.fixture
+def writer(operator: Operator, versions: Versions) -> StatusWriter:
+    return StatusWriter(operator.store, operator.api, operator.clock, versions, parallel=2)
 
 
 @pytest.fixture
@@ -41,13 +46,13 @@ def sweeper(operator: Operator) -> Sweeper:
 
 
 @pytest.fixture
-def resync(operator: Operator, sweeper: Sweeper) -> Resync:
+def resync(operator: Operator) -> Resync:
     return Resync(
         store=operator.store,
         kubernetes=operator.api,
         workflows=operator.workflows,
         executions=operator.executions,
-        sweeper=sweeper,
+        look=operator.executions.handle,
         health=Health(operator.clock),
         namespace=NAMESPACE,
     )
@@ -123,6 +128,19 @@ class TestStatusWriter:
         body = await operator.execution("one", engine="v2")
         operator.kubernetes.failures = [Conflict("the object has been modified")]
         await settle(writer)
+        record = await operator.store.get(body["metadata"]["uid"])
+        assert record is not None
+        assert not record.cancel_requested
+
+    async def test_an_outdated_version_costs_a_second_try_and_nothing_else(
+        self, operator: Operator, writer: StatusWriter, versions: Versions
+    ) -> None:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        versions.note(body)
+        await operator.kubernetes.patch(EXECUTIONS, NAMESPACE, "one", {"metadata": {"labels": {"new": "label"}}})
+        await settle(writer)
+        assert (await status(operator, "one"))["phase"] == "Pending"
         record = await operator.store.get(body["metadata"]["uid"])
         assert record is not None
         assert not record.cancel_requested
