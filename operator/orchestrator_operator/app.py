@@ -25,12 +25,13 @@ from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.handlers.execution import ExecutionHandler
 from orchestrator_operator.handlers.guard import Guard
+from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.health import Health
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
-from orchestrator_operator.statuses import StatusWriter
+from orchestrator_operator.statuses import StatusWriter, Versions
 from orchestrator_operator.sweeper import Sweeper
 from orchestrator_operator.watch import Handler, watch
 
@@ -48,16 +49,19 @@ _RESTART = 1.0  # seconds before a loop that failed begins again
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The executions' handler and the sweeper hear of the same changes."""
+    """The executions' handler, the sweeper and the status writer hear of the same changes."""
 
     executions: ExecutionHandler
     sweeper: Sweeper
+    versions: Versions
 
     async def handle(self, body: Mapping[str, Any]) -> None:
+        self.versions.note(body)
         self.sweeper.note(body)
         await self.executions.handle(body)
 
     async def gone(self, body: Mapping[str, Any]) -> None:
+        self.versions.forget(uid(body))
         self.sweeper.forget(body)
         await self.executions.gone(body)
 
@@ -108,7 +112,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
         submissions: GroupCommit[Submission, Submitted] = GroupCommit(lambda batch: store.submit(batch, clock.now()))
         stack.push_async_callback(submissions.aclose)
         health, guard, announcer = Health(clock), Guard(), Announcer(kubernetes, clock)
-        sweeper = Sweeper(kubernetes, clock)
+        sweeper, versions = Sweeper(kubernetes, clock), Versions()
         rollouts = RolloutController.build(settings, store=store, kubernetes=kubernetes, clock=clock)
         stack.push_async_callback(rollouts.aclose)
         workflows = WorkflowHandler(store, kubernetes, announcer, guard, clock)
@@ -124,12 +128,13 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             epoch=await store.epoch(),
             v1_available=settings.v1 != "off",
         )
+        watched = Watched(executions, sweeper, versions)
         resync = Resync(
             store=store,
             kubernetes=kubernetes,
             workflows=workflows,
             executions=executions,
-            sweeper=sweeper,
+            look=watched.handle,
             health=health,
             namespace=settings.namespace,
         )
@@ -137,6 +142,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             store,
             kubernetes,
             clock,
+            versions,
             every=timedelta(seconds=settings.status_interval),
             parallel=settings.status_writes,
         )
@@ -150,7 +156,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
         health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
         yield App(
             settings=settings,
-            handlers={WORKFLOWS: workflows, EXECUTIONS: Watched(executions, sweeper), ROLLOUTS: rollouts},
+            handlers={WORKFLOWS: workflows, EXECUTIONS: watched, ROLLOUTS: rollouts},
             loops={
                 "guard": guard.run,
                 "statuses": writer.run,

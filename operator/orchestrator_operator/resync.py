@@ -13,7 +13,7 @@ from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from typing import Any
 
     from orchestrator.store.port import ExecutionRecord, Store
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.handlers.execution import ExecutionHandler
     from orchestrator_operator.handlers.workflow import WorkflowHandler
     from orchestrator_operator.health import Health
-    from orchestrator_operator.sweeper import Sweeper
 
 _CHUNK = 500  # ids asked of the store at once
 _TOGETHER = 50  # resources handled at once: their submissions share commits
@@ -41,12 +40,12 @@ class Resync:
         kubernetes: Kubernetes,
         workflows: WorkflowHandler,
         executions: ExecutionHandler,
-        sweeper: Sweeper,
+        look: Callable[[Mapping[str, Any]], Awaitable[None]],
         health: Health,
         namespace: str,
     ) -> None:
         self._store, self._kubernetes = store, kubernetes
-        self._workflows, self._executions, self._sweeper, self._health = workflows, executions, sweeper, health
+        self._workflows, self._executions, self._look, self._health = workflows, executions, look, health
         self._namespace = namespace
 
     async def run(self, interval: float) -> None:
@@ -71,15 +70,11 @@ class Resync:
         known = await self._ask(listed)
         self._executions.trust(known, listed - known)
         for chunk in chunks(executions, _TOGETHER):
-            await asyncio.gather(*(self._one(body) for body in chunk))
+            await asyncio.gather(*(self._look(body) for body in chunk))
         for record in orphans(active, listed, self._namespace):
             _log.info("its resource is gone", execution=f"{record.workflow_id}: {record.name}", uid=record.id)
             await self._executions.cancel(record.id)
         self._health.beat("resync")
-
-    async def _one(self, body: Mapping[str, Any]) -> None:
-        self._sweeper.note(body)
-        await self._executions.handle(body)
 
     async def _ask(self, ids: Iterable[str]) -> set[str]:
         known: set[str] = set()

@@ -121,13 +121,43 @@ class Kubernetes:
             query["continue"] = token
 
     async def patch_status(
-        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any] | None, *, uid: str | None = None
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        status: Mapping[str, Any] | None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
     ) -> dict[str, Any]:
-        """Merge into the status. With `uid`, an object of the same name that is another one is refused (Conflict)."""
+        """Merge into the status.
+
+        With `resource_version`, only if the object is still exactly that one (else Conflict): one call. With `uid`,
+        only if it is that object and not another one of its name (else Conflict): read, then written. The server
+        itself ignores a uid in a patch of a status.
+        """
+        path = _path(resource, namespace, name) + "/status"
+        if resource_version is None and uid is not None:
+            return await self._patch_status_of(resource, namespace, name, status, uid)
         body: dict[str, Any] = {"status": status}
-        if uid is not None:
-            body["metadata"] = {"uid": uid}
-        return await self._call("PATCH", _path(resource, namespace, name) + "/status", body=body)
+        if resource_version is not None:
+            body["metadata"] = {"resourceVersion": resource_version}
+        return await self._call("PATCH", path, body=body)
+
+    async def _patch_status_of(
+        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any] | None, uid: str
+    ) -> dict[str, Any]:
+        for _ in range(self._attempts):
+            found = (await self.get(resource, namespace, name))["metadata"]
+            if found["uid"] != uid:
+                break
+            try:
+                return await self.patch_status(
+                    resource, namespace, name, status, resource_version=found["resourceVersion"]
+                )
+            except Conflict:
+                continue  # somebody wrote in between: that may have been us, by a call whose answer was lost
+        raise Conflict(f"{resource.singular} {namespace}/{name} is not the object {uid}, or changes all the time")
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge into metadata or spec."""

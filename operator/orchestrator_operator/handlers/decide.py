@@ -34,6 +34,7 @@ class Seen:
     """An Execution resource as it was read; `spec` and `status` may hold anything."""
 
     uid: str
+    version: str  # resourceVersion
     namespace: str
     name: str
     generation: int

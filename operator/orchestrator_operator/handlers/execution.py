@@ -12,6 +12,7 @@ from orchestrator.model import Engine
 from orchestrator.router import route
 from orchestrator.store.port import Control, Submission
 from orchestrator.telemetry import DECISIONS
+from orchestrator_operator.adapters.kubernetes import Conflict
 from orchestrator_operator.handlers.decide import (
     Cancel,
     Decision,
@@ -104,7 +105,15 @@ class ExecutionHandler:
 
     # -- gather, decide, apply
     async def _look(self, seen: Seen) -> None:
-        await self._guard.call(seen.uid, lambda: self._handle(seen), lambda why: self._quarantine(seen, why))
+        await self._guard.call(seen.uid, lambda: self._handle_as_it_is(seen), lambda why: self._quarantine(seen, why))
+
+    async def _handle_as_it_is(self, seen: Seen) -> None:
+        try:
+            await self._handle(seen)
+        except Conflict:  # what we saw is older than what is there
+            now = see(await self._kubernetes.get(EXECUTIONS, seen.namespace, seen.name))
+            if now.uid == seen.uid:
+                await self._handle(now)
 
     async def _handle(self, seen: Seen) -> None:
         if seen.uid in self._known and settled(seen):
@@ -162,8 +171,7 @@ class ExecutionHandler:
         says = condition("Accepted", False, decision.reason, message, at=self._clock.now(), generation=seen.generation)
         if not same(find(seen.status, "Accepted"), says):
             status = {"phase": "Pending", "reason": decision.reason, "message": clip(message)}
-            after = await self._patch(seen, status | {"conditions": upsert(seen.status.get("conditions"), [says])})
-            seen = see(after)
+            seen = await self._patch(seen, status | {"conditions": upsert(seen.status.get("conditions"), [says])})
             _log.warning("execution refused", execution=f"{seen.namespace}/{seen.name}", message=message)
             await self._announcer.warn(EXECUTIONS, _metadata(seen), decision.reason, message)
         workflow = mapping(seen.spec).get("workflow")
@@ -172,7 +180,7 @@ class ExecutionHandler:
 
     async def _submit(self, seen: Seen, decision: Submit) -> None:
         if decision.handled:  # before the commit: an old annotation must not look new after a crash in between
-            await self._patch(seen, {"handled": decision.handled})
+            seen = await self._patch(seen, {"handled": decision.handled})
         spec, facts = decision.spec, self._routing.facts(self._clock.now())
         routing = route(
             facts.flag,
@@ -238,8 +246,12 @@ class ExecutionHandler:
         if await self._store.control(execution_id, control, self._clock.now()):
             _log.info("request passed on", execution=execution_id, request=control.value)
 
-    async def _patch(self, seen: Seen, status: dict[str, Any]) -> dict[str, Any]:
-        return await self._kubernetes.patch_status(EXECUTIONS, seen.namespace, seen.name, status, uid=seen.uid)
+    async def _patch(self, seen: Seen, status: dict[str, Any]) -> Seen:
+        """Write, if the resource is still as we saw it."""
+        after = await self._kubernetes.patch_status(
+            EXECUTIONS, seen.namespace, seen.name, status, resource_version=seen.version
+        )
+        return see(after)
 
     async def _quarantine(self, seen: Seen, why: str) -> None:
         problem = Problem("spec", f"the operator could not handle this execution ({why}): please report it")

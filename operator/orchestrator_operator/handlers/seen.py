@@ -19,6 +19,7 @@ def see(body: Mapping[str, Any]) -> Seen:
     labels, annotations = mapping(meta.get("labels")), mapping(meta.get("annotations"))
     return Seen(
         uid=str(meta.get("uid", "")),
+        version=str(meta.get("resourceVersion", "")),
         namespace=str(meta.get("namespace", "")),
         name=str(meta.get("name", "")),
         generation=int(meta.get("generation") or 0),
