@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -25,6 +26,8 @@ from tests.support.polling import PATIENCE, eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from orchestrator_operator.demo.services import Service
 
     from tests.support.live import ControlPlane, Said
 
@@ -54,7 +57,9 @@ class Site:
     ) -> None:
         self.plane, self.namespace, self.folder, self.account = plane, namespace, folder, account
         self.ports = Ports.choose()
-        self.database = database or f"sqlite:///{folder / 'store.db'}"
+        self._sqlite = f"sqlite:///{folder / 'store.db'}"  # as demo.services has it
+        self.database = database or self._sqlite
+        self.notes: dict[str, Any] = {}  # what a fixture remembers for its tests
         self.logs = folder / "logs"
         self._records = Records(folder / "run")
         self._settings = {
@@ -69,20 +74,20 @@ class Site:
 
     # -- processes
     def start(self, *names: str) -> None:
-        """Start these, and return when each answers; by default all three."""
+        """Start these at once, and return when each answers; by default all three."""
         chosen = names or ("shop", "operator", "worker")
-        found = services.services(
-            self.folder, self.ports, kubeconfig=self.account, prometheus=self.plane.cluster.prometheus_url
-        )
-        for service in found:
-            if service.name in chosen:
-                command = [
-                    self.database if word == f"sqlite:///{self.folder / 'store.db'}" else word
-                    for word in service.command
-                ]
-                mine = replace(service, command=command, environ={**service.environ, **self._settings[service.name]})
-                started = services.start(mine, records=self._records, logs=self.logs, detached=False)
-                self.plane.background.run(started)
+        prometheus = self.plane.cluster.prometheus_url
+        known = services.services(self.folder, self.ports, kubeconfig=self.account, prometheus=prometheus)
+
+        async def start() -> None:
+            await asyncio.gather(*(self._start(service) for service in known if service.name in chosen))
+
+        self.plane.background.run(start())
+
+    async def _start(self, service: Service) -> None:
+        command = [self.database if word == self._sqlite else word for word in service.command]
+        mine = replace(service, command=command, environ={**service.environ, **self._settings[service.name]})
+        await services.start(mine, records=self._records, logs=self.logs, detached=False)
 
     def kill(self, *names: str) -> None:
         """SIGKILL: nothing gets a chance to tidy up."""
