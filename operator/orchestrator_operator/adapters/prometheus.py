@@ -13,19 +13,17 @@ Whoever asks turns these into blindness: an error here is no number, neither goo
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from orchestrator.errors import OrchestratorError
+from orchestrator_operator.adapters.promql import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SHOWN = 300  # characters of a server's own words
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class PrometheusError(OrchestratorError):
@@ -62,14 +60,6 @@ class PrometheusNotConfigured(PrometheusError):
     """The operator does not know a Prometheus."""
 
     reason = "NoPrometheus"
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value of an instant query, with its labels (without the metric's name). It may be NaN or infinite."""
-
-    labels: Mapping[str, str]
-    value: float
 
 
 class Prometheus:
@@ -123,18 +113,6 @@ class Prometheus:
     def _shown(self) -> str:
         """The address without credentials."""
         return str(httpx.URL(self._url).copy_with(userinfo=b"")) if "@" in self._url else self._url
-
-
-def selector(metric: str, labels: Mapping[str, str]) -> str:
-    """`metric{label="value",…}` with every value escaped. Raises ValueError for what can be no label's name."""
-    for label in labels:
-        if not _LABEL.fullmatch(label):
-            raise ValueError(f"{label!r} is no label of Prometheus")
-    return metric + "{" + ",".join(f'{label}="{_escape(value)}"' for label, value in labels.items()) + "}"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _read(kind: str, result: Any) -> tuple[Sample, ...]:

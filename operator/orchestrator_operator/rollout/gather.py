@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -108,9 +109,9 @@ class Gatherer:
         except (StoreError, ValueError) as error:
             why = Unreadable("StoreUnavailable", f"the totals of the restarts cannot be read: {error}")
             return readings.unread(spec, why), ()
-        age = max((sample.value for sample in ages), default=0.0)  # NaN compares as stale below
+        age = max((sample.value for sample in ages), default=math.nan)  # NaN compares as stale below
         if samples and not age <= self._stale.total_seconds():
-            shown = durations.show(timedelta(seconds=round(age))) if age == age else "NaN"  # noqa: PLR0124 - NaN's own test
+            shown = durations.show(timedelta(seconds=round(age))) if math.isfinite(age) else "of no known age,"
             return readings.unread(spec, Unreadable("Stale", f"the counters are {shown} old")), restarts
         found = readings.cohorts(samples, spec)
         return readings.without_resets(found, restarts, known.status, spec), restarts

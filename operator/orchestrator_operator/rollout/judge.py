@@ -114,7 +114,7 @@ def _suspicion(gathered: Gathered, spec: RolloutSpec, criterion: Criterion, age:
 def _convicted(criterion: Criterion, found: _Suspicion) -> Judged:
     counts = evidence.totals(found.cells)
     sentence = (
-        f"V2 is worse than V1: {show_counts(counts)} bad, read {durations.show(found.age)} after their start; "
+        f"V2 is worse than V1: read {durations.show(found.age)} after their start, {show_counts(counts)} were bad; "
         f"evidence {show_evidence(found.log_evidence)}, needed {show_evidence(found.log_threshold)}"
     )
     return Judged(
@@ -154,7 +154,7 @@ def _towards_pass(criterion: Criterion, spec: RolloutSpec, stage: Stage, age: ti
     return replace(
         judged,
         verdict=_pass_if(passed),
-        sentence=f"{claim} {margin:.3g} times V1: {show_counts(counts)} bad in {stage.name}; "
+        sentence=f"{claim} {margin:.3g} times V1: in {stage.name}, {show_counts(counts)} were bad; "
         f"evidence {show_evidence(log_e)}, needed {show_evidence(wanted)}",
         log_pass_evidence=log_e,
         log_pass_threshold=wanted,

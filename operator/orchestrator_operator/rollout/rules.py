@@ -165,7 +165,7 @@ def pending_blind(s: Situation) -> Outcome | None:
     """Nothing goes to V2 before it can be judged."""
     if s.phase is not Phase.PENDING or not (blind := s.judgement.of(Verdict.BLIND)):
         return None
-    return Outcome(s.phase, "Wait", "Blind", f"starts when its criteria can be read: {sentences(blind)}")
+    return Outcome(s.phase, "Wait", "WaitingForMetrics", f"starts when its criteria can be read: {sentences(blind)}")
 
 
 def pending_broken(s: Situation) -> Outcome | None:

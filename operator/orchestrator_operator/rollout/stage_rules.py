@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.situation import Situation
 
 
+_ALL = 100  # per cent
+
+
 # -- what rolls back
 
 
@@ -76,9 +79,9 @@ def blind(s: Situation) -> Outcome | None:
     if not unread:
         return None
     spent = s.blind_for > s.spec.blind.budget
-    reason, more = (
-        ("BlindBudgetSpent", f" (longer than {durations.show(s.spec.blind.budget)})") if spent else ("Blind", "")
-    )
+    reset = any(judged.reason == "CounterReset" for judged in unread)
+    reason = "CounterReset" if reset else "BlindBudgetSpent" if spent else "Blind"
+    more = f" (longer than {durations.show(s.spec.blind.budget)})" if spent else ""
     return Outcome(Phase.HELD, "Hold", reason, f"{sentences(unread)}{more}", warning=True)
 
 
@@ -97,6 +100,8 @@ def stage_passed(s: Situation) -> Outcome | None:
     """Rule 3."""
     if _shortfall(s):
         return None
+    if s.stage.percent == _ALL:
+        return _onward(s, "StagePassed", f"{s.stage.name} is over: nothing convicted V2")
     return _onward(s, "StagePassed", f"{s.stage.name} passed: every required comparison is shown to be good enough")
 
 
@@ -104,22 +109,21 @@ def stage_extended(s: Situation) -> Outcome | None:
     end = s.stage_end + s.spec.analysis.extend
     if s.now >= end:
         return None
-    message = (
-        f"{s.stage.name} goes on to reach a Pass, at most {durations.show(s.spec.analysis.extend)}: {_shortfall(s)}"
-    )
+    longest = durations.show(s.spec.analysis.extend)
+    message = f"{s.stage.name} has no Pass yet and goes on for at most {longest}: {_shortfall(s)}"
     return Outcome(Phase.PROGRESSING, "Extend", "Extended", message, next=end)
 
 
 def underpowered_promotes(s: Situation) -> Outcome | None:
     if s.spec.analysis.underpowered is not Underpowered.PROMOTE:
         return None
-    return _onward(s, "Underpowered", f"{s.stage.name} ends without a Pass: {_shortfall(s)}; underpowered: Promote")
+    return _onward(s, "Underpowered", f"{s.stage.name} ends with no Pass: {_shortfall(s)}; underpowered: Promote")
 
 
 def underpowered_holds(s: Situation) -> Outcome | None:
     if s.spec.analysis.underpowered is not Underpowered.HOLD:
         return None
-    message = f"{s.stage.name} ends without a Pass: {_shortfall(s)}; underpowered: Hold"
+    message = f"{s.stage.name} ends with no Pass: {_shortfall(s)}; underpowered: Hold"
     return Outcome(Phase.HELD, "Hold", "Underpowered", message, warning=True)
 
 
@@ -132,7 +136,7 @@ def approved(s: Situation) -> Outcome | None:
 
 def awaits_approval(s: Situation) -> Outcome | None:
     message = (
-        f"{s.stage.name} ends without a Pass: {_shortfall(s)}; "
+        f"{s.stage.name} ends with no Pass: {_shortfall(s)}; "
         f"to go on all the same, annotate it with {APPROVE}={s.stage.name}"
     )
     return Outcome(Phase.AWAITING_APPROVAL, "AwaitApproval", "Underpowered", message)
@@ -156,11 +160,11 @@ def _shortfall(s: Situation) -> str:
     ]
     lacking = [item for item in required if item.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)]
     if lacking:
-        return f"no Pass: {sentences(lacking)}"
+        return sentences(lacking)
     minimum, (v1, v2) = s.spec.analysis.minimum_executions, s.judgement.arms or (0, 0)
-    alone = s.stage.percent == 100  # noqa: PLR2004 - per cent: the stage has no V1
+    alone = s.stage.percent == _ALL  # the stage has no V1
     if v2 < minimum or (v1 < minimum and not alone):
-        return f"no Pass: {v2} executions on V2 and {v1} on V1 were read, {minimum} are needed on each"
+        return f"{v2} executions on V2 and {v1} on V1 were read, {minimum} are needed on each"
     return ""
 
 

@@ -140,7 +140,7 @@ async def test_nothing_starts_before_the_counters_of_its_attempt_are_there(clust
     cluster.prometheus.counters = []
     await cluster.apply()
     await cluster.look(times=3)
-    assert cluster.state() == ("Pending", "Blind")
+    assert cluster.state() == ("Pending", "WaitingForMetrics")
     assert cluster.flag == {}
     attempt = cluster.status()["attemptId"]
     facts = cluster.controller.facts(cluster.clock.now())
@@ -258,7 +258,7 @@ async def gone(store: Store, execution_id: str) -> bool:
         (lambda p: setattr(p, "down", True), "connection refused"),
         (lambda p: setattr(p, "counters", []), "does it scrape the operator"),
         (lambda p: setattr(p, "age", 400.0), "400s old"),
-        (lambda p: setattr(p, "age", "NaN"), "NaN old"),
+        (lambda p: setattr(p, "age", "NaN"), "no known age"),
         (lambda p: setattr(p, "counters", counters("5", (0, 0), (float("nan"), 0))), "not a count"),
         (lambda p: setattr(p, "counters", counters("5", (0, 5), (0, 1))), "went down"),
     ],
@@ -270,7 +270,7 @@ async def test_whatever_is_wrong_with_prometheus_holds_and_never_rolls_back(
     await running.look(5)
     break_(running.prometheus)
     await running.look(5)
-    assert running.state() == ("Held", "Blind")
+    assert running.state() == ("Held", "CounterReset" if word == "went down" else "Blind")
     assert word in running.status()["message"]
     assert running.flag[PERCENT] == "5"
 
@@ -290,7 +290,7 @@ async def test_counters_that_were_reset_hold_after_a_restart_of_the_operator_too
     running.prometheus.counters = counters("5", (1, 9), (0, 1))
     running.restarted()
     await running.look(5, times=2)
-    assert running.state() == ("Held", "Blind")
+    assert running.state() == ("Held", "CounterReset")
     assert "went down" in running.status()["message"]
 
 

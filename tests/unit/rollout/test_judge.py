@@ -34,7 +34,7 @@ def test_a_v2_that_fails_far_more_is_convicted_with_its_counts() -> None:
     judged = first(gathered(cohorts(FAILING)))
     assert judged.verdict is Verdict.FAIL
     assert judged.counts == (20, 1900, 60, 100)
-    assert "V2 60 of 100 (60 %), V1 20 of 1900 (1.05 %)" in judged.sentence
+    assert "read 10m after their start, V2 60 of 100 (60 %), V1 20 of 1900 (1.05 %)" in judged.sentence
 
 
 def test_a_conviction_at_any_age_is_enough() -> None:

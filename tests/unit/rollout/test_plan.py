@@ -454,7 +454,7 @@ def test_nothing_moves_before_the_criteria_can_be_read() -> None:
     world = World()
     world.cohorts = {}
     planned = world.step()
-    assert state(world) == ("Pending", "Blind")
+    assert state(world) == ("Pending", "WaitingForMetrics")
     assert of(planned, SetFlag) == []
     assert world.status.attempt_id == "3f2a9c1e-1"  # so that the operator can export its counters
     world.cohorts = cohorts(cells())

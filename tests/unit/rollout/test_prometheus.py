@@ -17,9 +17,8 @@ from orchestrator_operator.adapters.prometheus import (
     PrometheusRefused,
     PrometheusUnexpected,
     PrometheusUnreachable,
-    Sample,
-    selector,
 )
+from orchestrator_operator.adapters.promql import Sample, selector
 
 from tests.support.prometheus import vector
 
