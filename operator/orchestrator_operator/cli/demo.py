@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from orchestrator.cli.options import examples
 from orchestrator_operator.demo import run
 
 _RATE = 20.0
@@ -24,13 +25,12 @@ class Output(StrEnum):
     JSON = "json"
 
 
-_EXAMPLES = """\b
-Examples:
-  orchestrator demo
-  orchestrator demo --keep
-  orchestrator demo --output json | jq .claims
-  orchestrator demo down
-"""
+_EXAMPLES = examples(
+    "orchestrator demo",
+    "orchestrator demo --keep",
+    "orchestrator demo --output json | jq .claims",
+    "orchestrator demo down",
+)
 
 
 @app.callback(invoke_without_command=True, epilog=_EXAMPLES)
@@ -61,7 +61,7 @@ def demo(
     raise typer.Exit(0 if result.ok else 1)
 
 
-@app.command()
+@app.command(epilog=examples("orchestrator demo down"))
 def down(
     output: Annotated[Output, typer.Option("--output", "-o", help="The form of the answer.")] = Output.TEXT,
 ) -> None:

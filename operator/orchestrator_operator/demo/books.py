@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from orchestrator_operator.demo.facts import Books, Share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
 _ENGINES = ("v1", "v2")
-_OVER = "('success', 'failed', 'cancelled')"
 
-_UNFINISHED = f"SELECT count(*) FROM workflow_executions WHERE engine = 'v2' AND status NOT IN {_OVER}"  # noqa: S608 - constants
+_UNFINISHED = """
+SELECT count(*) FROM workflow_executions WHERE engine = :engine AND status NOT IN ('success', 'failed', 'cancelled')"""
 
 _FAILED = """
 SELECT engine, sum(status = 'failed'), count(*) FROM workflow_executions
@@ -44,11 +45,10 @@ SELECT sum(event_message LIKE '%Usando Orchestrator V1%'), sum(event_message LIK
   FROM edge_logs l JOIN edge_functions f ON f.id = l.function_id WHERE f.name = 'execute-workflow'"""
 
 
-def unfinished(store: Path) -> int:
-    """Executions of either engine that are not over yet."""
+def unfinished(store: Path, engines: Sequence[str] = _ENGINES) -> int:
+    """Executions of these engines that are not over yet."""
     with closing(_open(store)) as database:
-        query = f"SELECT count(*) FROM workflow_executions WHERE status NOT IN {_OVER}"  # noqa: S608 - constants
-        return int(database.execute(query).fetchone()[0])
+        return sum(int(database.execute(_UNFINISHED, {"engine": engine}).fetchone()[0]) for engine in engines)
 
 
 def read(store: Path, ledger: Path, *, began: datetime, faults_at: datetime, gone_at: datetime | None) -> Books:
@@ -66,7 +66,7 @@ def read(store: Path, ledger: Path, *, began: datetime, faults_at: datetime, gon
         v1_lines, v2_lines = one(_ROUTED)
         return Books(
             executions=one("SELECT count(*) FROM workflow_executions")[0],
-            unfinished_v2=one(_UNFINISHED)[0],
+            unfinished_v2=one(_UNFINISHED, engine="v2")[0],
             failed_before=before,
             failed_by_faults=_shares(database.execute(_FAILED, during))["v2"],
             after_rollback=dict(after),

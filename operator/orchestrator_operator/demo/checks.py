@@ -97,7 +97,9 @@ def _deletion_cleared(facts: Facts) -> Claim:
     after = [s for s in facts.sightings if s.at >= facts.deleted_at and s.flag is not None]
     gone = next((s for s in after if not s.flag), None) if facts.deleted_at else None
     evidence = (
-        f"no key in the Secret {gone.at - facts.deleted_at:.1f} s after the deletion" if gone else "keys remained"
+        f"no key in the Secret {gone.at - facts.deleted_at:.1f} s after the deletion"
+        if gone
+        else "it was not seen cleared"
     )
     return Claim("deleting rollout 1 cleared the flag", gone is not None, evidence, "operator.log")
 

@@ -119,27 +119,19 @@ async def _play(stack: Stack, show: Show, rate: float, set_up: float) -> Result:
         await traffic.stop()
         await show.rest()
         await watcher.stop()
-    newest = await stack.kubectl("get", "executions", "--sort-by=.metadata.creationTimestamp")
     return Result(
         claims=claims,
         stuck=story.notes.stuck,
         logs=str(stack.logs),
         set_up_seconds=round(set_up, 1),
         seconds=round(time.monotonic() - began, 1),
-        executions=newest_of(newest),
+        executions=await stack.newest(_SHOWN),
     )
-
-
-def newest_of(listing: str, shown: int = _SHOWN) -> str:
-    """The heading and the last lines of what kubectl listed."""
-    heading, *rows = listing.splitlines() or [""]
-    return "\n".join([heading, *rows[-shown:]])
 
 
 def tell(result: Result, console: Console) -> None:
     """The end of the story for a person: the newest executions, each claim with its evidence, where to look."""
-    console.print(f"\n[bold]$ kubectl get executions | tail -{_SHOWN}[/bold]")
-    console.print(result.executions, markup=False, highlight=False, soft_wrap=True)
+    Show(console).listing(result.executions)
     console.print()
     if console.is_terminal:
         console.print(screen.summary(result.claims))

@@ -52,7 +52,7 @@ class Frame:
 def table(frame: Frame) -> Table:
     """The live table."""
     status, sight = frame.sighting.status, frame.sighting
-    whole = Table(title=f"{clock(frame.elapsed)}  {frame.act}", title_justify="left", expand=True, min_width=80)
+    whole = Table(title=f"{clock(frame.elapsed)}  {frame.act}", title_justify="left", expand=True)
     for heading in ("Rollout", "Phase", "Stage", "Percent", "Verdict", "Evidence"):
         whole.add_column(heading)
     whole.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from textwrap import indent
 from typing import TYPE_CHECKING, Self
 
 from rich.live import Live
@@ -43,7 +44,12 @@ class Show:
             self.console.print(explanation, highlight=False)
 
     def note(self, text: str) -> None:
-        self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+        self.console.print(indent(text, "  "), highlight=False, markup=False, soft_wrap=True)
+
+    def listing(self, text: str) -> None:
+        """What kubectl shows of the newest executions."""
+        self.console.print("\n[bold]$ kubectl get executions --sort-by=.metadata.creationTimestamp | tail[/bold]")
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def follow(self, frame: Callable[[], screen.Frame]) -> None:
         """Show what `frame` returns from now on."""

@@ -124,6 +124,11 @@ class Stack:
             raise LocalError(f"kubectl {' '.join(arguments)} failed: {error.strip() or out.strip()}")
         return out.rstrip()
 
+    async def newest(self, count: int) -> str:
+        """What kubectl lists of the newest Executions: its heading, and the last lines."""
+        listing = await self.kubectl("get", "executions", "--sort-by=.metadata.creationTimestamp")
+        return newest_of(listing, count)
+
     async def forbidden(self) -> Mapping[str, bool]:
         """What the operator's account must not do, and whether the API server would let it."""
         user = f"--as=system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
@@ -153,6 +158,12 @@ class Stack:
             await process.wait()
             raise
         return process.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace")
+
+
+def newest_of(listing: str, shown: int) -> str:
+    """The heading and the last lines of what kubectl listed."""
+    heading, *rows = listing.splitlines() or [""]
+    return "\n".join([heading, *rows[-shown:]])
 
 
 def demo_folder() -> Path:

@@ -28,18 +28,19 @@ if TYPE_CHECKING:
     from orchestrator_operator.demo.watch import Watcher
 
 GOOD, BAD = "v2", "v2-failing"
-FAULT_SHARE = 0.4  # of V2's requests; deploy/samples/rollout-failing.yaml says what follows from it
+FAULT_SHARE = 0.5  # of V2's requests; deploy/samples/rollout-failing.yaml says what follows from it
 
 _WORKFLOWS = ("order-fulfilment.yaml", "fan-out.yaml")
+_MIXED = 12.0  # seconds at 50 % after which kubectl shows both engines at work
 _WARM_UP = 8.0  # seconds of traffic on V1 alone before the first rollout
-_COMPLETE = 240.0  # seconds for a plan of four times 25
+_COMPLETE = 240.0  # seconds for a plan of four times 30
 _CONVICT = 150.0
 _DRAIN = 90.0
 _AFTERMATH = 12.0  # seconds of traffic after the rollback
 _REST = 60.0
 
 
-class Stuck(Exception):  # noqa: N818 - it is not an error of the program: the story did not go on
+class Stuck(Exception):
     """Something that the story waits for did not happen in time."""
 
 
@@ -87,17 +88,25 @@ class Story:
         self._traffic.start()
         self.notes.began = datetime.now(UTC)
         self._watcher.start()
+        await self._wait(lambda seen: seen.flag is not None, 30, "the API server did not show the flag")
         self._show.follow(self._frame)
         await asyncio.sleep(_WARM_UP)
 
     async def _roll_out(self) -> None:
         self._show.begin(
-            "Rollout 1: V2 takes over in four weeks of 25 seconds",
+            "Rollout 1: V2 takes over in four weeks of 30 seconds",
             "Half a minute of traffic cannot prove that V2 is no worse: a Pass needs hundreds of failures to compare. "
             "In production such a stage waits for a person; this one says `underpowered: Promote`, and goes on as long "
             "as nothing speaks against V2.",
         )
         await self._stack.apply("rollout.yaml")
+        await self._wait(
+            lambda seen: seen.flag_percent == "50" or seen.phase in ("Completed", "RolledBack"),
+            _COMPLETE,
+            f"rollout {GOOD} did not reach 50 %",
+        )
+        await asyncio.sleep(_MIXED)
+        self._show.listing(await self._stack.newest(10))
         await self._see(GOOD, ("Completed", "RolledBack"), _COMPLETE)
         await asyncio.sleep(3)  # a few executions by `true` alone
 
@@ -107,6 +116,8 @@ class Story:
         await self._stack.kubectl("delete", "enginerollout", GOOD, "--wait=false")
         await self._wait(lambda seen: seen.flag == {}, 30, "the flag was not cleared after rollout 1 was deleted")
         await self._wait(lambda seen: seen.rollout != GOOD, 30, "rollout 1 did not go away")
+        async with _within(30, "V2's executions did not end within 30 s"):
+            await _poll(self._nothing_on_v2, 0.5)
 
     async def _fail(self) -> None:
         self._show.begin(
@@ -137,6 +148,9 @@ class Story:
     async def _all_valid(self) -> bool:
         valid = await self.workflows()
         return len(valid) == len(_WORKFLOWS) and all(valid.values())
+
+    async def _nothing_on_v2(self) -> bool:
+        return not await asyncio.to_thread(books.unfinished, self._stack.store, ("v2",))
 
     async def _nothing_runs(self) -> bool:
         return not await asyncio.to_thread(books.unfinished, self._stack.store)

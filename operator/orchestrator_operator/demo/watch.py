@@ -39,7 +39,7 @@ class Watcher:
     ) -> None:
         self._kubernetes, self._namespace, self._secret, self._elapsed = kubernetes, namespace, secret, elapsed
         self._client = httpx.AsyncClient(base_url=prometheus, timeout=2.0, trust_env=False)
-        self._looked = asyncio.Condition()
+        self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.sightings: list[Sighting] = []
         self.latest = Sighting(0.0, "", {}, None)
@@ -47,6 +47,7 @@ class Watcher:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._loop(), name="watch")
+        self._task.add_done_callback(lambda _: self._wake())
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -56,19 +57,24 @@ class Watcher:
         await self._client.aclose()
 
     async def until(self, seen: Callable[[Sighting], bool]) -> Sighting:
-        """The first look, from the latest one on, that shows it."""
+        """The first look, from the latest one on, that shows it. Raises what ended the looking, if anything did."""
         while not seen(self.latest):
-            async with self._looked:
-                await self._looked.wait()
+            if self._task is not None and self._task.done():
+                self._task.result()
+            await self._looked.wait()
         return self.latest
 
     async def _loop(self) -> None:
         while True:
             self._remember(await self._look())
             self.meters = await self._measure()
-            async with self._looked:
-                self._looked.notify_all()
+            self._wake()
             await asyncio.sleep(_EVERY)
+
+    def _wake(self) -> None:
+        """Whoever waits looks again."""
+        self._looked.set()
+        self._looked = asyncio.Event()
 
     async def _look(self) -> Sighting | None:
         """One look, or None when the API server did not answer: then nothing was seen."""

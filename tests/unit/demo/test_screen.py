@@ -9,7 +9,7 @@ import pytest
 from orchestrator_operator.demo import screen
 from orchestrator_operator.demo.checks import Claim
 from orchestrator_operator.demo.facts import Sighting
-from orchestrator_operator.demo.run import newest_of
+from orchestrator_operator.demo.stack import newest_of
 from orchestrator_operator.demo.traffic import Sent
 from rich.console import Console
 
@@ -89,4 +89,4 @@ def test_the_summary_for_a_pipe_says_the_same() -> None:
 
 def test_the_newest_executions_keep_their_heading() -> None:
     assert newest_of("NAME\na\nb\nc", shown=2) == "NAME\nb\nc"
-    assert newest_of("") == ""
+    assert newest_of("", shown=2) == ""
