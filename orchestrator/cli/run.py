@@ -178,7 +178,9 @@ async def _finish(store: Store, worker: Worker, execution_id: str) -> tuple[Exec
 
 def _rests(record: ExecutionRecord) -> bool:
     """Whether it is over, or waits for a person."""
-    return record.finished_at is not None or record.status is Status.SUSPENDED
+    # Without the request it was resumed just now; with a cancel it ends.
+    held = record.status is Status.SUSPENDED and record.suspend_requested and not record.cancel_requested
+    return held or record.finished_at is not None
 
 
 async def _read(store: Store, execution_id: str) -> ExecutionRecord:
