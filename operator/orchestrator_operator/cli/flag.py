@@ -23,6 +23,8 @@ from orchestrator.flag import (
     show_percent,
 )
 from orchestrator.router import Owner, effective_percent
+from orchestrator_operator.rollout import ownership
+from orchestrator_operator.rollout.known import Known, owner_of
 from orchestrator_operator.settings import variable
 from orchestrator_operator.specs import ROLLOUTS
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.adapters.kubernetes import Kubernetes
 
 OWNED = 3  # exit code: an EngineRollout owns the flag
-_OWNERS = {"Completed": Owner.COMPLETED, "RollingBack": Owner.ROLLED_BACK, "RolledBack": Owner.ROLLED_BACK}
 
 app = typer.Typer(
     help="Read and write the flag USE_ORCHESTRATOR_V2 in a cluster (KUBECONFIG says which).",
@@ -53,14 +54,11 @@ _SECRET = "orchestrator-flags"  # noqa: S105 - a Secret's name, not its content
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """The EngineRollout that owns the flag."""
+    """The EngineRollout that owns the flag, and what its phase means to the router."""
 
     name: str
     phase: str
-
-    @property
-    def owner(self) -> Owner:
-        return _OWNERS.get(self.phase, Owner.ACTIVE)
+    owner: Owner
 
 
 @app.command("get")
@@ -148,16 +146,12 @@ def _instant(text: str, now: datetime) -> datetime:
 
 
 async def owner(kubernetes: Kubernetes, namespace: str, secret: str) -> Ownership | None:
-    """The oldest EngineRollout of the flag, or None."""
-    found = [
-        body
-        for body in await kubernetes.list(ROLLOUTS, namespace)
-        if ((body.get("spec") or {}).get("flag") or {}).get("secret", _SECRET) == secret
-    ]
-    if not found:
+    """The EngineRollout that owns the flag, as the controller sees it; None: nobody does."""
+    rollouts = [Known.found(body) for body in await kubernetes.list(ROLLOUTS, namespace)]
+    found = owner_of(secret, rollouts)
+    if found is None:
         return None
-    oldest = min(found, key=lambda body: (body["metadata"]["creationTimestamp"], body["metadata"]["uid"]))
-    return Ownership(oldest["metadata"]["name"], str((oldest.get("status") or {}).get("phase") or "Pending"))
+    return Ownership(found.name.partition("/")[2], found.status.phase.value, ownership.owner(found.status))
 
 
 def describe(flags: SecretFlagStore, found: FlagSnapshot, owned: Ownership | None, now: datetime) -> dict[str, Any]:
