@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from orchestrator.errors import OrchestratorError
-from orchestrator_operator.adapters.promql import Sample
+from orchestrator_operator.rollout.promql import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from orchestrator import durations
-from orchestrator_operator.adapters.promql import selector
+from orchestrator_operator.rollout.promql import selector
 from orchestrator_operator.rollout import evidence
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Restart, Unreadable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from orchestrator_operator.adapters.promql import Sample
+    from orchestrator_operator.rollout.promql import Sample
     from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.model import CohortKey
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec

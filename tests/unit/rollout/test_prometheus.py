@@ -18,7 +18,7 @@ from orchestrator_operator.adapters.prometheus import (
     PrometheusUnexpected,
     PrometheusUnreachable,
 )
-from orchestrator_operator.adapters.promql import Sample, selector
+from orchestrator_operator.rollout.promql import Sample, selector
 
 from tests.support.prometheus import vector
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from orchestrator_operator.adapters.promql import Sample
+from orchestrator_operator.rollout.promql import Sample
 from orchestrator_operator.rollout import readings
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Restart, Unreadable
