@@ -22,10 +22,16 @@ VERSION_TABLE = "orchestrator_schema_version"
 _LOCK = 7_206_411_905_233  # any number of our own: keeps two starting processes from migrating at once
 
 
+def lock(connection: Connection) -> None:
+    """On PostgreSQL: be the only one who migrates until the caller's transaction ends."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
 def migrate(connection: Connection, schema: str | None) -> None:
-    """Migrate inside the caller's transaction. `schema` is None on SQLite. Raises SchemaConflict."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    """Migrate inside the caller's transaction, which holds the lock. `schema` is None on SQLite.
+
+    Raises SchemaConflict.
+    """
     _refuse_foreign_tables(connection, schema)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestrator.errors import InvalidInput, Problem, StoreUnavailable
-from orchestrator.store.migrate import migrate
+from orchestrator.store.migrate import lock, migrate
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.sqlite import SqliteStore, configure, sqlalchemy_begin
 
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_CONNECT = {
+    "prepare_threshold": None,  # so that PgBouncer in transaction mode works
+    "connect_timeout": 10,  # seconds, as below but for the last
+    "keepalives_idle": 10,  # a server that vanished without a word is noticed within a lease or two,
+    "keepalives_interval": 5,  # not when TCP gives up after a quarter of an hour
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
 _SCHEMA = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 
 
@@ -61,13 +69,12 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
         # Without the query: a password may stand there, too.
         shown = url.set(query={}).render_as_string()
         raise StoreUnavailable(f"cannot open {shown}: {error.orig}") from error
-    translate = {} if schema == "public" else {None: schema}
     engine = create_async_engine(
         url,
         pool_size=pool_size,
         pool_pre_ping=True,
-        execution_options={"schema_translate_map": translate},
-        connect_args={"prepare_threshold": None},  # so that PgBouncer in transaction mode works
+        execution_options={"schema_translate_map": {None: schema}},  # by name: a search path may lead elsewhere
+        connect_args=_CONNECT,
     )
     return PostgresStore(engine, schema)
 
@@ -96,12 +103,13 @@ def _migrate_sqlite(url: sa.URL) -> None:
 
 
 def _migrate_postgres(url: sa.URL, schema: str) -> None:
-    engine = sa.create_engine(url, connect_args={"prepare_threshold": None, "connect_timeout": 10})
+    engine = sa.create_engine(url, connect_args=_CONNECT)
     try:
         with engine.begin() as connection:
-            if schema != "public":
-                connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-                connection = connection.execution_options(schema_translate_map={None: schema})  # noqa: PLW2901 — the same connection, configured
-            migrate(connection, schema)
+            lock(connection)
+            # Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to make schemas although there is nothing to do.
+            if not sa.inspect(connection).has_schema(schema):
+                connection.execute(sa.schema.CreateSchema(schema))
+            migrate(connection.execution_options(schema_translate_map={None: schema}), schema)
     finally:
         engine.dispose()
