@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from orchestrator.errors import StoreUnavailable
+from orchestrator.errors import InvalidPayload, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -16,16 +16,25 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
+_READ_ONLY = "25006"  # PostgreSQL: this is a standby, or was the primary before a failover
+_TOO_LARGE = "54"  # PostgreSQL's class of exceeded limits, which its driver counts among the operational errors
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """The driver's errors as ours: what a later try may mend is StoreUnavailable."""
+    """The driver's errors as ours: what a later try may mend is StoreUnavailable, what none mends InvalidPayload."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
-        raise StoreUnavailable(f"the database did not answer: {getattr(error, 'orig', None) or error}") from error
+    except (PoolTimeout, OSError) as error:
+        raise StoreUnavailable(f"the database did not answer: {error}") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreUnavailable(f"the connection was lost: {error.orig}") from error
+        code = getattr(error.orig, "sqlstate", None) or ""
+        if isinstance(error, DataError) or code.startswith(_TOO_LARGE):
+            reason = str(error.orig).partition("\n")[0]  # the lines after it would quote the value
+            raise InvalidPayload(f"the database cannot keep a value: {reason}") from error
+        away = isinstance(error, OperationalError | InterfaceError) or code == _READ_ONLY
+        if away or error.connection_invalidated:
+            raise StoreUnavailable(f"the database did not answer: {error.orig}") from error
         raise
 
 
