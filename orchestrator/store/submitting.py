@@ -60,8 +60,10 @@ class Submitting(Revisions):
         """The executions that were there before, for submissions that made none."""
         answers = {}
         for s in others:
-            by_key = sa.and_(_x.c.workflow_id == s.workflow.id, _x.c.idempotency_key == s.idempotency_key)
-            query = sa.select(_x.c.id, _x.c.engine).where(sa.or_(_x.c.id == s.id, by_key))
+            same = _x.c.id == s.id
+            if s.idempotency_key is not None:
+                same |= sa.and_(_x.c.workflow_id == s.workflow.id, _x.c.idempotency_key == s.idempotency_key)
+            query = sa.select(_x.c.id, _x.c.engine).where(same)
             found = {row.id: row for row in await c.execute(query)}
             row = found.get(s.id) or next(iter(found.values()))
             answers[s.id] = Submitted(row.id, Engine(row.engine), created=False)
