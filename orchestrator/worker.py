@@ -21,6 +21,7 @@ from orchestrator.engines.v2 import Drive, Tools
 from orchestrator.errors import LeaseLost, StoreUnavailable
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Engine, Execution, Status
+from orchestrator.store.port import Release
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -206,12 +207,13 @@ class Worker:
                 drive.stopping = True
                 drive.moved.set()
             await asyncio.wait(tasks, timeout=self._settings.drain.total_seconds())
-        held = {i: (drive.claim.fence, self._clock.now()) for i, drive in self._drives.items()}
+        now = self._clock.now()
+        held = {i: Release(drive.claim.fence, drive.seq, now) for i, drive in self._drives.items()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(StoreUnavailable):
-            await self._store.release(held)
+            await self._store.release(held, now)
         await self._journal.aclose()
         await self._updates.aclose()
         log.info("worker stopped", owner=self.owner)

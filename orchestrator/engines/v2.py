@@ -25,7 +25,7 @@ from orchestrator.fold import apply, fold
 from orchestrator.model import Engine, Execution, Failure, Workflow
 from orchestrator.nodes.base import StepContext
 from orchestrator.retry import decide_retry
-from orchestrator.store.port import Append, Claim, Outcome, Store
+from orchestrator.store.port import Append, Claim, Outcome, Release, Store
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -102,7 +102,8 @@ class Drive:
                 state = await self._catch_up(state)
 
     async def _release(self, due_at: datetime | None) -> None:
-        await self.tools.store.release({self.claim.id: (self.claim.fence, due_at)})
+        release = Release(self.claim.fence, self.seq, due_at)
+        await self.tools.store.release({self.claim.id: release}, self.tools.clock.now())
 
     async def _catch_up(self, state: Execution) -> Execution:
         """Take in what others recorded: requests of people."""

@@ -13,13 +13,14 @@ from orchestrator.model import Engine, Status
 from orchestrator.store import rows
 from orchestrator.store import tables as t
 from orchestrator.store.connections import Connections
+from orchestrator.store.locks import lock
 from orchestrator.store.rows import event_row, projection_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from orchestrator.store.port import Append, Claim, Outcome, V1Update
+    from orchestrator.store.port import Append, Claim, Outcome, Release, V1Update
 
 _x = t.executions
 
@@ -70,19 +71,24 @@ class Claiming(Connections, ABC):
 
     async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
         async with self._writing() as c:
+            await lock(c, held)
             update = sa.update(_x).where(_held(held)).values(due_at=now + lease).returning(_x.c.id, _x.c.seq)
             return {row.id: row.seq for row in await c.execute(update)}
 
-    async def release(self, held: Mapping[str, tuple[int, datetime | None]]) -> None:
+    async def release(self, held: Mapping[str, Release], now: datetime) -> None:
         if not held:
             return
+        # A request that was recorded while it was owned woke nobody: its owner was to see it, and did not.
+        wanted = sa.bindparam("b_due", type_=t.Moment())
+        due = sa.case((_x.c.seq == sa.bindparam("b_seq"), wanted), else_=sa.literal(now, t.Moment()))
         update = (
             sa.update(_x)
             .where(_x.c.id == sa.bindparam("b_id"), _x.c.fence == sa.bindparam("b_fence"))
-            .values(owner=None, due_at=sa.bindparam("b_due", type_=t.Moment()))
+            .values(owner=None, due_at=due)
         )
-        values = [{"b_id": i, "b_fence": fence, "b_due": due} for i, (fence, due) in held.items()]
+        values = [{"b_id": i, "b_fence": r.fence, "b_seq": r.seq, "b_due": r.due_at} for i, r in held.items()]
         async with self._writing() as c:
+            await lock(c, held)
             await c.execute(update, values)
 
     @abstractmethod
@@ -100,6 +106,7 @@ class Claiming(Connections, ABC):
     async def v1_update(self, batch: Sequence[V1Update]) -> list[bool]:
         ids = [update.execution_id for update in batch]
         async with self._writing() as c:
+            await lock(c, ids)
             for update in batch:
                 values = projection_columns(update.projection)
                 change = sa.update(_x).where(_x.c.id == update.execution_id, _x.c.engine == Engine.V1)

@@ -96,6 +96,15 @@ class V1Update:
     step_deadline: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """To let go of an execution by the token `fence`, knowing its events up to `seq`."""
+
+    fence: int
+    seq: int
+    due_at: datetime | None  # when it wants a worker next; None: not before something is asked of it
+
+
 class Outcome(StrEnum):
     """What became of an append."""
 
@@ -197,8 +206,10 @@ class Store(Protocol):
     async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
         """Extend leases {id: fence}; returns {id: seq} of those still ours: what is missing is lost."""
 
-    async def release(self, held: Mapping[str, tuple[int, datetime | None]]) -> None:
-        """Let go of executions {id: (fence, when it wants a worker next)}."""
+    async def release(self, held: Mapping[str, Release], now: datetime) -> None:
+        """Let go of those that are still ours; one that has events after the known `seq` (a request that nobody
+        looked at yet) is due at once.
+        """
 
     async def append(self, batch: Sequence[Append]) -> list[Outcome]: ...
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# One round trip and one commit for any number of executions. The UPDATE takes the row's lock and compares fence and
-# seq under it; the events of exactly the appends that it accepted follow. The join on the append's own id keeps a
-# zombie's append out that stands in the same batch as its successor's.
+# One round trip and one commit for any number of executions. The rows are locked in the order of locks.py, and the
+# UPDATE compares fence and seq under the lock; the events of exactly the appends that it accepted follow. The join on
+# the append's own id keeps a zombie's append out that stands in the same batch as its successor's. A lease that was
+# renewed while the append was on its way keeps its later end, and what was let go meanwhile stays due.
 _APPEND = """
 WITH b AS (
   SELECT * FROM jsonb_to_recordset(CAST(:batch AS jsonb)) AS x(
@@ -29,13 +30,17 @@ WITH b AS (
     release boolean, step_deadline timestamptz, events jsonb)
 ), before AS (
   SELECT e.id, e.last_append, e.fence FROM {s}workflow_executions e JOIN b ON b.id = e.id
+), locked AS (
+  SELECT e.id FROM {s}workflow_executions e WHERE e.id IN (SELECT b.id FROM b) ORDER BY e.id FOR UPDATE
 ), u AS (
   UPDATE {s}workflow_executions e
      SET status = b.status, current_node_id = b.current_node_id, done = b.done, total = b.total, retries = b.retries,
          started_at = b.started_at, finished_at = b.finished_at, output = b.output, error = b.error,
-         due_at = b.due_at, step_deadline = b.step_deadline, seq = b.first + b.count - 1, last_append = b.append,
+         due_at = CASE WHEN b.release THEN b.due_at WHEN e.owner IS NULL THEN e.due_at
+                       ELSE GREATEST(e.due_at, b.due_at) END,
+         step_deadline = b.step_deadline, seq = b.first + b.count - 1, last_append = b.append,
          owner = CASE WHEN b.release THEN NULL ELSE e.owner END, version = e.version + 1
-    FROM b
+    FROM b JOIN locked ON locked.id = b.id
    WHERE e.id = b.id AND e.fence = b.fence AND e.seq = b.first - 1
   RETURNING e.id, e.last_append
 ), i AS (

@@ -11,6 +11,7 @@ from orchestrator.model import Engine, Status
 from orchestrator.store import rows
 from orchestrator.store import tables as t
 from orchestrator.store.connections import Connections
+from orchestrator.store.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -91,4 +92,5 @@ class Reading(Connections):
         )
         values = [{"b_id": i, "b_version": v, "b_status": s.value} for i, (v, s) in versions.items()]
         async with self._writing() as c:
+            await lock(c, versions)
             await c.execute(update, values)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects.sqlite import insert
 
-from orchestrator.errors import StoreUnavailable
+from orchestrator.errors import InvalidPayload, StoreUnavailable
 from orchestrator.store import codec
 from orchestrator.store.port import Append, Outcome
 from orchestrator.store.rows import event_rows, projection_columns
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 _UPDATE = """
 UPDATE workflow_executions
    SET status = :status, current_node_id = :current_node_id, done = :done, total = :total, retries = :retries,
-       started_at = :started_at, finished_at = :finished_at, output = :output, error = :error, due_at = :due_at,
+       started_at = :started_at, finished_at = :finished_at, output = :output, error = :error,
+       due_at = CASE WHEN :release THEN :due_at WHEN owner IS NULL THEN due_at ELSE max(due_at, :due_at) END,
        step_deadline = :step_deadline, seq = :first + :count - 1, last_append = :append,
        owner = CASE WHEN :release THEN NULL ELSE owner END, version = version + 1
  WHERE id = :id AND fence = :fence AND seq = :first - 1"""
@@ -87,6 +87,8 @@ class SqliteStore(SqlStore):
             with self._connection as connection:  # commits, or rolls back on an error
                 connection.execute("BEGIN IMMEDIATE")
                 return [_append(connection, append) for append in batch]
+        except sqlite3.DataError as error:
+            raise InvalidPayload(f"the database cannot keep a value: {error}") from error
         except sqlite3.OperationalError as error:
             self._disconnect()
             raise StoreUnavailable(f"SQLite could not commit: {error}") from error
@@ -116,7 +118,7 @@ def _moment(moment: datetime | None) -> str | None:
 def _columns(append: Append) -> dict[str, Any]:
     columns = projection_columns(append.projection)
     for name in ("output", "error"):
-        columns[name] = None if columns[name] is None else json.dumps(columns[name])
+        columns[name] = None if columns[name] is None else codec.dump_json(columns[name], name)
     for name in ("started_at", "finished_at"):
         columns[name] = _moment(columns[name])
     return {
@@ -135,6 +137,6 @@ def _columns(append: Append) -> dict[str, Any]:
 def _events(append: Append) -> list[dict[str, Any]]:
     rows = event_rows(append)
     for row in rows:
-        row["data"] = json.dumps(row["data"])
+        row["data"] = codec.dump_json(row["data"], f"the event {row['type']}")
         row["created_at"] = _moment(row["created_at"])
     return rows

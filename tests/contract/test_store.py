@@ -15,7 +15,7 @@ from orchestrator.decide import project
 from orchestrator.errors import InvalidPayload, SchemaConflict
 from orchestrator.fold import apply, fold
 from orchestrator.model import Engine, Failure, Status
-from orchestrator.store import Append, Control, Outcome, Store, Totals, V1Update, open_store
+from orchestrator.store import Append, Control, Outcome, Release, Store, Totals, V1Update, open_store
 from orchestrator.store.migrate import VERSION_TABLE
 from tests.support.stores import LEASE, START, submission, workflow
 
@@ -198,7 +198,7 @@ async def test_a_request_is_recorded_once(store: Store) -> None:
 async def test_nothing_is_asked_of_an_execution_that_is_over(store: Store) -> None:
     await store.submit([submission("x1")], START)
     claim = await claim_one(store)
-    end = [completed("a"), completed("b"), e.ExecutionSucceeded(START, {"y": 1})]
+    end: list[e.Event] = [completed("a"), completed("b"), e.ExecutionSucceeded(START, {"y": 1})]
     await store.append([await make_append(store, claim, *end)])
     assert not await store.control("x1", Control.CANCEL, START)
     assert await store.claim("w", Engine.V2, 10, LEASE, START + timedelta(days=1)) == []
@@ -215,7 +215,7 @@ async def test_an_unowned_execution_is_due_at_once_when_something_is_asked(store
 async def test_renewing_tells_which_leases_are_still_ours(store: Store) -> None:
     await store.submit([submission("x1"), submission("x2")], START)
     claims = {c.id: c for c in await store.claim("w", Engine.V2, 10, LEASE, START)}
-    await store.release({"x2": (claims["x2"].fence, START)})
+    await store.release({"x2": Release(claims["x2"].fence, claims["x2"].seq, START)}, START)
     await store.claim("other", Engine.V2, 10, LEASE, START)
     ours = await store.renew({i: c.fence for i, c in claims.items()}, LEASE, START + LEASE / 2)
     assert ours == {"x1": 2}
@@ -226,7 +226,7 @@ async def test_a_released_execution_waits_for_its_moment(store: Store) -> None:
     await store.submit([submission("x1")], START)
     claim = await claim_one(store)
     due = START + timedelta(hours=1)
-    await store.release({"x1": (claim.fence, due)})
+    await store.release({"x1": Release(claim.fence, claim.seq, due)}, START)
     assert await store.next_due() == due
     assert await store.claim("w", Engine.V2, 10, LEASE, due - timedelta(seconds=1)) == []
     assert len(await store.claim("w", Engine.V2, 10, LEASE, due)) == 1
