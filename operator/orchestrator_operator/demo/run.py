@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field
@@ -61,9 +62,17 @@ def perform(*, rate: float, keep: bool, console: Console) -> Result | None:
         began = time.monotonic()
         show = Show(console)
         show.begin("Setting up", "The first time binaries are downloaded or built; a second run reuses them.")
+        _note_other_work(show)
         # Outside of the event loop: it may take minutes, and Ctrl-C has to end it as it ends any function.
         binaries = Toolbox(report=report).get()
         return asyncio.run(_until_interrupted(_perform(Stack(folder, report), binaries, show, rate, keep, began)))
+
+
+def _note_other_work(show: Show) -> None:
+    """Executions that wait for a processor are late on either engine: then nobody should wonder at what is seen."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores:
+        show.note(f"other work keeps this machine busy (load {load:.1f} on {cores} cores): executions may take longer")
 
 
 async def _until_interrupted(performance: Coroutine[None, None, Result]) -> Result | None:

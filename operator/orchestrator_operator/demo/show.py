@@ -47,9 +47,8 @@ class Show:
         self.console.print(indent(text, "  "), highlight=False, markup=False, soft_wrap=True)
 
     def listing(self, text: str) -> None:
-        """What kubectl shows of the newest executions."""
-        self.console.print("\n[bold]$ kubectl get executions --sort-by=.metadata.creationTimestamp | tail[/bold]")
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """A command and what it printed."""
+        self.console.print(f"\n{text}", highlight=False, markup=False, soft_wrap=True)
 
     def follow(self, frame: Callable[[], screen.Frame]) -> None:
         """Show what `frame` returns from now on."""

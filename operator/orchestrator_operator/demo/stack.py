@@ -124,10 +124,11 @@ class Stack:
             raise LocalError(f"kubectl {' '.join(arguments)} failed: {error.strip() or out.strip()}")
         return out.rstrip()
 
-    async def newest(self, count: int) -> str:
-        """What kubectl lists of the newest Executions: its heading, and the last lines."""
-        listing = await self.kubectl("get", "executions", "--sort-by=.metadata.creationTimestamp")
-        return newest_of(listing, count)
+    async def newest(self, shown: int, skipped: int = 0) -> str:
+        """What a person sees who asks kubectl for the newest Executions, without the `skipped` very newest ones."""
+        command = ("get", "executions", "--sort-by=.metadata.creationTimestamp")
+        pipe = f"tail -{shown + skipped} | head -{shown}" if skipped else f"tail -{shown}"
+        return f"$ kubectl {' '.join(command)} | {pipe}\n{newest_of(await self.kubectl(*command), shown, skipped)}"
 
     async def forbidden(self) -> Mapping[str, bool]:
         """What the operator's account must not do, and whether the API server would let it."""
@@ -160,10 +161,11 @@ class Stack:
         return process.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace")
 
 
-def newest_of(listing: str, shown: int) -> str:
-    """The heading and the last lines of what kubectl listed."""
+def newest_of(listing: str, shown: int, skipped: int = 0) -> str:
+    """The heading of what kubectl listed, and its last lines but the `skipped` very last ones."""
     heading, *rows = listing.splitlines() or [""]
-    return "\n".join([heading, *rows[-shown:]])
+    kept = rows[: len(rows) - skipped]
+    return "\n".join([heading, *kept[-shown:]])
 
 
 def demo_folder() -> Path:

@@ -89,4 +89,5 @@ def test_the_summary_for_a_pipe_says_the_same() -> None:
 
 def test_the_newest_executions_keep_their_heading() -> None:
     assert newest_of("NAME\na\nb\nc", shown=2) == "NAME\nb\nc"
+    assert newest_of("NAME\na\nb\nc\nd", shown=2, skipped=1) == "NAME\nb\nc"
     assert newest_of("", shown=2) == ""
