@@ -68,7 +68,7 @@ def table(frame: Frame) -> Table:
         meter = frame.meters.get(engine, Meter())
         whole.add_row(
             f"engine {engine.upper()}",
-            f"{_number(meter.started)}/s started",
+            f"{_number(meter.started)}/s",
             f"{_number(meter.failed)} % failed",
             f"{_number(meter.running, 0)} running",
         )

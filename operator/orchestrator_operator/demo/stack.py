@@ -59,8 +59,10 @@ class Stack:
         return f"http://{HOST}:{self._ports.shop}"
 
     def addresses(self) -> dict[str, str]:
-        """What a person may want to open."""
+        """What a person may want to open or to run."""
         return {
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "kubectl": f"{self.cluster.kubectl} --namespace={NAMESPACE}",
             "kubernetes": self.cluster.api_url,
             "prometheus": self.cluster.prometheus_url,
             "operator metrics": f"http://{HOST}:{self._ports.operator}/metrics",

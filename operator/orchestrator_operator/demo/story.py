@@ -31,7 +31,7 @@ GOOD, BAD = "v2", "v2-failing"
 FAULT_SHARE = 0.5  # of V2's requests; deploy/samples/rollout-failing.yaml says what follows from it
 
 _WORKFLOWS = ("order-fulfilment.yaml", "fan-out.yaml")
-_TOO_NEW = 80  # of the newest executions are left out of a listing: four seconds' worth, which have hardly begun
+_TOO_NEW = 50  # of the newest executions are left out of a listing: two seconds' worth, which have hardly begun
 _MIXED = 12.0  # seconds at 50 % after which kubectl shows both engines at work
 _WARM_UP = 8.0  # seconds of traffic on V1 alone before the first rollout
 _COMPLETE = 240.0  # seconds for a plan of four times 30
