@@ -43,6 +43,12 @@ class NodeRunner:
         try:
             async with asyncio.timeout(context.timeout.total_seconds()) as limit:
                 output = await self._of(node.type).run(evaluated_with, context)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled this attempt: the step did it to itself, and has failed like any other.
+            raise StepError("Cancelled", "the step cancelled itself", retryable=node.type == PythonNode.name) from error
         except StepError as error:
             raise StepError(error.kind, _storable(error.message), retryable=error.retryable) from error
         except TimeoutError as error:

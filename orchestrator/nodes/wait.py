@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -45,9 +45,11 @@ def parse_instant(text: str) -> datetime:
     """An RFC 3339 instant; raises ValueError, also for one without an offset from UTC."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
+        known = instant.tzinfo is not None
+        instant = instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # the offset can lead out of the calendar
+        known = False
+    if not known:
         raise ValueError(f"{text!r} is no instant: write RFC 3339 with an offset, such as 2031-05-01T08:00:00Z")
     return instant
 
