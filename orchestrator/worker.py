@@ -18,7 +18,7 @@ import structlog
 from orchestrator import telemetry
 from orchestrator.engines.v1 import V1Engine
 from orchestrator.engines.v2 import Drive, Tools
-from orchestrator.errors import LeaseLost, StoreUnavailable
+from orchestrator.errors import InvalidPayload, LeaseLost, StoreError, StoreUnavailable
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Engine, Execution, Status
 from orchestrator.store.port import Release
@@ -60,6 +60,7 @@ class Worker:
         self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}
         self._folded: OrderedDict[str, Execution] = OrderedDict()
         self._hint = asyncio.Event()
+        self._stopping = False
 
     def hint(self) -> None:
         """There may be something to claim now: do not wait for the next poll."""
@@ -87,9 +88,10 @@ class Worker:
                 if not claimed:
                     await self._rest(stop)
         finally:
+            await self._let_go()  # what drains is still ours
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
-            await self._let_go()
+            log.info("worker stopped", owner=self.owner)
 
     async def _claim(self) -> int:
         claimed = 0
@@ -106,6 +108,8 @@ class Worker:
 
     def _begin(self, engine: Engine, execution_id: str, run: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(run, name=f"{engine}:{execution_id}")
+        if (zombie := self._tasks[engine].get(execution_id)) is not None:
+            zombie.cancel()  # we lost it and got it back: what the first drive still does would count for nothing
         self._tasks[engine][execution_id] = task
 
         def over(done: asyncio.Task[None]) -> None:
@@ -119,6 +123,7 @@ class Worker:
         if claim.begun:
             telemetry.STARTED.labels("v2").inc()
         drive = Drive(claim, self._tools, self._folded.pop(claim.id, None))
+        drive.stopping = self._stopping
         self._drives[claim.id] = drive
         try:
             await drive.run()
@@ -153,7 +158,7 @@ class Worker:
             await self._note(f"ERROR execution {claim.id}: {error}")
 
     async def _note(self, line: str) -> None:
-        with suppress(StoreUnavailable):
+        with suppress(StoreError, InvalidPayload):
             await self._store.log_edge([line], self._clock.now())
 
     async def _rest(self, stop: asyncio.Event) -> None:
@@ -169,9 +174,10 @@ class Worker:
     async def _idle(self) -> bool:
         """Whether nothing that is not over could ever want this worker: what is suspended waits for a person."""
         for record in await self._store.active():
-            mine = record.engine in self._settings.engines and record.status is not Status.SUSPENDED
+            # Due in spite of its status: somebody asked for something since the last look.
+            resting = record.status is Status.SUSPENDED and record.due_at is None
             abandoned_v1 = record.engine is Engine.V1 and record.status is Status.RUNNING
-            if mine and not abandoned_v1:
+            if record.engine in self._settings.engines and not resting and not abandoned_v1:
                 return False
         return True
 
@@ -185,6 +191,9 @@ class Worker:
                 ours = await self._store.renew(held, self._settings.lease, self._clock.now())
             except StoreUnavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
+                continue
+            except Exception:
+                log.exception("leases could not be renewed")  # without renewals every lease would end
                 continue
             for execution_id, fence in held.items():
                 drive = self._drives.get(execution_id)
@@ -200,6 +209,7 @@ class Worker:
 
     async def _let_go(self) -> None:
         """Give steps in flight a moment to end and be committed, then release what is left."""
+        self._stopping = True
         tasks = [task for tasks in self._tasks.values() for task in tasks.values()]
         if tasks:
             log.info("worker draining", executions=len(tasks))
@@ -212,8 +222,7 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._journal.aclose()  # first: no append of ours comes after the release
+        await self._updates.aclose()
         with suppress(StoreUnavailable):
             await self._store.release(held, now)
-        await self._journal.aclose()
-        await self._updates.aclose()
-        log.info("worker stopped", owner=self.owner)

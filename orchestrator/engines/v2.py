@@ -2,7 +2,8 @@
 
     load events ▶ fold ▶ decide ▶ append (durable) ▶ run nodes ▶ their results become events ▶ decide …
 
-No step starts before the append that decided on it is committed, and no result counts before its own append is.
+No step starts before the append that decided on it is committed, and no result counts before its own append is. A
+step that needs no append to start (a retry beside a running branch) starts after a look at the lease and the requests.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import structlog
 from orchestrator import events as e
 from orchestrator import telemetry
 from orchestrator.decide import Decision, RunNode, decide, project
-from orchestrator.errors import LeaseLost, StepError
+from orchestrator.engines.measures import observe
+from orchestrator.engines.refusals import failed_end, failed_result
+from orchestrator.errors import InvalidPayload, LeaseLost, StepError
 from orchestrator.fold import apply, fold
 from orchestrator.model import Engine, Execution, Failure, Workflow
 from orchestrator.nodes.base import StepContext
@@ -28,6 +31,7 @@ from orchestrator.retry import decide_retry
 from orchestrator.store.port import Append, Claim, Outcome, Release, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
     from orchestrator.clock import Clock
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from orchestrator.nodes.runner import NodeRunner
 
 log = structlog.get_logger(__name__)
+
+_REQUESTS = (e.CancelRequested, e.SuspendRequested, e.ResumeRequested)  # what others than the owner may record
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,10 @@ class Drive:
         self.state = known if known is not None and known.seq == claim.seq else None
         self._tasks: dict[asyncio.Task[e.Event], str] = {}
         self._deadlines: dict[str, datetime] = {}
+        self._results: list[e.Event] = []  # of steps that ended, not committed yet
+        self._refused = ""  # why the store refused them
         self._last_append: tuple[int, float] | None = None  # (first seq, ms its commit took)
+        self._known_at: datetime | None = tools.clock.now()  # when the store last said that it is ours, at `seq`
 
     async def run(self) -> None:
         """Drive it as far as it goes; raises LeaseLost when another worker owns it."""
@@ -73,43 +82,87 @@ class Drive:
 
     async def _run(self) -> None:
         workflow = await self.tools.store.workflow(self.claim.workflow_id, self.claim.revision)
-        state = self.state or fold(self.claim.id, await self.tools.store.events(self.claim.id))
-        results: list[e.Event] = []
-        while True:
+        state: Execution | None = self.state or await self._load()
+        while state is not None:
+            state = await self._turn(workflow, state)
+
+    async def _turn(self, workflow: Workflow, state: Execution) -> Execution | None:
+        """Decide, commit, start what follows, and wait: once. None when this worker has nothing left to do for it."""
+        self.state, self.seq = state, state.seq
+        after = reduce(apply, self._results, state)
+        decision = decide(workflow, after, self._tasks.values(), self.tools.clock.now())
+        decision = failed_end(after, decision, self._refused) if self._refused else decision
+        events = (*self._results, *decision.events)
+        over = not decision.runs and not self._tasks
+        if events:
+            try:
+                committed = await self._committed(workflow, state.seq + 1, events, decision, release=over)
+            except InvalidPayload as error:
+                self._refuse(error)
+                return state
+            if not committed:
+                return await self._catch_up(state)
+            state, self._results, self._refused = decision.execution, [], ""
             self.state, self.seq = state, state.seq
-            after = reduce(apply, results, state)
-            decision = decide(workflow, after, self._tasks.values(), self.tools.clock.now())
-            events = (*results, *decision.events)
-            over = not decision.runs and not self._tasks
-            if events:
-                if not await self._committed(workflow, state.seq + 1, events, decision, release=over):
-                    state = await self._catch_up(state)
-                    continue
-                state, results = decision.execution, []
-                self.state, self.seq = state, state.seq
-            elif over:
-                await self._release(decision.wake_at)
-            if over:
-                return
-            if self.stopping and not self._tasks:
-                await self._release(self.tools.clock.now())
-                return
-            for run in () if self.stopping else decision.runs:
-                self._start(run)
-            results = await self._next_results(decision.wake_at)
-            if self.moved.is_set():
-                self.moved.clear()
-                state = await self._catch_up(state)
+        elif over:
+            await self._release(decision.wake_at)
+        if over:
+            return None
+        if self.stopping and not self._tasks:
+            await self._release(self.tools.clock.now())
+            return None
+        return await self._go_on(state, decision)
+
+    async def _go_on(self, state: Execution, decision: Decision) -> Execution:
+        runs = () if self.stopping else decision.runs
+        if runs and not await self._still_so():
+            return await self._catch_up(state)
+        for run in runs:
+            self._start(run)
+        self._results = await self._next_results(decision.wake_at)
+        if not self._results:
+            self._known_at = None  # time went by without a commit
+        if self.moved.is_set():
+            self.moved.clear()
+            return await self._catch_up(state)
+        return state
+
+    def _refuse(self, error: InvalidPayload) -> None:
+        """The store can never keep this: what follows is told as a failure (see refusals.py)."""
+        if self._refused:
+            raise error  # the failure was refused, too
+        self._refused = str(error)
+        self._results = [failed_result(result, self._refused) for result in self._results]
 
     async def _release(self, due_at: datetime | None) -> None:
         release = Release(self.claim.fence, self.seq, due_at)
         await self.tools.store.release({self.claim.id: release}, self.tools.clock.now())
 
+    async def _load(self) -> Execution:
+        history = await self.tools.store.events(self.claim.id)
+        self._check_ours(recorded for recorded in history if recorded.seq > self.claim.seq)
+        return fold(self.claim.id, history)
+
     async def _catch_up(self, state: Execution) -> Execution:
-        """Take in what others recorded: requests of people."""
-        for recorded in await self.tools.store.events(self.claim.id, after=state.seq):
-            state = apply(state, recorded.event)
-        return state
+        """Take in what others recorded: requests of people. Raises LeaseLost."""
+        news = await self.tools.store.events(self.claim.id, after=state.seq)
+        self._check_ours(news)
+        return reduce(apply, (recorded.event for recorded in news), state)
+
+    def _check_ours(self, news: Iterable[e.Recorded]) -> None:
+        if not all(isinstance(recorded.event, _REQUESTS) for recorded in news):
+            raise LeaseLost(f"execution {self.claim.id}: another worker went on with it")
+
+    async def _still_so(self) -> bool:
+        """Whether a step may start on what is known here; False when a request was recorded. Raises LeaseLost."""
+        now = self.tools.clock.now()
+        if self._known_at is not None and now - self._known_at < self.tools.lease / 3:
+            return True
+        ours = await self.tools.store.renew({self.claim.id: self.claim.fence}, self.tools.lease, now)
+        if self.claim.id not in ours:
+            raise LeaseLost(f"execution {self.claim.id}: another worker owns it")
+        self._known_at = now
+        return ours[self.claim.id] == self.seq
 
     async def _committed(
         self, workflow: Workflow, first_seq: int, events: tuple[e.Event, ...], decision: Decision, *, release: bool
@@ -141,8 +194,9 @@ class Drive:
             raise LeaseLost(f"execution {self.claim.id}: another worker owns it")
         if outcome is Outcome.STALE:
             return False
+        self._known_at = now
         self._last_append = (first_seq, took * 1000)
-        _observe(events, state, took)
+        observe(events, state, took)
         return True
 
     def _start(self, run: RunNode) -> None:
@@ -202,19 +256,3 @@ class Drive:
             chance=self.tools.chance.random(),
         )
         return e.StepFailed(now, node.id, node.type, run.attempt, failure, started, took * 1000, retry.at)
-
-
-def _observe(events: tuple[e.Event, ...], state: Execution, took: float) -> None:
-    """Count what a commit made true."""
-    for event in events:
-        if isinstance(event, e.StepCompleted):
-            telemetry.CHECKPOINT_SECONDS.labels(event.node_type).observe(took)
-        final = isinstance(event, e.StepCompleted) or (isinstance(event, e.StepFailed) and event.retry_at is None)
-        if final and isinstance(event, e.StepCompleted | e.StepFailed) and event.attempt > 1:
-            outcome = "success" if isinstance(event, e.StepCompleted) else "failed"
-            telemetry.RETRIES.labels("v2", outcome).inc()
-    if state.status.terminal:
-        telemetry.FINISHED.labels("v2", state.status.value).inc()
-        if state.started_at and state.finished_at:
-            took = (state.finished_at - state.started_at).total_seconds()
-            telemetry.EXECUTION_SECONDS.labels("v2").observe(took)
