@@ -14,7 +14,7 @@ from orchestrator import events as e
 from orchestrator.decide import project
 from orchestrator.errors import InvalidPayload, StoreUnavailable
 from orchestrator.fold import apply, fold
-from orchestrator.model import Engine
+from orchestrator.model import Engine, Failure
 from orchestrator.store import Append, Control, Outcome, Release, Store, open_store
 from tests.support.stores import LEASE, START, submission, workflow
 
@@ -204,3 +204,43 @@ async def test_a_request_and_an_append_at_once_leave_no_gap(store: Store) -> Non
             True,
             1 if outcome is Outcome.COMMITTED else 0,
         )
+
+
+async def test_an_execution_is_counted_once_however_many_count(store: Store) -> None:
+    await store.submit([submission(f"x{i}", attempt="r-1", ages=(10.0,), percent="5") for i in range(40)], START)
+    at = START + timedelta(seconds=10)
+    read = await asyncio.gather(*(store.count_cohorts(at, limit=15) for _ in range(4)))
+    read.append(await store.count_cohorts(at))
+    counts = {(c.criterion, c.outcome): c.value for c in await store.cohort_counts("r-1")}
+    assert (sum(read), counts["failures", "bad"] + counts.get(("failures", "good"), 0)) == (40, 40)
+
+
+@pytest.mark.parametrize("engine", [Engine.V1, Engine.V2])
+async def test_what_was_cancelled_before_its_age_is_not_counted(store: Store, engine: Engine) -> None:
+    values = {"attempt": "r-1", "ages": (10.0,), "percent": "5", "engine": engine}
+    await store.submit([submission("x1", **values)], START)
+    await store.control("x1", Control.CANCEL, START)
+    if engine is Engine.V2:
+        claim = await claim_one(store)
+        state = fold("x1", await store.events("x1"))
+        append, _ = appending(claim, state, e.ExecutionCancelled(START), START + LEASE)
+        await store.append([append])
+    assert await store.count_cohorts(START + timedelta(seconds=10)) == 1
+    assert await store.cohort_counts("r-1") == []
+
+
+async def test_the_second_before_an_age_counts_and_the_second_after_does_not(store: Store) -> None:
+    for id_, seconds in (("early", 9.0), ("late", 11.0)):
+        await store.submit([submission(id_, attempt=id_, ages=(10.0, 60.0), percent="5")], START)
+        claim = await claim_one(store)
+        failure, at = Failure("HttpStatus", "500", node="a"), START + timedelta(seconds=seconds)
+        state = fold(id_, await store.events(id_))
+        failed = e.StepFailed(at, "a", "transform", 1, failure, START, 1.0, None)
+        first, state = appending(claim, state, failed, START + LEASE)
+        second, _ = appending(claim, state, e.ExecutionFailed(at, failure), START + LEASE)
+        await store.append([first])
+        await store.append([second])
+    await store.count_cohorts(START + timedelta(seconds=30))
+    outcomes = {(c.attempt, c.criterion): c.outcome for c in await store.cohort_counts()}
+    assert outcomes["early", "failures"] == outcomes["early", "first-attempt-failures"] == "bad"
+    assert outcomes["late", "failures"] == outcomes["late", "first-attempt-failures"] == "good"
