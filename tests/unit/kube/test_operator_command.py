@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator import settings
@@ -60,3 +61,9 @@ def test_kopf_writes_nothing_of_its_own_to_any_object() -> None:
     assert not made._spawning._handlers  # a timer is a task an object
     chosen = kopf_settings()
     assert (chosen.posting.enabled, chosen.peering.standalone, chosen.scanning.disabled) == (False, True, True)
+
+
+def test_the_watch_never_gives_up() -> None:
+    backoffs: Any = kopf_settings().networking.error_backoffs
+    for _ in range(2):  # each request counts anew
+        assert list(islice(backoffs, 1000))[-1] == 5.0
