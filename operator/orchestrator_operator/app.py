@@ -20,7 +20,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import StoreUnavailable
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
-from orchestrator_operator.adapters.kubernetes import Kubernetes, NotFound, Unavailable
+from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
 from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.handlers.execution import ExecutionHandler
@@ -187,7 +187,7 @@ async def wait_for_resources(kubernetes: Kubernetes, namespace: str) -> None:
                 await kubernetes.list(resource, namespace, limit=1)
             except NotFound:
                 _log.warning("waiting for a CustomResourceDefinition: kubectl apply -f crds/", name=resource.crd)
-            except Unavailable as error:
+            except KubernetesError as error:  # a server that starts forbids everything for a moment, too
                 _log.warning("waiting for the API server", error=str(error))
             else:
                 break
@@ -198,7 +198,7 @@ async def _first(resync: Resync) -> None:
     while True:
         try:
             await resync.once()
-        except (StoreUnavailable, Unavailable) as error:
+        except (StoreUnavailable, KubernetesError) as error:
             _log.warning("the first comparison waits", error=str(error))
             await asyncio.sleep(2.0)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import kopf
@@ -13,7 +14,7 @@ from orchestrator_operator.adapters.kubernetes import in_cluster
 from orchestrator_operator.specs import GROUP, RESOURCES, VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class Handler(Protocol):
@@ -24,6 +25,13 @@ class Handler(Protocol):
 
     async def gone(self, body: Mapping[str, Any]) -> None:
         """It was deleted."""
+
+
+class Patience:
+    """Backoffs without an end: an API server that is away for an hour must not end the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((0.5, 1.0, 2.0, 3.0), repeat(5.0))
 
 
 class NoMemory(kopf.DiffBaseStorage):
@@ -44,6 +52,7 @@ def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
+    chosen.networking.error_backoffs = Patience()
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
     chosen.watching.chunk_size = 500
