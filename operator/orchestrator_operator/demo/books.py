@@ -26,8 +26,6 @@ _FAILED = """
 SELECT engine, sum(status = 'failed'), count(*) FROM workflow_executions
  WHERE status IN ('success', 'failed') AND created_at >= :since AND created_at < :until GROUP BY engine"""
 
-_STARTED = "SELECT engine, count(*) FROM workflow_executions WHERE created_at > :since GROUP BY engine"
-
 # The rows count the steps that are done (completed or skipped); the events must tell the same number, each step once.
 _STEPS_NOT_ONCE = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM workflow_events WHERE type IN ('StepCompleted', 'StepSkipped')
@@ -51,6 +49,12 @@ def unfinished(store: Path, engines: Sequence[str] = _ENGINES) -> int:
         return sum(int(database.execute(_UNFINISHED, {"engine": engine}).fetchone()[0]) for engine in engines)
 
 
+def engines(store: Path) -> dict[str, str]:
+    """The engine of every execution, by its id, which is its resource's uid."""
+    with closing(_open(store)) as database:
+        return dict(database.execute("SELECT id, engine FROM workflow_executions"))
+
+
 def read(store: Path, ledger: Path, *, began: datetime, faults_at: datetime, gone_at: datetime | None) -> Books:
     """The books: `faults_at` is when the shop began to refuse V2, `gone_at` when the flag was seen gone after it."""
     with closing(_open(store)) as database:
@@ -62,14 +66,12 @@ def read(store: Path, ledger: Path, *, began: datetime, faults_at: datetime, gon
 
         before = _shares(database.execute(_FAILED, {"since": _text(began), "until": _text(faults_at)}))
         during = {"since": _text(faults_at), "until": _text(gone_at) if gone_at else "9999"}
-        after = database.execute(_STARTED, {"since": _text(gone_at)}) if gone_at else ()
         v1_lines, v2_lines = one(_ROUTED)
         return Books(
             executions=one("SELECT count(*) FROM workflow_executions")[0],
             unfinished_v2=one(_UNFINISHED, engine="v2")[0],
             failed_before=before,
             failed_by_faults=_shares(database.execute(_FAILED, during))["v2"],
-            after_rollback=dict(after),
             steps=one("SELECT count(*) FROM workflow_step_executions")[0],
             steps_not_once=one(_STEPS_NOT_ONCE)[0],
             effects_missing=one(_EFFECTS_MISSING)[0],

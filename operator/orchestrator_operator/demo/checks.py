@@ -129,9 +129,12 @@ def _rolled_back(facts: Facts) -> Claim:
 
 
 def _starts_on_v1(facts: Facts) -> Claim:
-    v1, v2 = (facts.books.after_rollback.get(engine, 0) for engine in ("v1", "v2"))
-    kept = v1 >= _ENOUGH_AFTER and v2 == 0
-    return Claim("after it every new execution started on V1", kept, f"{v1} on V1, {v2} on V2", "operator.log")
+    on = dict(facts.after_rollback)
+    kept = on.get("v1", 0) >= _ENOUGH_AFTER and set(on) == {"v1"}
+    evidence = f"of those created later {on.get('v1', 0)} on V1, {on.get('v2', 0)} on V2"
+    if on.get("none"):
+        evidence += f", {on['none']} never routed"
+    return Claim("after it every new execution started on V1", kept, evidence, "operator.log")
 
 
 def _drained(facts: Facts) -> Claim:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from orchestrator_operator.demo.ledger import Summary
     from orchestrator_operator.demo.traffic import Sent
@@ -61,7 +63,6 @@ class Books:
     unfinished_v2: int
     failed_before: Mapping[str, Share]  # by engine: failed among those that ended, submitted before the faults
     failed_by_faults: Share  # V2's, submitted while the shop refused it
-    after_rollback: Mapping[str, int]  # by engine: submitted after the flag was seen gone
     steps: int  # completed steps of V2
     steps_not_once: int  # those with no completion event, or with more than one
     effects_missing: int  # completed HTTP steps of V2 whose key has no effect in the shop's ledger
@@ -77,6 +78,7 @@ class Facts:
     sent: Sent
     resources: int  # Execution resources at the end
     books: Books
+    after_rollback: Mapping[str, int]  # by engine ("none": never routed): resources made after the flag was seen gone
     ledger: Summary
     forbidden: Mapping[str, bool]  # what the operator's account must not do: whether the API server allows it
     faults_at: float
@@ -88,6 +90,23 @@ class Facts:
     def of(self, rollout: str) -> list[Sighting]:
         """The sightings of one rollout, in order."""
         return [sighting for sighting in self.sightings if sighting.rollout == rollout]
+
+
+def made_after(
+    moment: datetime | None, resources: Iterable[Mapping[str, Any]], engines: Mapping[str, str]
+) -> dict[str, int]:
+    """How many of the resources made after a moment went to which engine ("none": to neither).
+
+    The API server tells a resource's creation in whole seconds, cut off: only the seconds after the moment's own count.
+    """
+    if moment is None:
+        return {}
+    late = [
+        body["metadata"]["uid"]
+        for body in resources
+        if datetime.fromisoformat(body["metadata"]["creationTimestamp"]) > moment
+    ]
+    return dict(Counter(engines.get(uid, "none") for uid in late))
 
 
 def plain(percent: Any) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from orchestrator_operator.demo import books, screen
-from orchestrator_operator.demo.facts import Facts
+from orchestrator_operator.demo.facts import Facts, made_after
 from orchestrator_operator.demo.ledger import Summary
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 
@@ -168,6 +168,7 @@ class Story:
             faults_at=notes.faults_moment or datetime.now(UTC),
             gone_at=notes.gone_moment,
         )
+        engines = await asyncio.to_thread(books.engines, self._stack.store)
         executions = await self._stack.kubernetes.list(EXECUTIONS, self._stack.namespace)
         return Facts(
             workflows=await self.workflows(),
@@ -175,6 +176,7 @@ class Story:
             sent=self._traffic.sent(),
             resources=len(executions),
             books=read,
+            after_rollback=made_after(notes.gone_moment, executions, engines),
             ledger=await self._ledger(),
             forbidden=await self._stack.forbidden(),
             faults_at=notes.faults_at,

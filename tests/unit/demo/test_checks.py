@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.demo.checks import judge
-from orchestrator_operator.demo.facts import Books, Facts, Share, Sighting
+from orchestrator_operator.demo.facts import Books, Facts, Share, Sighting, made_after
 from orchestrator_operator.demo.ledger import Summary
 from orchestrator_operator.demo.traffic import Sent
 
@@ -51,12 +52,12 @@ GOOD = Facts(
         unfinished_v2=0,
         failed_before={"v1": Share(40, 1500), "v2": Share(30, 1000)},
         failed_by_faults=Share(9, 10),
-        after_rollback={"v1": 300},
         steps=5000,
         steps_not_once=0,
         effects_missing=0,
         routed_lines={"v1": 1900, "v2": 1100},
     ),
+    after_rollback={"v1": 300},
     ledger=Summary(9000, 3, 90, 8900, 0, {"v1": 4, "v2": 0}, {"v1": 70, "v2": 0}),
     forbidden={"get other Secrets": False},
     faults_at=121,
@@ -101,8 +102,9 @@ def test_a_good_run_keeps_every_claim() -> None:
         (replace(GOOD, resources=2999), "no Execution was lost, none was run twice"),
         (replace(GOOD, deleted_at=0.0), "deleting rollout 1 cleared the flag"),
         (books(failed_by_faults=Share(0, 10)), "V2 really failed"),
-        (books(after_rollback={"v1": 300, "v2": 1}), "after it every new execution started on V1"),
-        (books(after_rollback={}), "after it every new execution started on V1"),
+        (replace(GOOD, after_rollback={"v1": 300, "v2": 1}), "after it every new execution started on V1"),
+        (replace(GOOD, after_rollback={"v1": 300, "none": 1}), "after it every new execution started on V1"),
+        (replace(GOOD, after_rollback={}), "after it every new execution started on V1"),
         (books(unfinished_v2=1), "those in flight on V2 drained, then RolledBack"),
         (without(lambda s: s.phase == "RolledBack"), "those in flight on V2 drained, then RolledBack"),
         (books(effects_missing=1), "the shop's ledger has one effect for each key"),
@@ -160,6 +162,17 @@ def test_a_promotion_without_a_reason_breaks_the_claim() -> None:
         ),
     )
     assert broken(silent) == ["every promotion says why (underpowered: Promote)"]
+
+
+def test_resources_made_in_the_moments_own_second_count_neither_way() -> None:
+    moment = datetime(2030, 1, 1, 12, 0, 5, 400_000, tzinfo=UTC)
+    resources = [
+        {"metadata": {"uid": uid, "creationTimestamp": f"2030-01-01T12:00:0{second}Z"}}
+        for uid, second in [("before", 4), ("same", 5), ("later", 6), ("lost", 7)]
+    ]
+    engines = {"before": "v2", "same": "v2", "later": "v1"}
+    assert made_after(moment, resources, engines) == {"v1": 1, "none": 1}
+    assert made_after(None, resources, engines) == {}
 
 
 def test_a_broken_claim_says_where_to_look() -> None:
