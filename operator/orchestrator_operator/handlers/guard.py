@@ -7,6 +7,7 @@ ours or an object that nobody thought of becomes a condition on that object, onc
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,12 +23,22 @@ _log = structlog.get_logger(__name__)
 _FIRST, _LONGEST = 0.5, 30.0  # seconds between tries
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A call that failed for a passing reason."""
+
+    due: float  # by the event loop's clock
+    failed: int  # times in a row
+    handler: Callable[[], Awaitable[None]]
+    quarantine: Callable[[str], Awaitable[None]]
+
+
 class Guard:
     """Runs a handler for an object, one at a time for each key, and again later where that may help."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._again: dict[str, tuple[float, int, Callable[[], Awaitable[None]], Callable[[str], Awaitable[None]]]] = {}
+        self._again: dict[str, _Again] = {}
 
     async def call(
         self, key: str, handler: Callable[[], Awaitable[None]], quarantine: Callable[[str], Awaitable[None]]
@@ -40,9 +51,10 @@ class Guard:
         while True:
             await asyncio.sleep(0.25)
             now = asyncio.get_running_loop().time()
-            for key, (due, failed, handler, quarantine) in list(self._again.items()):
-                if due <= now and self._again.pop(key, None):
-                    await self._attempt(key, handler, quarantine, failed=failed)
+            for key, again in list(self._again.items()):
+                if again.due <= now and self._again.get(key) is again:  # nothing newer has taken its place
+                    del self._again[key]
+                    await self._attempt(key, again.handler, again.quarantine, failed=again.failed)
 
     async def _attempt(
         self,
@@ -62,7 +74,7 @@ class Guard:
             level = _log.error if permanent else _log.warning
             level("will be handled again", object=key, retry_in=delay, error=str(error))
             due = asyncio.get_running_loop().time() + delay
-            self._again[key] = (due, failed + 1, handler, quarantine)
+            self._again[key] = _Again(due, failed + 1, handler, quarantine)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the watch
             _log.exception("quarantined", object=key)
             await self._quarantine(key, quarantine, f"{type(error).__name__}: {error}")
