@@ -155,7 +155,7 @@ def _column(found: Mapping[Engine, tuple[int, int, int]], index: int) -> Mapping
 class Evidence(Revisions):
     """Counters, totals and gauges."""
 
-    async def count_cohorts(self, now: datetime, limit: int = 1000) -> int:
+    async def count_cohorts(self, now: datetime, limit: int = 200) -> int:
         async with self._writing() as c:
             return await count(c, self._insert, self.workflow, now, limit)
 

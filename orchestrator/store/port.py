@@ -252,8 +252,11 @@ class Store(Protocol):
     async def edge_logs(self, since: datetime, contains: str = "", limit: int = 1000) -> list[tuple[datetime, str]]: ...
 
     # -- evidence
-    async def count_cohorts(self, now: datetime, limit: int = 1000) -> int:
-        """Read executions that reached an age, raise the counters in the same commit; how many were read."""
+    async def count_cohorts(self, now: datetime, limit: int = 200) -> int:
+        """Read executions that reached an age, raise the counters in the same commit; how many were read.
+
+        `limit` bounds how many rows are locked meanwhile: an append to one of them waits.
+        """
 
     async def cohort_counts(self, attempt: str | None = None) -> list[CohortCount]: ...
 

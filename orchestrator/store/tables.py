@@ -104,7 +104,7 @@ sa.Index(
 )
 for _name, _columns, _where in (
     ("workflow_executions_due", ("engine", "due_at"), executions.c.due_at.is_not(None)),
-    ("workflow_executions_dirty", ("written_at",), executions.c.version > executions.c.written_version),
+    ("workflow_executions_dirty", ("written_at",), sa.text("version > written_version AND name <> ''")),
     ("workflow_executions_age", ("next_age_at",), executions.c.next_age_at.is_not(None)),
     ("workflow_executions_active", ("engine", "status"), executions.c.finished_at.is_(None)),
 ):

@@ -128,8 +128,8 @@ def upgrade() -> None:
         "workflow_executions",
         ["written_at"],
         unique=False,
-        postgresql_where=sa.text("version > written_version"),
-        sqlite_where=sa.text("version > written_version"),
+        postgresql_where=sa.text("version > written_version AND name <> ''"),
+        sqlite_where=sa.text("version > written_version AND name <> ''"),
     )
     op.create_index(
         "workflow_executions_due",
