@@ -8,10 +8,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from orchestrator import durations
-from orchestrator_operator.rollout.promql import selector
 from orchestrator_operator.rollout import evidence
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Restart, Unreadable
+from orchestrator_operator.rollout.promql import selector
 from orchestrator_operator.specs.rollout import Preset
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from orchestrator_operator.rollout.promql import Sample
     from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.model import CohortKey
+    from orchestrator_operator.rollout.promql import Sample
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 

@@ -518,7 +518,7 @@ async def test_a_defect_of_ours_is_said_once_and_does_not_end_the_loop(running: 
     async def defect(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("oh")
 
-    running.store.totals = defect  # type: ignore[method-assign]
+    running.store.totals = defect  # type: ignore[method-assign]  # the defect is the test's point
     await running.look(5)
     await running.look(5)
     assert running.kubernetes.told("ReconcileFailed") == ["ZeroDivisionError: oh"]
