@@ -16,6 +16,7 @@ from tests.unit.cli.conftest import effects
 
 if TYPE_CHECKING:
     from orchestrator.store import Store
+    from tests.support.postgres import LocalPostgres
     from tests.unit.cli.conftest import Shell
 
 KEYS = {"id", "workflow", "engine", "status", "output", "error"}
@@ -107,6 +108,18 @@ def test_the_database_is_where_it_is_told(shell: Shell, form: str) -> None:
     database = form.format(shell.folder)
     assert shell("run", shell.write("w.yaml", DOUBLE), "--input", '{"n": 1}', "--database", database).code == 0
     assert ((shell.folder / "here.db").exists(), shell.database.exists()) == (True, False)
+
+
+@pytest.mark.parametrize("form", ["postgresql", "postgresql+psycopg"])
+def test_the_database_may_be_a_postgresql(shell: Shell, postgres: LocalPostgres, counting: str, form: str) -> None:
+    database = postgres.create_database().replace("postgresql+psycopg", form)
+    path = shell.write("w.yaml", counted(counting))
+    run = ("run", path, "--functions", counting, "--idempotency-key", "k", "--database", database, "--output", "json")
+    first, second = shell(*run), shell(*run)
+    assert (first.code, second.json()) == (0, first.json())
+    (listed,) = shell("executions", "list", "--database", database, "--output", "json").json()
+    assert (listed["id"], len(effects(shell.folder))) == (first.json()["id"], 1)
+    assert not shell.database.exists()
 
 
 # -- one key, one execution
