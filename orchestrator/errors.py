@@ -13,7 +13,7 @@
     │   ├── StoreUnavailable      the database cannot be reached now; try again
     │   ├── SchemaConflict        tables of our names that our migrations did not make, or a newer schema
     │   └── UnknownExecution      no execution of that id
-    ├── FlagError                 about the flag's home (flag.py): FlagConflict, FlagMissing, FlagUnavailable, FlagReadOnly
+    ├── FlagError                 the flag's home, see flag.py: FlagConflict, FlagMissing, FlagUnavailable, FlagReadOnly
     └── LeaseLost                 another worker owns the execution; nothing was written
 
 Messages are sentences that say what is wrong and what to do next.

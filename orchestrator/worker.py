@@ -19,6 +19,7 @@ from orchestrator import telemetry
 from orchestrator.engines.v1 import V1Engine
 from orchestrator.engines.v2 import Drive, Tools
 from orchestrator.errors import InvalidPayload, LeaseLost, StoreError, StoreUnavailable
+from orchestrator.housekeeping import keep_house
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Engine, Execution, Status
 from orchestrator.store.port import Release
@@ -73,7 +74,10 @@ class Worker:
 
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set; with `until_idle` until nothing is left, leases and timers included."""
-        renewing = asyncio.create_task(self._renew_for_ever(), name="renew-leases")
+        beside = [
+            asyncio.create_task(self._renew_for_ever(), name="renew-leases"),
+            asyncio.create_task(keep_house(self._store, self._clock), name="keep-house"),
+        ]
         log.info("worker started", owner=self.owner, engines=[engine.value for engine in self._settings.engines])
         try:
             while not stop.is_set():
@@ -89,8 +93,9 @@ class Worker:
                     await self._rest(stop)
         finally:
             await self._let_go()  # what drains is still ours
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             log.info("worker stopped", owner=self.owner)
 
     async def _claim(self) -> int:

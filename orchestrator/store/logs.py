@@ -37,6 +37,14 @@ class Logs(Connections):
         async with self._writing() as c:
             await write_log(c, self._insert, messages, now)
 
+    async def drop_logs(self, before: datetime, limit: int = 1000) -> int:
+        old = sa.select(t.edge_logs.c.id).where(t.edge_logs.c.timestamp < before).limit(limit)
+        async with self._reading() as c:  # most sweeps find nothing, and need no lock for that
+            if (await c.execute(old.limit(1))).first() is None:
+                return 0
+        async with self._writing() as c:
+            return int((await c.execute(sa.delete(t.edge_logs).where(t.edge_logs.c.id.in_(old)))).rowcount)
+
     async def edge_logs(self, since: datetime, contains: str = "", limit: int = 1000) -> list[tuple[datetime, str]]:
         query = (
             sa.select(t.edge_logs.c.timestamp, t.edge_logs.c.event_message)

@@ -249,6 +249,9 @@ class Store(Protocol):
     # -- logs
     async def log_edge(self, messages: Sequence[str], now: datetime) -> None: ...
 
+    async def drop_logs(self, before: datetime, limit: int = 1000) -> int:
+        """Delete some log lines older than that; how many, 0 when none is left."""
+
     async def edge_logs(self, since: datetime, contains: str = "", limit: int = 1000) -> list[tuple[datetime, str]]: ...
 
     # -- evidence

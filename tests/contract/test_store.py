@@ -14,6 +14,7 @@ from orchestrator import events as e
 from orchestrator.decide import project
 from orchestrator.errors import InvalidPayload, SchemaConflict
 from orchestrator.fold import apply, fold
+from orchestrator.housekeeping import LOGS_KEPT, sweep_logs
 from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Append, Control, Outcome, Release, Store, Totals, V1Update, open_store
 from orchestrator.store.migrate import VERSION_TABLE
@@ -300,6 +301,15 @@ async def test_a_log_line_is_committed_with_its_submission(store: Store) -> None
         "Usando Orchestrator V2 execution=x1"
     ]
     assert len(await store.edge_logs(START)) == 2
+
+
+async def test_log_lines_are_kept_for_a_bounded_time(store: Store) -> None:
+    later = START + LOGS_KEPT
+    await store.log_edge([f"old {i}" for i in range(2500)], START - timedelta(seconds=1))
+    await store.log_edge(["young"], START)
+    assert await sweep_logs(store, later) == 2500
+    assert [line for _, line in await store.edge_logs(START - timedelta(days=1))] == ["young"]
+    assert await sweep_logs(store, later) == 0
 
 
 async def test_cohorts_are_counted_once_at_each_age(store: Store) -> None:
