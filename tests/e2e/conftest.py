@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tests.support.site import Site
 
-_LINES = 40  # of each log
+_LINES = 30  # of each log
+_told: set[tuple[str, str]] = set()  # logs are told once for each site and module: a story's claims fail together
 _plane: ControlPlane | None = None
 
 
@@ -45,6 +46,10 @@ def pytest_runtest_makereport() -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
     if report.failed and _plane is not None:
+        module = report.nodeid.partition("::")[0]
         for site in _plane.sites.values():
+            if (site.namespace, module) in _told:
+                continue
+            _told.add((site.namespace, module))
             for log in sorted(site.logs.glob("*.log")):
                 report.sections.append((f"{site.namespace}: the end of {log.name}", tail(log, _LINES)))

@@ -1,0 +1,125 @@
+"""Prometheus goes away in mid-rollout: the rollout holds, and goes on when it is back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.polling import eventually
+from tests.support.rollout_documents import rollout
+from tests.support.site import EXPIRES, execution, orders
+from tests.support.stream import Eyes, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator_operator.demo.facts import Sighting
+
+    from tests.support.live import ControlPlane
+    from tests.support.site import Site
+
+pytestmark = pytest.mark.e2e
+
+RATE = 6.0
+STAGE = 8.0  # seconds
+
+
+@dataclass
+class Story:
+    """What was seen."""
+
+    site: Site
+    seen: list[Sighting] = field(default_factory=list)
+    held: dict[str, Any] = field(default_factory=dict)  # the status while Prometheus was away
+    overdue: dict[str, Any] = field(default_factory=dict)  # the same after the stage's end had passed
+    flag: dict[str, str] = field(default_factory=dict)  # then
+    engines: set[str] = field(default_factory=set)  # of executions that were created then
+
+
+@pytest.fixture(scope="module")
+def story(control_plane: ControlPlane) -> Iterator[Story]:
+    with control_plane.site("blind") as site:
+        site.start()
+        site.apply(orders(site.shop, steps=1))
+        site.until_condition("Workflow", "orders", "Valid", "True")
+        story = Story(site)
+        stream = Stream(site, lambda n: execution(f"order-{n}", "orders", {"order": f"order-{n}"}), RATE)
+        with Eyes(site) as eyes, stream:
+            site.apply(rollout("v2", (50, f"{STAGE:g}s"), (100, "5s"), deadman="10s", blind={"budget": "5m"}))
+            eyes.until(lambda s: s.phase == "Progressing" and s.flag_percent == "50", "the first stage")
+            control_plane.cluster.stop_prometheus(grace=0)
+            try:
+                blindness(story, site, eyes, stream)
+            finally:
+                control_plane.cluster.start_prometheus()
+            eyes.until(lambda s: s.phase == "Completed", "Completed", within=90)
+            story.seen = eyes.of("v2")
+        yield story
+
+
+def blindness(story: Story, site: Site, eyes: Eyes, stream: Stream) -> None:
+    eyes.until(lambda s: s.phase == "Held", "Held")
+    story.held = site.status("EngineRollout", "v2")
+    names = set(stream.names)
+    eyes.until(lambda s: spent(s.status) > 1.5 * STAGE, "blindness beyond the stage's end")
+    story.overdue, story.flag = site.status("EngineRollout", "v2"), site.flag()
+    rows = site.query("SELECT name, engine FROM workflow_executions WHERE assignment = 'execution'")
+    story.engines = {row["engine"] for row in rows if row["name"] not in names}
+
+
+def spent(status: Any) -> float:
+    """Seconds since the stage began, by the clock that it is judged by."""
+    began = status.get("stageStartedAt")
+    return (datetime.now().astimezone() - datetime.fromisoformat(began)).total_seconds() if began else 0.0
+
+
+def test_it_is_held_with_the_reason_blind(story: Story) -> None:
+    assert (story.held["phase"], story.held["reason"]) == ("Held", "Blind")
+    assert story.held["verdict"] == "Blind"
+
+
+def test_the_status_says_what_could_not_be_read(story: Story) -> None:
+    assert "Prometheus does not answer" in story.held["message"]
+    assert story.site.plane.cluster.prometheus_url in story.held["message"]
+
+
+def test_it_is_not_rolled_back(story: Story) -> None:
+    assert not {s.phase for s in story.seen} & {"RollingBack", "RolledBack"}
+    assert all(s.flag for s in story.seen if s.phase in ("Progressing", "Held"))
+
+
+def test_it_is_not_promoted_while_it_is_blind(story: Story) -> None:
+    assert (story.overdue["phase"], story.overdue["stage"], story.overdue["percent"]) == ("Held", "week-1", "50")
+
+
+def test_meanwhile_new_executions_are_routed_as_before(story: Story) -> None:
+    assert story.flag["USE_ORCHESTRATOR_V2_PERCENT"] == "50"
+    assert story.engines == {"v1", "v2"}
+
+
+def test_the_expiry_is_renewed_while_a_stage_lasts(story: Story) -> None:
+    """A deadman of ten seconds, a stage that lasted longer: a controller that slept would have lost the flag."""
+    expiries = [s.flag[EXPIRES] for s in story.seen if s.flag and s.flag_percent == "50" and EXPIRES in s.flag]
+    assert expiries == sorted(expiries)
+    assert len(set(expiries)) >= 3
+
+
+def test_the_time_of_blindness_is_told(story: Story) -> None:
+    assert story.overdue["blindSince"]
+    assert story.overdue["blind"].endswith("of 5m")
+    assert any(one["action"] == "Hold" and one["reason"] == "Blind" for one in story.overdue["decisions"])
+
+
+def test_it_goes_on_when_prometheus_is_back(story: Story) -> None:
+    phases = [s.phase for s in story.seen]
+    held = len(phases) - 1 - phases[::-1].index("Held")
+    assert "Progressing" in phases[held:]
+    assert phases[-1] == "Completed"
+
+
+def test_the_condition_blind_came_and_went(story: Story) -> None:
+    assert next(c for c in story.overdue["conditions"] if c["type"] == "Blind")["status"] == "True"
+    eventually(lambda: story.site.condition("EngineRollout", "v2", "Blind").get("status") == "False", "sight again")
