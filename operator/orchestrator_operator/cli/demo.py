@@ -39,7 +39,12 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave everything up at the end, and print where it is.")
     ] = False,
-    rate: Annotated[float, typer.Option(min=5, max=200, help="Executions created a second.")] = _RATE,
+    rate: Annotated[
+        float,
+        typer.Option(
+            min=5, max=200, help="Executions created a second; two cores with nothing else to do carry some thirty."
+        ),
+    ] = _RATE,
     output: Annotated[Output, typer.Option("--output", "-o", help="The form of the answer.")] = Output.TEXT,
 ) -> None:
     """Set up a control plane, roll V2 out to 100 %, then roll a failing V2 back, and check what was seen.

@@ -74,7 +74,11 @@ def _went_through(facts: Facts) -> Claim:
     evidence = f"flag seen at {' · '.join(step or '?' for step in steps) or 'nothing'} %"
     if completed is not None:
         evidence += f", Completed after {completed.at - seen[0].at:.0f} s"
-    return Claim("rollout 1 took V2 through every stage to Completed", kept, evidence, "operator.log")
+    failed = (seen[-1].status.get("failed") or {}).get("sentence") if seen else None
+    if failed:
+        evidence += f"; rolled back: {failed}"
+    look = "operator.log; where the machine is too busy executions end late, V2's later: try a lower --rate"
+    return Claim("rollout 1 took V2 through every stage to Completed", kept, evidence, look)
 
 
 def _completed_flag(facts: Facts) -> Claim:

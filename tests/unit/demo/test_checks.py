@@ -138,6 +138,13 @@ def test_a_rollout_that_never_completes_keeps_no_claim_about_completion() -> Non
     ]
 
 
+def test_a_healthy_v2_that_is_rolled_back_says_by_what() -> None:
+    back = Sighting(60, "v2", {"phase": "RolledBack", "failed": FAILED}, {})
+    kept = tuple(s for s in GOOD.sightings if s.rollout != "v2" or s.phase == "Progressing")
+    told = next(c for c in judge(replace(GOOD, sightings=(*kept, back))) if "every stage" in c.sentence)
+    assert (told.kept, "rolled back: 9 of 10 failed" in told.evidence) == (False, True)
+
+
 def test_a_flag_that_comes_back_after_the_rollback_breaks_the_claim() -> None:
     facts = replace(GOOD, sightings=(*GOOD.sightings, bad(160, "RolledBack", flag("5"))))
     assert broken(facts) == ["it rolled back by itself: all flag keys are gone"]
