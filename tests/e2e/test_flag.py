@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -141,13 +144,24 @@ def test_a_key_that_comes_back_after_a_rollback_routes_nothing_to_v2(
     site.until_condition("EngineRollout", "v2", "FlagConflict", "False")
 
 
+def test_a_second_rollout_of_the_same_flag_says_conflict_and_touches_nothing(cleared: Cleared) -> None:
+    site = cleared.site
+    site.apply(rollout("younger", (50, "1h"), (100, "1h")))
+    said = site.until_condition("EngineRollout", "younger", "Valid", "False")
+    assert said["reason"] == "Conflict"
+    assert "by-hand/v2" in said["message"]
+    assert site.status("EngineRollout", "younger")["phase"] == "Pending"
+    assert site.flag() == {}
+    site.kubectl("delete", "enginerollout", "younger", "--timeout=60s")
+
+
 # -- without a rollout
 
 
 @pytest.fixture
 def flagged(shared_site: Site) -> Iterator[Site]:
     """A site where the flag sends everything to V2 by a person's word."""
-    assert not shared_site.list("EngineRollout")
+    assert not shared_site.all("EngineRollout")
     shared_site.apply(ECHO)
     shared_site.until_condition("Workflow", "echo", "Valid", "True")
     shared_site.set_flag({ENABLED: "true"})
@@ -166,6 +180,15 @@ def test_a_malformed_flag_means_v1(flagged: Site, request: pytest.FixtureRequest
     flagged.set_flag({key: value})
     until_routed(flagged, ("V1", "InvalidFlag"), prefix)
     assert set(routed(flagged, f"{prefix}-all", 5)) == {("V1", "InvalidFlag")}
+
+
+def test_the_command_that_clears_the_flag_does(flagged: Site) -> None:
+    until_routed(flagged, ("V2", "FlagOn"), "command-on")
+    command = [sys.executable, "-m", "orchestrator.cli.main", "flag", "unset", "--namespace", flagged.namespace]
+    environ = os.environ | {"KUBECONFIG": str(flagged.plane.cluster.kubeconfig)}
+    subprocess.run(command, env=environ, check=True, timeout=60)
+    assert flagged.flag() == {}
+    until_routed(flagged, ("V1", "FlagOff"), "command-off")
 
 
 def test_a_flag_whose_time_is_over_means_v1(flagged: Site) -> None:

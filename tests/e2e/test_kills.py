@@ -67,10 +67,22 @@ def story(control_plane: ControlPlane, postgres: LocalPostgres) -> Iterator[Stor
 
 
 def kill_the_worker(story: Story, site: Site) -> None:
-    half_way = "engine = 'v2' AND status IN ('running', 'waiting') AND done BETWEEN 1 AND 4"
-    eventually(lambda: len(story.stored(half_way)) >= 2, "V2 executions in the middle of their steps", every=0.05)
-    site.kill("worker")
-    story.worker_killed_at = datetime.now(UTC)
+    """While requests are under way: the shop takes them up only when nobody is left to hear its answers."""
+    asking = "status = 'running' AND current_node_id LIKE 'step%'"
+    half_way = f"engine = 'v2' AND done BETWEEN 1 AND 4 AND {asking}"
+    eventually(lambda: len(story.stored(half_way)) >= 2, "V2 executions in the middle of their steps", every=0.02)
+    site.freeze("shop")
+    try:
+        eventually(
+            lambda: len(story.stored(half_way)) >= 2 and site.unheard() >= len(story.stored(asking)),
+            "requests of V2 that the shop has not read",
+            every=0.02,
+        )
+        site.kill("worker")
+        story.worker_killed_at = datetime.now(UTC)
+    finally:
+        site.thaw("shop")
+    eventually(lambda: site.unheard() == 0, "the shop at work again")
     site.start("worker")
 
 
@@ -119,6 +131,15 @@ def test_the_ledger_has_one_effect_for_each_idempotency_key(story: Story) -> Non
     wanted = [f"{row['id']}/step{index}" for row in story.stored("engine = 'v2'") for index in range(STEPS)]
     assert sorted(keys) == sorted(wanted)
     assert story.site.ledger().doubled["v2"] == 0  # nothing was done to an order under two keys either
+
+
+def test_requests_whose_answer_was_lost_were_repeated_without_a_second_effect(story: Story) -> None:
+    repeated = story.site.ledger_query(
+        "SELECT key, count(*) AS n FROM requests WHERE engine = 'v2' GROUP BY key HAVING n > 1"
+    )
+    assert len(repeated) >= 2
+    effects = {row["key"] for row in story.site.ledger_query("SELECT key FROM effects")}
+    assert {row["key"] for row in repeated} <= effects
 
 
 def test_the_rollout_goes_on_where_it_stood(story: Story) -> None:

@@ -173,7 +173,7 @@ def test_kubectl_shows_what_runs_in_seven_columns(story: Story) -> None:
 def test_v2_fails_nothing_but_what_the_shop_refuses(story: Story) -> None:
     failed = [
         body["status"]["message"]
-        for body in story.site.list("Execution")
+        for body in story.site.all("Execution")
         if body["status"]["phase"] == "Failed"
         and body["status"]["engine"] == "v2"
         and instant(body["metadata"]["creationTimestamp"]) < story.deleted_at - timedelta(seconds=5)
@@ -362,6 +362,16 @@ def test_a_metric_of_the_contract_is_exported_with_its_labels(
     lines = re.findall(rf"^{name}(?:{{(.*)}})? ", story.metrics[process], re.MULTILINE)
     assert lines, f"{process} does not export {name}"
     assert {frozenset(re.findall(r'(\w+)="', line)) for line in lines} == {frozenset(labels)}
+
+
+def test_the_resources_are_written_a_few_times_each_and_not_for_every_step(story: Story) -> None:
+    """Creation, start, end, and at most one in five seconds: the orders have seven steps and take three seconds."""
+    written = re.findall(
+        r'^orchestrator_status_writes_total{result="written"} (\S+)', story.metrics["operator"], re.MULTILINE
+    )
+    steps = len(story.site.query("SELECT 1 AS one FROM workflow_step_executions"))
+    assert len(story.names) < float(written[0]) < 4 * len(story.names)
+    assert steps > 4 * len(story.stored("engine = 'v2'"))
 
 
 def test_checkpoints_have_a_bucket_edge_at_a_tenth_of_a_second(story: Story) -> None:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 PATIENCE = 60.0  # seconds; a machine with other work takes long over a process start
 
 
-def eventually(condition: Callable[[], T], what: str, within: float = PATIENCE, every: float = 0.1) -> T:
+def eventually(condition: Callable[[], T | None], what: str, within: float = PATIENCE, every: float = 0.1) -> T:
     """The first true thing that `condition` returns; AssertionError with `what` and the last thing seen otherwise."""
     deadline = time.monotonic() + within
     while not (result := condition()):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -25,7 +28,6 @@ from tests.support.polling import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from orchestrator_operator.demo.services import Service
 
@@ -94,6 +96,19 @@ class Site:
         for name in names:
             processes.stop(self.process(name), grace=0)
 
+    def freeze(self, name: str) -> None:
+        """SIGSTOP: it hears nothing and answers nothing; what is sent to it waits in the kernel."""
+        os.kill(self.process(name).pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        os.kill(self.process(name).pid, signal.SIGCONT)
+
+    def unheard(self) -> int:
+        """Connections to the shop with bytes that it has not read."""
+        port = f"{self.ports.shop:04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+        return sum(row[1].endswith(f":{port}") and int(row[4].split(":")[1], 16) > 0 for row in rows)
+
     def stop(self, *names: str) -> None:
         """SIGTERM, and wait."""
         for name in names:
@@ -129,7 +144,7 @@ class Site:
     def get(self, kind: str, name: str) -> dict[str, Any]:
         return self.plane.background.run(self.plane.kubernetes.get(KINDS[kind], self.namespace, name))
 
-    def list(self, kind: str) -> list[dict[str, Any]]:
+    def all(self, kind: str) -> list[dict[str, Any]]:
         return self.plane.background.run(self.plane.kubernetes.list(KINDS[kind], self.namespace))
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
@@ -184,7 +199,7 @@ class Site:
         wanted = set(names)
 
         def look() -> dict[str, dict[str, Any]]:
-            found = {body["metadata"]["name"]: body.get("status") or {} for body in self.list("Execution")}
+            found = {body["metadata"]["name"]: body.get("status") or {} for body in self.all("Execution")}
             ended = {name: found[name] for name in wanted & found.keys() if found[name].get("phase") in OVER}
             return ended if len(ended) == len(wanted) else {}
 

@@ -26,7 +26,8 @@ class Stream:
     def __init__(self, site: Site, make: Callable[[int], Mapping[str, Any]], rate: float) -> None:
         self._site, self._make, self._rate = site, make, rate
         self._background, self._kubernetes = site.plane.background, site.plane.kubernetes
-        self._going, self._task = False, None
+        self._going = False
+        self._task: asyncio.Task[None] | None = None
         self.names: list[str] = []
 
     def __enter__(self) -> Self:
