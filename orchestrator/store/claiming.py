@@ -72,7 +72,9 @@ class Claiming(Connections, ABC):
     async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
         async with self._writing() as c:
             await lock(c, held)
-            update = sa.update(_x).where(_held(held)).values(due_at=now + lease).returning(_x.c.id, _x.c.seq)
+            # What was let go while the renewal was on its way keeps its moment: the fence still fits, the lease ended.
+            due = sa.case((_x.c.owner.is_(None), _x.c.due_at), else_=sa.literal(now + lease, t.Moment()))
+            update = sa.update(_x).where(_held(held)).values(due_at=due).returning(_x.c.id, _x.c.seq)
             return {row.id: row.seq for row in await c.execute(update)}
 
     async def release(self, held: Mapping[str, Release], now: datetime) -> None:

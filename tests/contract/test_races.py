@@ -80,6 +80,17 @@ async def test_an_append_that_waited_long_does_not_shorten_a_lease_that_was_rene
     assert await store.claim("worker-2", Engine.V2, 10, LEASE, START + LEASE) == []
 
 
+async def test_a_renewal_on_its_way_while_an_execution_was_let_go_does_not_put_off_its_timer(store: Store) -> None:
+    """Else a timer of two seconds would ring when the lease would have ended."""
+    await store.submit([submission("x1")], START)
+    claim = await claim_one(store)
+    due = START + timedelta(seconds=2)
+    await store.release({"x1": Release(claim.fence, claim.seq, due)}, START)
+    await store.renew({"x1": claim.fence}, LEASE, START)
+    assert await store.next_due() == due
+    assert len(await store.claim("worker-2", Engine.V2, 10, LEASE, due)) == 1
+
+
 async def test_hands_on_the_same_rows_never_wait_for_each_other_in_a_ring(store: Store) -> None:
     """A deadlock would cost PostgreSQL a second and one of the two writers its work."""
     ids = [f"x{i:03}" for i in range(120)]
