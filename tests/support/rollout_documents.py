@@ -12,7 +12,7 @@ from tests.support.site import document
 def rollout(name: str, *weeks: tuple[int, str], **spec: Any) -> dict[str, Any]:
     """A rollout of (percent, duration) stages that needs little traffic and promotes without a Pass."""
     analysis = {
-        "ages": ["1s", "4s"],
+        "ages": ["1s", "10s"],  # far apart from how long an order takes: a busy machine must not convict anybody
         "restart": "30s",
         "minimumExecutions": 3,
         "underpowered": "Promote",
