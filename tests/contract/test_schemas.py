@@ -46,12 +46,12 @@ async def use(store: Store) -> None:
     await store.control("r1", Control.CANCEL, START)
     flow = workflow(spec(node("a"), node("w", "a", type_="wait", **{"with": {"duration": "20ms"}}), node("b", "w")))
     await store.submit([submission("x1", workflow=flow), submission("v1", engine=Engine.V1)], START)
+    assert [line for _, line in await store.edge_logs(START)] == ["hello"]
     async with working(store):
         records = await ended(store, ["x1", "v1", "r1"])
     assert [record.status for record in records] == [Status.SUCCESS, Status.SUCCESS, Status.CANCELLED]
     assert isinstance((await store.events("x1"))[-1].event, e.ExecutionSucceeded)
     await store.count_cohorts(START + LEASE)
-    assert [line for _, line in await store.edge_logs(START)] == ["hello"]
     assert (await store.gauges(START, LEASE)).running[Engine.V2] == 0
 
 
