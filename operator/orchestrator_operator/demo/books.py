@@ -22,9 +22,13 @@ _ENGINES = ("v1", "v2")
 _UNFINISHED = """
 SELECT count(*) FROM workflow_executions WHERE engine = :engine AND status NOT IN ('success', 'failed', 'cancelled')"""
 
-_FAILED = """
-SELECT engine, sum(status = 'failed'), count(*) FROM workflow_executions
+_REFUSED = """
+SELECT engine, sum(status = 'failed' AND error ->> 'kind' = 'HttpStatus'), count(*) FROM workflow_executions
  WHERE status IN ('success', 'failed') AND created_at >= :since AND created_at < :until GROUP BY engine"""
+
+_FAILED_OTHERWISE = """
+SELECT count(*) FROM workflow_executions
+ WHERE engine = :engine AND status = 'failed' AND error ->> 'kind' IS NOT 'HttpStatus'"""
 
 # The rows count the steps that are done (completed or skipped); the events must tell the same number, each step once.
 _STEPS_NOT_ONCE = """
@@ -64,14 +68,15 @@ def read(store: Path, ledger: Path, *, began: datetime, faults_at: datetime, gon
             row: tuple[Any, ...] = database.execute(query, values).fetchone()
             return row
 
-        before = _shares(database.execute(_FAILED, {"since": _text(began), "until": _text(faults_at)}))
+        until = {"since": _text(began), "until": _text(faults_at)}
         during = {"since": _text(faults_at), "until": _text(gone_at) if gone_at else "9999"}
         v1_lines, v2_lines = one(_ROUTED)
         return Books(
             executions=one("SELECT count(*) FROM workflow_executions")[0],
             unfinished_v2=one(_UNFINISHED, engine="v2")[0],
-            failed_before=before,
-            failed_by_faults=_shares(database.execute(_FAILED, during))["v2"],
+            refused_before=_shares(database.execute(_REFUSED, until)),
+            refused_by_faults=_shares(database.execute(_REFUSED, during))["v2"],
+            failed_otherwise={engine: one(_FAILED_OTHERWISE, engine=engine)[0] for engine in _ENGINES},
             steps=one("SELECT count(*) FROM workflow_step_executions")[0],
             steps_not_once=one(_STEPS_NOT_ONCE)[0],
             effects_missing=one(_EFFECTS_MISSING)[0],

@@ -59,10 +59,13 @@ def _none_lost(facts: Facts) -> Claim:
 
 
 def _few_fail_alike(facts: Facts) -> Claim:
-    v1, v2 = (facts.books.failed_before[engine] for engine in ("v1", "v2"))
+    v1, v2 = (facts.books.refused_before[engine] for engine in ("v1", "v2"))
     few = all(_FEW[0] <= share.percent <= _FEW[1] for share in (v1, v2))
     kept = few and abs(v1.percent - v2.percent) <= _ALIKE
-    evidence = f"failed on V1: {v1}, on V2: {v2}"
+    evidence = f"the shop refused on V1 {v1}, on V2 {v2}"
+    if any(facts.books.failed_otherwise.values()):
+        others = ", ".join(f"{count} on {engine.upper()}" for engine, count in facts.books.failed_otherwise.items())
+        evidence += f"; failed otherwise (V1 does not retry): {others}"
     return Claim("a few per cent failed, on both engines alike", kept, evidence, "kubectl get executions; worker.log")
 
 
@@ -150,7 +153,7 @@ def _drained(facts: Facts) -> Claim:
 
 
 def _harm_was_small(facts: Facts) -> Claim:
-    harmed = facts.books.failed_by_faults
+    harmed = facts.books.refused_by_faults
     evidence = f"{harmed} of V2's executions failed while the shop refused them"
     return Claim("V2 really failed", harmed.part > 0, evidence, "shop.log")
 

@@ -61,8 +61,9 @@ class Books:
 
     executions: int
     unfinished_v2: int
-    failed_before: Mapping[str, Share]  # by engine: failed among those that ended, submitted before the faults
-    failed_by_faults: Share  # V2's, submitted while the shop refused it
+    refused_before: Mapping[str, Share]  # by engine: failed by the shop's refusal, of all submitted before the faults
+    refused_by_faults: Share  # V2's, submitted while the shop refused it
+    failed_otherwise: Mapping[str, int]  # by engine: of all, those that failed by anything else (a busy machine, say)
     steps: int  # completed steps of V2
     steps_not_once: int  # those with no completion event, or with more than one
     effects_missing: int  # completed HTTP steps of V2 whose key has no effect in the shop's ledger

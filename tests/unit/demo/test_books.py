@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,9 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.store, self.ledger = folder / "store.db", folder / "ledger.db"
 
-    def execution(self, name: str, engine: str, status: str, second: float, done: int = 0) -> None:
+    def execution(
+        self, name: str, engine: str, status: str, second: float, *, done: int = 0, error: str = "HttpStatus"
+    ) -> None:
         required: dict[str, Any] = {
             "id": name, "workflow_id": "a/b", "revision": "r", "name": name, "engine": engine, "assignment": "key",
             "percent": "5", "attempt": "", "status": status, "current_node_id": "", "done": done, "total": 3,
@@ -37,7 +40,8 @@ class Database:
             "cancel_requested": 0, "suspend_requested": 0, "version": 1, "written_version": 0, "next_age": 0,
             "created_at": (START + timedelta(seconds=second)).replace(tzinfo=None).isoformat(" ", "microseconds"),
         }  # fmt: skip
-        self._insert("workflow_executions", required)
+        failure = {"error": json.dumps({"kind": error})} if status == "failed" else {}
+        self._insert("workflow_executions", required | failure)
 
     def completed(self, execution: str, node: str, seq: int) -> None:
         self._insert(
@@ -89,7 +93,7 @@ async def test_failures_before_the_faults_are_told_by_engine(database: Database)
     ):
         database.execution(f"x{number}", engine, status, number)
     database.execution("late", "v2", "failed", 101)
-    assert database.read().failed_before == {"v1": Share(1, 2), "v2": Share(0, 1)}
+    assert database.read().refused_before == {"v1": Share(1, 2), "v2": Share(0, 1)}
 
 
 async def test_failures_by_the_faults_end_when_the_flag_is_gone(database: Database) -> None:
@@ -100,7 +104,13 @@ async def test_failures_by_the_faults_end_when_the_flag_is_gone(database: Databa
         ("d", "failed", 120),
     ]:
         database.execution(name, "v2", status, second)
-    assert database.read(faults=100, gone=110).failed_by_faults == Share(1, 2)
+    assert database.read(faults=100, gone=110).refused_by_faults == Share(1, 2)
+
+
+async def test_what_failed_by_anything_else_is_no_refusal(database: Database) -> None:
+    database.execution("a", "v1", "failed", 1, error="Timeout")
+    found = database.read()
+    assert (found.refused_before["v1"], found.failed_otherwise) == (Share(0, 1), {"v1": 1, "v2": 0})
 
 
 async def test_every_execution_is_told_with_its_engine(database: Database) -> None:
