@@ -54,7 +54,8 @@ def story(control_plane: ControlPlane, postgres: LocalPostgres) -> Iterator[Stor
         story = Story(site)
         stream = Stream(site, lambda n: execution(f"order-{n}", "orders", {"order": f"order-{n}"}), RATE)
         with Eyes(site) as eyes, stream:
-            site.apply(rollout("v2", (25, "8s"), (50, "8s"), (100, "6s")))
+            # Long enough for the worker's end and return within the first stage, on a busy machine too.
+            site.apply(rollout("v2", (25, "20s"), (50, "12s"), (100, "5s")))
             kill_the_worker(story, site)
             kill_the_operator(story, site, eyes)
             eyes.until(lambda s: s.phase == "Completed", "Completed", within=120)
