@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.demo.facts import Sighting
     from orchestrator_operator.demo.traffic import Sent
 
+_CAPTION = 220  # characters of the last decision under the live table; it was told in full when it was made
 _COLOURS = {
     "Progressing": "cyan",
     "Completed": "green",
@@ -74,7 +76,7 @@ def table(frame: Frame) -> Table:
         )
     whole.add_section()
     whole.add_row("traffic", f"{frame.sent.rate_now:.1f}/s", f"{frame.sent.created} created", "", "", "")
-    whole.caption = f"flag: {flag(sight.flag)}\nlast decision: {last_decision(status)}"
+    whole.caption = f"flag: {flag(sight.flag)}\nlast decision: {shorten(last_decision(status), _CAPTION, placeholder=" …")}"
     whole.caption_justify = "left"
     return whole
 
