@@ -76,7 +76,9 @@ def table(frame: Frame) -> Table:
         )
     whole.add_section()
     whole.add_row("traffic", f"{frame.sent.rate_now:.1f}/s", f"{frame.sent.created} created", "", "", "")
-    whole.caption = f"flag: {flag(sight.flag)}\nlast decision: {shorten(last_decision(status), _CAPTION, placeholder=" …")}"
+    whole.caption = (
+        f"flag: {flag(sight.flag)}\nlast decision: {shorten(last_decision(status), _CAPTION, placeholder=' …')}"
+    )
     whole.caption_justify = "left"
     return whole
 
