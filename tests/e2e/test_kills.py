@@ -54,10 +54,9 @@ def story(control_plane: ControlPlane, postgres: LocalPostgres) -> Iterator[Stor
         story = Story(site)
         stream = Stream(site, lambda n: execution(f"order-{n}", "orders", {"order": f"order-{n}"}), RATE)
         with Eyes(site) as eyes, stream:
-            # Long enough for the worker's end and return within the first stage, on a busy machine too.
-            site.apply(rollout("v2", (25, "20s"), (50, "12s"), (100, "5s")))
-            kill_the_worker(story, site)
+            site.apply(rollout("v2", (25, "8s"), (50, "12s"), (100, "10s")))
             kill_the_operator(story, site, eyes)
+            kill_the_worker(story, site)  # whatever the stage is by then: only the machine knows how long starts take
             eyes.until(lambda s: s.phase == "Completed", "Completed", within=120)
             story.seen = eyes.of("v2")
         story.names = list(stream.names)
@@ -147,7 +146,7 @@ def test_the_rollout_goes_on_where_it_stood(story: Story) -> None:
     stood, goes_on = story.before, story.after
     for name in ("attemptId", "startedAt"):
         assert goes_on[name] == stood[name]
-    assert goes_on["stageIndex"] >= stood["stageIndex"] == 1
+    assert goes_on["stageIndex"] >= stood["stageIndex"] >= 1
     if goes_on["stageIndex"] == stood["stageIndex"]:
         assert goes_on["stageStartedAt"] == stood["stageStartedAt"]
 

@@ -24,10 +24,10 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start a program under our care; whatever happens, it ends with the test."""
     running: list[Process] = []
 
-    def start(*command: str, detached: bool = False) -> Process:
+    def start(*command: str, detached: bool = False, name: str = "child") -> Process:
         running.append(
             processes.start(
-                "child", command, records=Records(tmp_path / "run"), log=tmp_path / "child.log", detached=detached
+                name, command, records=Records(tmp_path / "run"), log=tmp_path / "child.log", detached=detached
             )
         )
         return running[-1]
@@ -72,7 +72,7 @@ def test_a_broken_record_is_no_process(tmp_path: Path) -> None:
 
 
 def test_the_first_that_ends_is_named(started: Callable[..., Process]) -> None:
-    lasting, short = started("/bin/sleep", "600"), started("/bin/sh", "-c", "read x; exit 1")
+    lasting, short = started("/bin/sleep", "600"), started("/bin/sh", "-c", "read x; exit 1", name="short")
     assert processes.first_exit([lasting, short], 10) == short
     assert processes.first_exit([lasting], 0.01) is None
 
