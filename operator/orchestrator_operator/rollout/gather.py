@@ -97,7 +97,7 @@ class Gatherer:
     ) -> tuple[Mapping[CohortKey, Cells | Unreadable], tuple[Restart, ...]]:
         attempt = known.status.attempt_id
         if not attempt:
-            return readings.unread(spec, Unreadable("NoSeries", "the attempt has no id yet")), ()
+            return readings.unread(spec, Unreadable("NoSeries", "its counters are not there yet")), ()
         try:
             restarts = await self._restarts(attempt)
             samples, ages = await asyncio.gather(
