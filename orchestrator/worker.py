@@ -63,10 +63,6 @@ class Worker:
         self._hint = asyncio.Event()
         self._stopping = False
 
-    def hint(self) -> None:
-        """There may be something to claim now: do not wait for the next poll."""
-        self._hint.set()
-
     @property
     def busy(self) -> int:
         """Executions held now."""
