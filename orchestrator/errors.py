@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
 
 class OrchestratorError(Exception):
@@ -80,10 +81,22 @@ class ExpressionError(OrchestratorError):
 
 
 class StepError(OrchestratorError):
-    """An attempt of a node failed. `kind` is a stable word for retry rules and dashboards (`HttpStatus`, `Timeout`)."""
+    """An attempt of a node failed. `kind` is a stable word for retry rules and dashboards (`HttpStatus`, `Timeout`).
 
-    def __init__(self, kind: str, message: str, *, retryable: bool) -> None:
+    `status` is the HTTP status that it failed with, `retry_after` how long the service asked to be left alone.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool,
+        status: int | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
         self.kind, self.message, self.retryable = kind, message, retryable
+        self.status, self.retry_after = status, retry_after
         super().__init__(f"{kind}: {message}")
 
 
