@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from orchestrator.clock import Clock
+    from orchestrator.engines.baseline import Baseline
     from orchestrator.nodes.runner import NodeRunner
     from orchestrator.store.port import Append, Claim, Outcome, Store, V1Update
 
@@ -50,13 +51,15 @@ class WorkerSettings:
 class Worker:
     """Active-active: any number of workers share a store; the fencing token decides who may write."""
 
-    def __init__(self, store: Store, runner: NodeRunner, clock: Clock, settings: WorkerSettings) -> None:
+    def __init__(
+        self, store: Store, runner: NodeRunner, clock: Clock, settings: WorkerSettings, v1: Baseline | None = None
+    ) -> None:
         self._store, self._clock, self._settings = store, clock, settings
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._journal: GroupCommit[Append, Outcome] = GroupCommit(store.append)
         self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
         self._tools = Tools(store, self._journal, runner, clock, settings.lease)
-        self._v1 = V1Engine(store, self._updates, runner, clock)
+        self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}
         self._folded: OrderedDict[str, Execution] = OrderedDict()
@@ -100,8 +103,12 @@ class Worker:
             free = self._settings.concurrency - len(self._tasks[engine])
             if free <= 0:
                 continue
-            now = self._clock.now()
-            for claim in await self._store.claim(self.owner, engine, free, self._settings.lease, now):
+            lease, now = self._settings.lease, self._clock.now()
+            if engine is Engine.V1:
+                claims = await self._v1.claim(self.owner, free, lease, now)
+            else:
+                claims = await self._store.claim(self.owner, engine, free, lease, now)
+            for claim in claims:
                 run = self._drive(claim) if engine is Engine.V2 else self._walk(claim)
                 self._begin(engine, claim.id, run)
                 claimed += 1
@@ -177,7 +184,8 @@ class Worker:
         for record in await self._store.active():
             # Due in spite of its status: somebody asked for something since the last look.
             resting = record.status is Status.SUSPENDED and record.due_at is None
-            abandoned_v1 = record.engine is Engine.V1 and record.status is Status.RUNNING
+            # Without a lease nobody takes it over: it stays as it is, as the built-in V1 does.
+            abandoned_v1 = record.engine is Engine.V1 and record.status is Status.RUNNING and record.due_at is None
             if record.engine in self._settings.engines and not resting and not abandoned_v1:
                 return False
         return True
@@ -212,6 +220,7 @@ class Worker:
         """Give steps in flight a moment to end and be committed, then release what is left."""
         self._stopping = True
         tasks = [task for tasks in self._tasks.values() for task in tasks.values()]
+        self._v1.stop()
         if tasks:
             log.info("worker draining", executions=len(tasks))
             for drive in self._drives.values():

@@ -23,6 +23,8 @@ from orchestrator.nodes.base import StepContext
 from orchestrator.store.port import Claim, Store, V1Update
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from orchestrator.clock import Clock
     from orchestrator.journal import GroupCommit
     from orchestrator.nodes.runner import NodeRunner
@@ -36,6 +38,13 @@ class V1Engine:
     def __init__(self, store: Store, updates: GroupCommit[V1Update, bool], runner: NodeRunner, clock: Clock) -> None:
         self._store, self._updates, self._runner, self._clock = store, updates, runner, clock
         self._contexts: dict[str, dict[str, Any]] = {}
+
+    async def claim(self, owner: str, limit: int, lease: timedelta, now: datetime) -> list[Claim]:
+        """Pending executions, for good: nobody takes one over from a process that died."""
+        return await self._store.claim(owner, Engine.V1, limit, lease, now)
+
+    def stop(self) -> None:
+        """Nothing can be let go: what does not end while the worker drains stays `running`."""
 
     async def run(self, claim: Claim) -> None:
         """Walk one execution from its first node to its end."""
