@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orchestrator.model import Failure
+    from orchestrator.model import Failure, Lineage, Status
 
 #: The version that new events are written in; older ones are upcast when they are read (store/codec.py).
 SCHEMA_VERSION = 1
@@ -26,6 +26,8 @@ class ExecutionSubmitted:
     workflow_id: str
     revision: str
     input: Any
+    lineage: Lineage | None = None  # of a fork
+    parent: str | None = None  # of a child: the execution that waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,18 @@ class ExecutionStarted:
     """A worker claimed it for the first time."""
 
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepCarried:
+    """A fork begins with this step over already, as it was in the execution that it came from. It never runs here."""
+
+    at: datetime
+    node: str
+    node_type: str
+    output: Any
+    skipped: bool = False
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,9 @@ class StepCompleted:
     output: Any
     started_at: datetime
     duration_ms: float
+    item: str | None = None  # the key of a map's item
+    undo: bool = False  # a compensation
+    signal: int | None = None  # the seq of the signal that it took
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +77,14 @@ class StepFailed:
     started_at: datetime
     duration_ms: float
     retry_at: datetime | None
+    item: str | None = None
+    undo: bool = False
+    signal: int | None = None  # the seq of the signal that said no
 
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped:
-    """The step's condition was false, or a step it needs was skipped; its output is null."""
+    """The step's condition was false, or the nodes that it needs left it no way to begin; its output is null."""
 
     at: datetime
     node: str
@@ -83,15 +103,72 @@ class TimerStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalAwaited:
+    """A node began to wait for a signal; at `until` it is given up (None: never)."""
+
+    at: datetime
+    node: str
+    node_type: str
+    name: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted:
+    """A child execution was submitted, in the commit that brought this event."""
+
+    at: datetime
+    node: str
+    node_type: str
+    attempt: int
+    child: str
+    workflow_id: str
+    revision: str
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapStarted:
+    """A map began: its elements, and a key for each that tells it from the others in the same order."""
+
+    at: datetime
+    node: str
+    node_type: str
+    items: tuple[Any, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """Somebody sent a signal; it is kept until a node takes it. `id` tells a repeated delivery."""
+
+    at: datetime
+    name: str
+    payload: Any
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A child execution ended; recorded here in the commit that ended it."""
+
+    at: datetime
+    child: str
+    status: Status
+    output: Any
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionWaiting:
-    """Nothing can run before a timer ends; no worker holds it meanwhile."""
+    """Nothing can run before a timer ends, a signal arrives or a child ends; no worker holds it meanwhile."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """A person asked to cancel. No step starts after this."""
+    """A person, or the parent's end, asked to cancel. No step starts after this."""
 
     at: datetime
 
@@ -106,6 +183,13 @@ class SuspendRequested:
 @dataclass(frozen=True, slots=True)
 class ResumeRequested:
     """A person asked to resume."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionTimedOut:
+    """It took longer than its workflow allows: steps in flight end, no other starts, and it fails."""
 
     at: datetime
 
@@ -126,6 +210,14 @@ class ExecutionResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class CompensationStarted:
+    """What was done is being undone, last first. `failure` is what the execution fails with when that is over."""
+
+    at: datetime
+    failure: Failure | None  # None: it was cancelled
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionSucceeded:
     """The end: every step is completed or skipped."""
 
@@ -135,7 +227,7 @@ class ExecutionSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionFailed:
-    """The end: a step failed for good, or an expression could not be evaluated."""
+    """The end: a step failed for good, an expression could not be evaluated, or its time was over."""
 
     at: datetime
     failure: Failure
@@ -143,47 +235,86 @@ class ExecutionFailed:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionCancelled:
-    """The end that a person asked for."""
+    """The end that a person, the parent or a concurrency limit asked for."""
 
     at: datetime
+    reason: str = ""
 
 
 Event: TypeAlias = (
     ExecutionSubmitted
     | ExecutionStarted
+    | StepCarried
     | StepCompleted
     | StepFailed
     | StepSkipped
     | TimerStarted
+    | SignalAwaited
+    | ChildStarted
+    | MapStarted
+    | SignalReceived
+    | ChildEnded
     | ExecutionWaiting
     | CancelRequested
     | SuspendRequested
     | ResumeRequested
+    | ExecutionTimedOut
     | ExecutionSuspended
     | ExecutionResumed
+    | CompensationStarted
     | ExecutionSucceeded
     | ExecutionFailed
     | ExecutionCancelled
 )
 
-StepEvent: TypeAlias = StepCompleted | StepFailed | StepSkipped | TimerStarted
+StepEvent: TypeAlias = (
+    StepCarried | StepCompleted | StepFailed | StepSkipped | TimerStarted | SignalAwaited | ChildStarted | MapStarted
+)
+
+#: What others than the owner may record at any time before the end.
+OutsideEvent: TypeAlias = SignalReceived | ChildEnded | CancelRequested | SuspendRequested | ResumeRequested
 
 ALL: tuple[type[Event], ...] = (
     ExecutionSubmitted,
     ExecutionStarted,
+    StepCarried,
     StepCompleted,
     StepFailed,
     StepSkipped,
     TimerStarted,
+    SignalAwaited,
+    ChildStarted,
+    MapStarted,
+    SignalReceived,
+    ChildEnded,
     ExecutionWaiting,
     CancelRequested,
     SuspendRequested,
     ResumeRequested,
+    ExecutionTimedOut,
     ExecutionSuspended,
     ExecutionResumed,
+    CompensationStarted,
     ExecutionSucceeded,
     ExecutionFailed,
     ExecutionCancelled,
+)
+STEP: tuple[type[StepEvent], ...] = (
+    StepCarried,
+    StepCompleted,
+    StepFailed,
+    StepSkipped,
+    TimerStarted,
+    SignalAwaited,
+    ChildStarted,
+    MapStarted,
+)
+OUTSIDE: tuple[type[OutsideEvent], ...] = (
+    SignalReceived,
+    ChildEnded,
+    CancelRequested,
+    SuspendRequested,
+    ResumeRequested,
 )
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from orchestrator.events import Event, Recorded
-    from orchestrator.model import Assignment, Engine, Failure, Projection, Status, Workflow
+    from orchestrator.events import Event, OutsideEvent, Recorded, StepCarried
+    from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ class Submission:
     idempotency_key: str | None = None
     suspended: str | None = None  # a reason: it starts suspended, until a person resumes it
     log_line: str = ""  # goes to edge_logs in the same commit
+    parent: str | None = None  # of a child: the execution that waits for it
+    lineage: Lineage | None = None  # of a fork: where it comes from …
+    carried: tuple[StepCarried, ...] = ()  # … and what it need not do again
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,23 @@ class Submitted:
     id: str
     engine: Engine
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event for another execution than the one that the caller owns."""
+
+    execution_id: str
+    event: OutsideEvent
+
+
+class Delivered(StrEnum):
+    """What became of an event from outside."""
+
+    RECORDED = "recorded"
+    DUPLICATE = "duplicate"  # a signal of this id, or a request of this kind, was there before: nothing changed
+    OVER = "over"  # the execution has ended: nothing changed
+    UNKNOWN = "unknown"  # no V2 execution has this id
 
 
 class Control(StrEnum):
@@ -79,12 +99,15 @@ class Append:
     fence: int
     first_seq: int
     events: tuple[Event, ...]
+    data: tuple[str, ...]  # each event's own fields as checked JSON text (codec.encode), in the same order
     projection: Projection
-    due_at: datetime | None  # when it wants a worker next: the lease's end while it is held, None when it is over
-    release: bool  # the worker lets go of it with this append
+    due_at: datetime | None  # with `release`: when it wants a worker next, None when nothing but an event wakes it
+    release: bool  # the worker lets go of it with this append; otherwise its lease stays as it is
     step_deadline: datetime | None  # the latest moment at which the steps now in flight time out
     timed_append: int | None = None  # the first seq of the append before, whose commit took …
     timed_ms: float | None = None  # … so many milliseconds, as the caller saw it
+    submissions: tuple[Submission, ...] = ()  # child executions, made in the same commit
+    deliveries: tuple[Delivery, ...] = ()  # events for other executions, recorded in the same commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +166,33 @@ class ExecutionRecord:
     cancel_requested: bool
     suspend_requested: bool
     message: str  # why it was suspended at submission, or ""
+    parent: str | None = None  # the execution that waits for this one
+    origin: str | None = None  # the execution that this one was forked from
+    limit_key: str | None = None  # the concurrency limit that it is under …
+    limit: int | None = None  # … how many may run at once under that key
+    queued: bool = False  # it waits for a slot of that limit
+    step_deadline: datetime | None = None  # by which the steps now in flight have timed out
+    input: Any = None  # of V1 only: V2's stands in its first event
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which executions are meant; fields that are None say nothing. `after` goes on behind an id of the same filter
+    (newest first).
+    """
+
+    workflow_id: str | None = None
+    statuses: tuple[Status, ...] | None = None
+    engine: Engine | None = None
+    parent: str | None = None
+    origin: str | None = None
+    created_before: datetime | None = None
+    created_after: datetime | None = None
+    failed_node: str | None = None
+    failed_kind: str | None = None
+    queued: bool | None = None
+    after: tuple[datetime, str] | None = None  # created_at and id of the last one seen
+    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +236,34 @@ class Store(Protocol):
     async def epoch(self) -> datetime:
         """When this store was made; older resources than that were restored from somewhere (promise 11)."""
 
-    # -- submitting and steering
+    # -- workflows
     async def put_workflow(self, workflow: Workflow) -> None:
-        """Keep a revision, so that executions pinned to it can go on when the resource has changed."""
+        """Keep a revision, so that executions pinned to it can go on when the resource has changed, and make it the
+        current one of its workflow: the one that new children run.
+        """
 
-    async def workflow(self, workflow_id: str, revision: str) -> Workflow: ...
+    async def workflow(self, workflow_id: str, revision: str) -> Workflow:
+        """Raises UnknownExecution if that revision is not kept."""
 
-    async def submit(self, batch: Sequence[Submission], now: datetime) -> list[Submitted]: ...
+    async def current(self, workflow_id: str) -> Workflow | None:
+        """The revision that was put last; None if there is none of that workflow."""
+
+    # -- submitting and steering
+    async def submit(self, batch: Sequence[Submission], now: datetime) -> list[Submitted]:
+        """Accept executions, in the order of the batch. A fork's first event bears its lineage, and the steps that it
+        carries follow in the same commit.
+
+        A V2 execution whose workflow has a concurrency limit takes a slot if one is free: those hold one that are not
+        over and not queued. Otherwise `queue`: it is pending and queued, with no `due_at`. `skip`: it is over at once,
+        ExecutionCancelled with the reason. `replace`: as `queue`, and the oldest holder under that key that was not
+        asked yet gets a CancelRequested in the same commit. The count and the row are one atomic step.
+        """
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> list[Delivered]:
+        """Record events from outside, durably, and wake their executions: an owner is told STALE at its next append,
+        one that nobody holds is due at the event's own moment. A queued one keeps waiting for its slot, unless it is
+        to be cancelled.
+        """
 
     async def control(self, execution_id: str, control: Control, now: datetime) -> bool:
         """Record a request durably; False when it changes nothing (over already, or asked before)."""
@@ -211,9 +282,21 @@ class Store(Protocol):
         looked at yet) is due at once.
         """
 
-    async def append(self, batch: Sequence[Append]) -> list[Outcome]: ...
+    async def append(self, batch: Sequence[Append]) -> list[Outcome]:
+        """Commit each append, or refuse it as a whole. Children are made and deliveries recorded in the same commit
+        (deliveries to executions that are over or unknown are dropped). An append that ends an execution frees its
+        slot, and the oldest queued one under that key becomes due in the same commit.
+        """
 
     async def events(self, execution_id: str, after: int = 0) -> list[Recorded]: ...
+
+    async def histories(self, ids: Collection[str]) -> dict[str, list[Recorded]]:
+        """The complete histories of several executions, in one query."""
+
+    async def heal_limits(self, now: datetime) -> int:
+        """Make queued executions due while their limit has free slots (a limit was raised, a row removed by hand);
+        how many.
+        """
 
     # -- V1: no events, no fencing
     async def v1_update(self, batch: Sequence[V1Update]) -> list[bool]:
@@ -224,18 +307,18 @@ class Store(Protocol):
 
     async def find(self, workflow_id: str, idempotency_key: str) -> ExecutionRecord | None: ...
 
-    async def executions(
-        self, *, workflow_id: str | None = None, status: Status | None = None, limit: int = 100
-    ) -> list[ExecutionRecord]:
+    async def executions(self, where: Filter) -> list[ExecutionRecord]:
         """Newest first."""
 
     async def known(self, ids: Collection[str]) -> set[str]: ...
 
-    async def active(self) -> list[ExecutionRecord]:
-        """All that are not over, oldest first."""
+    async def active(self, after: tuple[datetime, str] | None = None, limit: int = 1000) -> list[ExecutionRecord]:
+        """Executions that are not over, oldest first, a page at a time."""
 
-    async def next_due(self) -> datetime | None:
-        """When the next V2 execution wants a worker (a lease that ends counts); None when nothing ever will."""
+    async def idle(self, engines: Collection[Engine]) -> bool:
+        """Whether nothing that is not over could ever want a worker of these engines again by itself or by time:
+        suspended ones wait for a person, V1's running ones may be abandoned. One query, one row.
+        """
 
     # -- status writing
     async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
@@ -248,6 +331,11 @@ class Store(Protocol):
 
     # -- logs
     async def log_edge(self, messages: Sequence[str], now: datetime) -> None: ...
+
+    async def drop_finished(self, before: datetime, limit: int = 200) -> int:
+        """Delete some executions that ended before that, with their events, in one commit; how many, 0 when none is
+        left. One whose parent is not over, or that a status writer still owes a write, stays for now.
+        """
 
     async def drop_logs(self, before: datetime, limit: int = 1000) -> int:
         """Delete some log lines older than that; how many, 0 when none is left."""
