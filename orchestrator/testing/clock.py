@@ -1,4 +1,4 @@
-"""For tests, ours and users' own: a clock that stands still until it is told."""
+"""A clock that stands still until it is told."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""Events from outside: what people and other executions tell an execution."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from orchestrator import events as e
+from orchestrator.model import Engine, Status
+from orchestrator.store.port import Control, Delivered
+from orchestrator.testing.memory.data import event_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from orchestrator.events import OutsideEvent
+    from orchestrator.testing.memory.data import Data, Row
+
+_REQUESTS: Final[Mapping[Control, type[e.CancelRequested | e.SuspendRequested | e.ResumeRequested]]] = {
+    Control.CANCEL: e.CancelRequested,
+    Control.SUSPEND: e.SuspendRequested,
+    Control.RESUME: e.ResumeRequested,
+}
+
+
+def record(d: Data, execution_id: str, event: OutsideEvent) -> Delivered:
+    """Record it and wake the execution, unless it changes nothing."""
+    row = d.rows.get(execution_id)
+    if row is None or row.engine is not Engine.V2:
+        return Delivered.UNKNOWN
+    if row.over:
+        return Delivered.OVER
+    if _known(d, row, event):
+        return Delivered.DUPLICATE
+    seq = row.seq + 1
+    d.add(row.id, [event_row(seq, event, seq)])
+    row = _requested(replace(row, seq=seq, version=row.version + 1), event)
+    keeps_waiting = row.queued and not row.cancel_requested
+    d.put(row if row.owner is not None or keeps_waiting else replace(row, due_at=event.at))
+    return Delivered.RECORDED
+
+
+def _known(d: Data, row: Row, event: OutsideEvent) -> bool:
+    match event:
+        case e.SignalReceived(id=id_):
+            return _has(d, row, "SignalReceived", "id", id_)
+        case e.ChildEnded(child=child):
+            return _has(d, row, "ChildEnded", "child", child)
+        case _:
+            return _requested(row, event) == row
+
+
+def _has(d: Data, row: Row, kind: str, field: str, value: str) -> bool:
+    return any(known.kind == kind and json.loads(known.data)[field] == value for known in d.history(row))
+
+
+def _requested(row: Row, event: OutsideEvent) -> Row:
+    match event:
+        case e.CancelRequested():
+            return replace(row, cancel_requested=True)
+        case e.SuspendRequested() | e.ResumeRequested():
+            return replace(row, suspend_requested=isinstance(event, e.SuspendRequested))
+        case _:
+            return row
+
+
+def control(d: Data, execution_id: str, asked: Control, now: datetime) -> bool:
+    row = d.rows.get(execution_id)
+    if row is None:
+        return False
+    if row.engine is Engine.V2:
+        return record(d, execution_id, _REQUESTS[asked](now)) is Delivered.RECORDED
+    changed = _control_v1(row, asked, now)
+    if changed is not None:
+        d.put(replace(changed, version=row.version + 1))
+    return changed is not None
+
+
+def _control_v1(row: Row, asked: Control, now: datetime) -> Row | None:
+    """V1 knows cancel alone (at once while it is pending, at the next node while it runs), and to let a restored
+    execution go.
+    """
+    if asked is Control.RESUME and row.status is Status.SUSPENDED:
+        return replace(row, status=Status.PENDING, suspend_requested=False)
+    if asked is not Control.CANCEL or row.over or row.cancel_requested:
+        return None
+    row = replace(row, cancel_requested=True)
+    pending = row.status in (Status.PENDING, Status.SUSPENDED)
+    return replace(row, status=Status.CANCELLED, finished_at=now) if pending else row

@@ -1,0 +1,130 @@
+"""New executions: each once, with its first events."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from orchestrator import events as e
+from orchestrator.model import Engine, OnLimit, Status
+from orchestrator.store import codec
+from orchestrator.store.port import Submission, Submitted
+from orchestrator.testing.memory import delivering, limits
+from orchestrator.testing.memory.data import Data, Row, event_row
+from orchestrator.testing.memory.logs import write_log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from orchestrator.model import Workflow
+
+SKIPPED = "the concurrency limit of its workflow was reached"
+
+
+def put_workflow(d: Data, workflow: Workflow) -> None:
+    keep(d, workflow)
+    d.current = d.current.insert(workflow.id, workflow.revision)
+
+
+def keep(d: Data, workflow: Workflow) -> None:
+    """Keep a revision; it becomes the current one only if there is none yet."""
+    key = (workflow.id, workflow.revision)
+    if key not in d.revisions:
+        d.revisions = d.revisions.insert(key, codec.dump_json(workflow.definition, "spec"))
+    if workflow.id not in d.current:
+        d.current = d.current.insert(*key)
+
+
+def submit(d: Data, batch: Sequence[Submission], now: datetime) -> list[Submitted]:
+    return [_submit(d, submission, now) for submission in batch]
+
+
+def _submit(d: Data, s: Submission, now: datetime) -> Submitted:
+    standing = d.rows.get(s.id)
+    if standing is None and s.idempotency_key is not None:
+        known = d.keys.get((s.workflow.id, s.idempotency_key))
+        standing = None if known is None else d.rows[known]
+    if standing is not None:
+        return Submitted(standing.id, standing.engine, created=False)
+    keep(d, s.workflow)
+    if s.idempotency_key is not None:
+        d.keys = d.keys.insert((s.workflow.id, s.idempotency_key), s.id)
+    if s.log_line:
+        write_log(d, [s.log_line], now)
+    if s.engine is Engine.V1:
+        d.put(_row(d, s, now, seq=0))
+    else:
+        _submit_v2(d, s, now)
+    return Submitted(s.id, s.engine, created=True)
+
+
+def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
+    key = limits.key_of(s)
+    room = key is None or limits.holders(d, key) < limits.set_limit(d, s, key)
+    first: list[e.Event] = [
+        e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent),
+        *s.carried,
+    ]
+    if s.suspended is not None:
+        first.append(e.ExecutionSuspended(now, s.suspended))
+    policy = s.workflow.concurrency.policy if s.workflow.concurrency is not None else None
+    skip = not room and policy is OnLimit.SKIP
+    if skip:
+        first.append(e.ExecutionCancelled(now, SKIPPED))
+    row = _row(d, s, now, seq=len(first), key=key, queued=not room and not skip, skipped=skip)
+    d.put(row)
+    d.add(s.id, (event_row(seq, event, 1) for seq, event in enumerate(first, 1)))
+    if skip and s.parent is not None:
+        delivering.record(d, s.parent, e.ChildEnded(now, s.id, Status.CANCELLED, None, None))
+    if row.queued and policy is OnLimit.REPLACE and key is not None:
+        limits.replace_oldest(d, key, now)
+
+
+def _row(
+    d: Data,
+    s: Submission,
+    now: datetime,
+    *,
+    seq: int,
+    key: str | None = None,
+    queued: bool = False,
+    skipped: bool = False,
+) -> Row:
+    input_ = codec.dump_json(s.input, "spec.input")
+    v2 = s.engine is Engine.V2
+    counted = bool(s.attempt and s.ages)
+    status = Status.SUSPENDED if s.suspended is not None else Status.PENDING
+    due = v2 and s.suspended is None and not queued and not skipped
+    carried = {event.node for event in s.carried if event.item is None}
+    return Row(
+        number=d.count(),
+        id=s.id,
+        workflow_id=s.workflow.id,
+        revision=s.workflow.revision,
+        name=s.name,
+        engine=s.engine,
+        assignment=s.assignment,
+        percent=s.percent,
+        attempt=s.attempt,
+        idempotency_key=s.idempotency_key,
+        status=Status.CANCELLED if skipped else status,
+        current_node="",
+        done=len(carried),
+        total=len(s.workflow.nodes),
+        message=s.suspended or "",
+        input=None if v2 else input_,
+        created_at=now,
+        seq=seq,
+        due_at=now if due else None,
+        longest_timeout=max(node.timeout.total_seconds() for node in s.workflow.nodes),
+        suspend_requested=s.suspended is not None,
+        ages=s.ages if counted else (),
+        next_age_at=now + timedelta(seconds=s.ages[0]) if counted else None,
+        parent=s.parent,
+        origin=None if s.lineage is None else s.lineage.origin,
+        limit_key=key,
+        limit=None if s.workflow.concurrency is None or not v2 else s.workflow.concurrency.limit,
+        queued=queued,
+        finished_at=now if skipped else None,
+    )
