@@ -47,8 +47,8 @@ class Program:
 
 
 @lru_cache(maxsize=4096)
-def compile_program(text: str, *, item: bool) -> Program:
-    """The program of a CEL text (without `${ }`); `item` declares that name. Raises CompileError."""
+def compile_program(text: str, extra: frozenset[str] = frozenset()) -> Program:
+    """The program of a CEL text (without `${ }`); `extra` are names to declare (item, result). Raises CompileError."""
     if len(text) > MAX_LENGTH:
         raise CompileError(f"it has {len(text)} characters; {MAX_LENGTH} are allowed")
     if problem := first_problem(text, ""):
@@ -57,7 +57,7 @@ def compile_program(text: str, *, item: bool) -> Program:
     if parsed.presence_tests:
         name = f"nodes.{min(parsed.presence_tests)}.output"
         raise CompileError(f"has({name}) says nothing, for a skipped node has the output null: write {name} != null")
-    variables = _variables(parsed.nodes, item=item)
+    variables = _variables(parsed.nodes, extra)
     compiled = _compile(variables, text, check=True)
     # The checker lists the variables of `map` and `filter` too; what was declared are the names to look up.
     names = cel_ast.resolved_names(compiled.serialize()) & set(variables)
@@ -66,11 +66,10 @@ def compile_program(text: str, *, item: bool) -> Program:
     return Program(compiled, tuple(sorted(names)), nodes, returns_bool)
 
 
-def _variables(nodes: Collection[str], *, item: bool) -> dict[str, Any]:
+def _variables(nodes: Collection[str], extra: Collection[str]) -> dict[str, Any]:
     variables = {"input": cel.Type.DYN, "execution.id": cel.Type.STRING}
     variables.update({f"nodes.{node}.output": cel.Type.DYN for node in nodes})
-    if item:
-        variables["item"] = cel.Type.DYN
+    variables.update(dict.fromkeys(extra, cel.Type.DYN))
     return variables
 
 

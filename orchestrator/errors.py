@@ -5,7 +5,8 @@
     │   ├── InvalidWorkflow       a workflow document
     │   ├── InvalidExecution      an execution's input or settings
     │   └── InvalidFlag           a value of USE_ORCHESTRATOR_V2…
-    ├── InvalidPayload            a value that no store can keep (NUL, lone surrogate, NaN, too large)
+    ├── InvalidPayload            a value that no store can keep (NUL, lone surrogate, NaN)
+    │   └── PayloadTooLarge       a value larger than an event may be
     ├── IllegalTransition         an event that the table of transitions does not allow
     ├── ExpressionError           a CEL expression failed while it was evaluated
     ├── StepError                 a node's attempt failed; says whether a retry may help
@@ -66,6 +67,10 @@ class InvalidFlag(InvalidInput):
 
 class InvalidPayload(OrchestratorError):
     """A value that no store can keep. Never retried: the same code would produce it again."""
+
+
+class PayloadTooLarge(InvalidPayload):
+    """A value that is larger than an event may be; the message names its place and its size."""
 
 
 class IllegalTransition(OrchestratorError):

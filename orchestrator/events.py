@@ -28,6 +28,7 @@ class ExecutionSubmitted:
     input: Any
     lineage: Lineage | None = None  # of a fork
     parent: str | None = None  # of a child: the execution that waits for it
+    depth: int = 0  # of a child: how many generations of parents it has
 
 
 @dataclass(frozen=True, slots=True)

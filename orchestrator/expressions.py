@@ -5,7 +5,8 @@ What an expression may name:
     input                  the execution's input
     nodes.<id>.output      what an upstream node put out; null if it was skipped
     execution.id           the execution's id, text
-    item                   the element of a map node, where `item=True`
+    item                   the element of a map, in what is done for each
+    result                 what the step itself gave, in its `output` and in its compensation
 
 Each `nodes.<id>.output` is declared to CEL as one variable of that dotted name. So the checker itself, not a guess at
 the text, says which nodes an expression reads; only those values are converted; and `nodes[input.x]` is no expression.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.cel_programs import CompileError, Program, compile_program
 from orchestrator.cel_results import as_text, kind_of, shown
@@ -32,36 +33,52 @@ from orchestrator.jsonvalues import child, first_problem
 from orchestrator.templates import Template, TemplateSyntaxError, is_template, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Container, Iterator
 
 __all__ = ["check", "check_condition", "evaluate", "evaluate_condition", "is_template", "references", "scope"]
 
 _MAX_TEXT = 1 << 20  # characters that one template may become
+_EXTRAS: Mapping[tuple[bool, bool], frozenset[str]] = {
+    (False, False): frozenset(),
+    (True, False): frozenset({"item"}),
+    (False, True): frozenset({"result"}),
+    (True, True): frozenset({"item", "result"}),
+}
 
 
-def scope(execution_id: str, input_: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What expressions of one execution may read. `outputs` maps each finished node to its output (skipped: None)."""
-    return {
-        "input": input_,
-        "nodes": {node_id: {"output": output} for node_id, output in outputs.items()},
-        "execution": {"id": execution_id},
-    }
+class Outputs(Protocol):
+    """The outputs of an execution's nodes, by id: a mapping, or what looks them up only when they are read."""
+
+    def __contains__(self, node_id: object, /) -> bool: ...
+
+    def __getitem__(self, node_id: str, /) -> Any: ...
+
+
+def scope(execution_id: str, input_: Any, outputs: Outputs) -> dict[str, Any]:
+    """What expressions of one execution may read: `outputs` has each finished node's output (skipped: None)."""
+    return {"input": input_, "nodes": outputs, "execution": {"id": execution_id}}
 
 
 def references(expression: str) -> frozenset[str]:
     """The ids of the nodes that a CEL text (without `${ }`) reads; raises ExpressionError if it does not compile."""
     try:
-        return compile_program(expression, item=False).nodes
+        return compile_program(expression).nodes
     except CompileError as error:
         raise ExpressionError("expression", expression, str(error)) from None
 
 
 def check(
-    value: Any, path: str, *, upstream: Collection[str], known: Collection[str] = (), item: bool = False
+    value: Any,
+    path: str,
+    *,
+    upstream: Container[str],
+    known: Container[str] = (),
+    extra: frozenset[str] = frozenset(),
 ) -> list[Problem]:
     """Everything that is wrong with the expressions within a JSON value.
 
-    `upstream` are the nodes that may be read here; `known` all of the workflow's, for a better message.
+    `upstream` are the nodes that may be read here; `known` all of the workflow's, for a better message; `extra` the
+    names that this place has beside input, nodes and execution.
     """
     problems: list[Problem] = []
     for place, text in _strings(value, path, problems):
@@ -71,21 +88,26 @@ def check(
             problems.append(Problem(place, str(error)))
             continue
         for expression in template.expressions:
-            problems.extend(_check_one(expression.text, place, upstream, known, item=item))
+            problems.extend(_check_one(expression.text, place, upstream, known, extra))
     return problems
 
 
 def check_condition(
-    text: str, path: str, *, upstream: Collection[str], known: Collection[str] = (), item: bool = False
+    text: str,
+    path: str,
+    *,
+    upstream: Container[str],
+    known: Container[str] = (),
+    extra: frozenset[str] = frozenset(),
 ) -> list[Problem]:
     """As `check`, for a `when`: one whole `${ … }` that gives true or false."""
-    problems = check(text, path, upstream=upstream, known=known, item=item)
+    problems = check(text, path, upstream=upstream, known=known, extra=extra)
     if problems:
         return problems
     whole = parse(text).whole
     if whole is None:
         return [Problem(path, "must be exactly one ${ … } that gives true or false")]
-    if not compile_program(whole.text, item=item).returns_bool:
+    if not compile_program(whole.text, extra).returns_bool:
         return [Problem(path, f"${{{whole.text}}} gives no true or false; compare it with something")]
     return []
 
@@ -107,14 +129,14 @@ def evaluate_condition(text: str, scope: Mapping[str, Any], path: str) -> bool:
 
 
 def _check_one(
-    text: str, path: str, upstream: Collection[str], known: Collection[str], *, item: bool
+    text: str, path: str, upstream: Container[str], known: Container[str], extra: frozenset[str]
 ) -> Iterator[Problem]:
     try:
-        program = compile_program(text, item=item)
+        program = compile_program(text, extra)
     except CompileError as error:
         yield Problem(path, f"${{{shown(text)}}} does not compile: {error}")
         return
-    for node in sorted(program.nodes - set(upstream)):
+    for node in sorted(node for node in program.nodes if node not in upstream):
         if node in known:
             yield Problem(path, f"${{{shown(text)}}} reads {node!r}, which is not upstream: add it to needs")
         else:
@@ -146,21 +168,34 @@ class _Bindings:
     scope: Mapping[str, Any]
     found: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def extra(self) -> frozenset[str]:
+        """The names that this scope has beside those that every scope has."""
+        return _EXTRAS[("item" in self.scope, "result" in self.scope)]
+
     def of(self, program: Program) -> dict[str, Any]:
         """The variables that a program reads; raises LookupError or ValueError with the reason."""
         return {name: self._value(name) for name in program.names}
 
     def _value(self, name: str) -> Any:
         if name not in self.found:
-            value: Any = self.scope
-            for part in name.split("."):
-                if part not in value:
-                    raise LookupError(f"{name} is not known at this point of the execution")
-                value = value[part]
+            value = self._look_up(name)
             if problem := first_problem(value, name):
                 raise ValueError(str(problem))
             self.found[name] = value
         return self.found[name]
+
+    def _look_up(self, name: str) -> Any:
+        head, _, rest = name.partition(".")
+        if head == "nodes":  # nodes.<id>.output
+            outputs, node_id = self.scope["nodes"], rest.partition(".")[0]
+            if node_id in outputs:
+                return outputs[node_id]
+        elif name == "execution.id":
+            return self.scope["execution"]["id"]
+        elif name in self.scope:
+            return self.scope[name]
+        raise LookupError(f"{name} is not known at this point of the execution")
 
 
 def _evaluate(value: Any, bindings: _Bindings, path: str) -> Any:
@@ -196,7 +231,7 @@ def _evaluate_text(text: str, bindings: _Bindings, path: str) -> Any:
 
 def _run(text: str, bindings: _Bindings, path: str) -> Any:
     try:
-        program = compile_program(text, item="item" in bindings.scope)
+        program = compile_program(text, bindings.extra)
         value = program.run(bindings.of(program))
     except (LookupError, ValueError) as error:
         raise ExpressionError(path, shown(text), str(error)) from None

@@ -256,6 +256,7 @@ class Execution:
     children: HashTrieMap[str, Ended] = field(default_factory=HashTrieMap)  # by id, those that ended
     lineage: Lineage | None = None
     parent: str | None = None  # the execution that waits for this one
+    depth: int = 0  # how many generations of parents it has
 
     def step(self, key: str) -> StepState:
         """The state of a step; a step that nothing happened to is pending."""

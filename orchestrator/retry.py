@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tenacity import RetryCallState, wait_exponential
 
 if TYPE_CHECKING:
-    from orchestrator.model import RetryPolicy
+    from orchestrator.model import Failure, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,43 @@ def backoff(policy: RetryPolicy, attempt: int) -> timedelta:
     return timedelta(seconds=wait(state))
 
 
+def retryable(policy: RetryPolicy, failure: Failure) -> bool:
+    """Whether a failure may be retried at all: `non_retryable` first, then `on`, then what the error itself says.
+
+    A rule names a kind of error (`Timeout`), an HTTP status (`503`) or a class of them (`5xx`).
+    """
+    names = {failure.kind}
+    if failure.status is not None:
+        names |= {str(failure.status), f"{failure.status // 100}xx"}
+    if names.intersection(policy.non_retryable):
+        return False
+    return bool(names.intersection(policy.on)) if policy.on is not None else failure.retryable
+
+
 def decide_retry(
-    policy: RetryPolicy, *, attempt: int, retryable: bool, first_started_at: datetime, now: datetime, chance: float
+    policy: RetryPolicy,
+    failure: Failure,
+    *,
+    attempt: int,
+    first_started_at: datetime,
+    now: datetime,
+    chance: float,
+    retry_after: timedelta | None = None,
 ) -> RetryDecision:
     """Whether and when a step whose `attempt`-th attempt has just failed is tried again.
 
     `chance` in [0, 1) is the caller's random number: full jitter waits that share of the backoff (Brooker 2015,
-    "Exponential Backoff And Jitter").
+    "Exponential Backoff And Jitter"). `retry_after` is how long the service asked to be left alone (RFC 9110,
+    10.2.3): no attempt comes before that, even where the backoff is shorter.
     """
-    if not retryable:
+    if not retryable(policy, failure):
         return RetryDecision(None, "the error is not retryable")
     if attempt >= policy.max_attempts:
         return RetryDecision(None, f"all {policy.max_attempts} attempts are used up")
     delay = backoff(policy, attempt)
     if policy.jitter == "full":
         delay *= chance
-    at = now + delay
+    at = now + max(delay, retry_after or timedelta(0))
     if policy.max_elapsed is not None and at > first_started_at + policy.max_elapsed:
-        return RetryDecision(None, f"{policy.max_elapsed} have passed since the first attempt")
+        return RetryDecision(None, f"{policy.max_elapsed} would have passed since the first attempt")
     return RetryDecision(at)

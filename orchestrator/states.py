@@ -1,4 +1,4 @@
-"""The tables of legal transitions: one for executions, one for their nodes. `advance` refuses everything else."""
+"""The tables of legal transitions: one for executions, one for their steps. `advance` refuses everything else."""
 
 from __future__ import annotations
 
@@ -6,50 +6,75 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
-from orchestrator.model import NodeStatus, Status
+from orchestrator.model import Status, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_P, _R, _W, _S = Status.PENDING, Status.RUNNING, Status.WAITING, Status.SUSPENDED
+_P, _R, _W, _S, _C = Status.PENDING, Status.RUNNING, Status.WAITING, Status.SUSPENDED, Status.COMPENSATING
 
-#: (status, event) -> status. `None` is an execution that does not exist yet. `compensating` has no row before
-#: compensation is built.
+#: (status, event) -> status. `None` is an execution that does not exist yet.
 EXECUTION: Final[Mapping[tuple[Status | None, type[e.Event]], Status]] = {
     (None, e.ExecutionSubmitted): _P,
+    (_P, e.StepCarried): _P,
     (_P, e.ExecutionStarted): _R,
     (_P, e.ExecutionSuspended): _S,
+    (_P, e.ExecutionCancelled): Status.CANCELLED,  # a concurrency limit that skips
     (_R, e.StepCompleted): _R,
     (_R, e.StepFailed): _R,
     (_R, e.StepSkipped): _R,
     (_R, e.TimerStarted): _R,
+    (_R, e.SignalAwaited): _R,
+    (_R, e.ChildStarted): _R,
+    (_R, e.MapStarted): _R,
+    (_R, e.ExecutionTimedOut): _R,
     (_R, e.ExecutionWaiting): _W,
     (_R, e.ExecutionSuspended): _S,
+    (_R, e.CompensationStarted): _C,
     (_R, e.ExecutionSucceeded): Status.SUCCESS,
     (_R, e.ExecutionFailed): Status.FAILED,
     (_R, e.ExecutionCancelled): Status.CANCELLED,
     (_W, e.StepCompleted): _R,
+    (_W, e.StepFailed): _R,
+    (_W, e.ExecutionTimedOut): _R,
     (_W, e.ExecutionSuspended): _S,
+    (_W, e.CompensationStarted): _C,
     (_W, e.ExecutionCancelled): Status.CANCELLED,
     (_S, e.ExecutionResumed): _R,
+    (_S, e.CompensationStarted): _C,
     (_S, e.ExecutionCancelled): Status.CANCELLED,
-    # Requests come from outside at any time before the end; what they ask for is done by the next decision.
-    **{(s, t): s for s in (_P, _R, _W, _S) for t in (e.CancelRequested, e.SuspendRequested, e.ResumeRequested)},
+    (_C, e.StepCompleted): _C,
+    (_C, e.StepFailed): _C,
+    (_C, e.ExecutionFailed): Status.FAILED,
+    (_C, e.ExecutionCancelled): Status.CANCELLED,
+    # What comes from outside comes at any time before the end; what it asks for is done by the next decision.
+    **{(status, kind): status for status in (_P, _R, _W, _S, _C) for kind in e.OUTSIDE},
 }
 
-_NP, _NR, _NW = NodeStatus.PENDING, NodeStatus.RETRYING, NodeStatus.WAITING
+_SP, _SR, _SW, _SM = StepStatus.PENDING, StepStatus.RETRYING, StepStatus.WAITING, StepStatus.MAPPING
 
-#: (status, event, does a retry follow?) -> status, for one node of an execution.
-NODE: Final[Mapping[tuple[NodeStatus, type[e.StepEvent], bool], NodeStatus]] = {
-    (_NP, e.StepCompleted, False): NodeStatus.COMPLETED,
-    (_NP, e.StepSkipped, False): NodeStatus.SKIPPED,
-    (_NP, e.StepFailed, True): _NR,
-    (_NP, e.StepFailed, False): NodeStatus.FAILED,
-    (_NP, e.TimerStarted, False): _NW,
-    (_NR, e.StepCompleted, False): NodeStatus.COMPLETED,
-    (_NR, e.StepFailed, True): _NR,
-    (_NR, e.StepFailed, False): NodeStatus.FAILED,
-    (_NW, e.StepCompleted, False): NodeStatus.COMPLETED,
+#: (status, event, variant) -> status, for one step. The variant of a StepFailed: a retry follows; of a StepCarried:
+#: it was skipped; no other event has one.
+STEP: Final[Mapping[tuple[StepStatus, type[e.StepEvent], bool], StepStatus]] = {
+    (_SP, e.StepCarried, False): StepStatus.COMPLETED,
+    (_SP, e.StepCarried, True): StepStatus.SKIPPED,
+    (_SP, e.StepCompleted, False): StepStatus.COMPLETED,
+    (_SP, e.StepSkipped, False): StepStatus.SKIPPED,
+    (_SP, e.StepFailed, True): _SR,
+    (_SP, e.StepFailed, False): StepStatus.FAILED,
+    (_SP, e.TimerStarted, False): _SW,
+    (_SP, e.SignalAwaited, False): _SW,
+    (_SP, e.ChildStarted, False): _SW,
+    (_SP, e.MapStarted, False): _SM,
+    (_SR, e.StepCompleted, False): StepStatus.COMPLETED,
+    (_SR, e.StepFailed, True): _SR,
+    (_SR, e.StepFailed, False): StepStatus.FAILED,
+    (_SR, e.ChildStarted, False): _SW,
+    (_SW, e.StepCompleted, False): StepStatus.COMPLETED,
+    (_SW, e.StepFailed, True): _SR,  # a child that is tried again
+    (_SW, e.StepFailed, False): StepStatus.FAILED,
+    (_SM, e.StepCompleted, False): StepStatus.COMPLETED,
+    (_SM, e.StepFailed, False): StepStatus.FAILED,
 }
 
 
@@ -62,10 +87,15 @@ def advance(status: Status | None, event: e.Event) -> Status:
     return after
 
 
-def advance_node(status: NodeStatus, event: e.StepEvent) -> NodeStatus:
-    """The node's status after an event; raises IllegalTransition where the table has no row."""
-    retried = isinstance(event, e.StepFailed) and event.retry_at is not None
-    after = NODE.get((status, type(event), retried))
+def advance_step(status: StepStatus, event: e.StepEvent) -> StepStatus:
+    """The step's status after an event; raises IllegalTransition where the table has no row."""
+    kind = type(event)
+    variant = False
+    if isinstance(event, e.StepFailed):
+        variant = event.retry_at is not None
+    elif isinstance(event, e.StepCarried):
+        variant = event.skipped
+    after = STEP.get((status, kind, variant))
     if after is None:
-        raise IllegalTransition(f"{type(event).__name__} cannot happen to node {event.node!r}, which is {status}")
+        raise IllegalTransition(f"{kind.__name__} cannot happen to step {event.node!r}, which is {status}")
     return after

@@ -9,100 +9,84 @@ step that needs no append to start (a retry beside a running branch) starts afte
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import uuid
-from dataclasses import dataclass, field
-from functools import reduce
-from typing import TYPE_CHECKING
-
-import structlog
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
 from orchestrator import telemetry
-from orchestrator.decide import Decision, RunNode, decide, project
+from orchestrator.decide import Decision, Frontier, RunNode, decide, project
+from orchestrator.engines.attempts import Attempted, attempt
+from orchestrator.engines.children import end_for_parent
 from orchestrator.engines.measures import observe
-from orchestrator.engines.refusals import failed_end, failed_result
-from orchestrator.errors import InvalidPayload, LeaseLost, StepError
+from orchestrator.engines.refusals import Unfit, encoded, refused_end, refused_step
+from orchestrator.engines.tools import Tools
+from orchestrator.errors import InvalidPayload, LeaseLost
 from orchestrator.fold import apply, fold
-from orchestrator.model import Engine, Execution, Failure, Workflow
-from orchestrator.nodes.base import StepContext
-from orchestrator.retry import decide_retry
-from orchestrator.store.port import Append, Claim, Outcome, Release, Store
+from orchestrator.model import Execution, Failure, Workflow, step_key
+from orchestrator.store.port import Append, Claim, Delivery, Outcome, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
-    from orchestrator.clock import Clock
-    from orchestrator.journal import GroupCommit
-    from orchestrator.nodes.runner import NodeRunner
-
-log = structlog.get_logger(__name__)
-
-_REQUESTS = (e.CancelRequested, e.SuspendRequested, e.ResumeRequested)  # what others than the owner may record
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What driving needs from outside; one for all executions of a worker."""
-
-    store: Store
-    journal: GroupCommit[Append, Outcome]
-    runner: NodeRunner
-    clock: Clock
-    lease: timedelta
-    chance: random.Random = field(default_factory=random.SystemRandom)
+__all__ = ["Drive", "Tools"]
 
 
 class Drive:
-    """One claimed execution. `moved` is set from outside when a request (cancel, …) was recorded meanwhile."""
+    """One claimed execution. `known` is the execution as this worker folded it before, if it did."""
 
     def __init__(self, claim: Claim, tools: Tools, known: Execution | None) -> None:
         self.claim, self.tools = claim, tools
-        self.moved = asyncio.Event()
         self.stopping = False  # start nothing more: let go as soon as nothing is in flight
         self.seq = claim.seq  # of the last event known here
         self.state = known if known is not None and known.seq == claim.seq else None
-        self._tasks: dict[asyncio.Task[e.Event], str] = {}
+        self._frontier: Frontier | None = None  # None: to be built from the state
+        self._tasks: dict[asyncio.Task[Attempted], RunNode] = {}
         self._deadlines: dict[str, datetime] = {}
-        self._results: list[e.Event] = []  # of steps that ended, not committed yet
-        self._refused = ""  # why the store refused them
+        self._ended: list[Attempted] = []  # steps that ended, not committed yet
+        self._refused: dict[str, tuple[str, str]] = {}  # decided steps whose value cannot be kept
+        self._refused_end: Failure | None = None
+        self._told: set[str] = set()  # children that were asked to cancel
         self._last_append: tuple[int, float] | None = None  # (first seq, ms its commit took)
         self._known_at: datetime | None = tools.clock.now()  # when the store last said that it is ours, at `seq`
+        self._wake = asyncio.Event()
+        self._moved = False
+
+    def nudge(self) -> None:
+        """Look at the store again: others recorded something, or this worker is to stop."""
+        self._moved = True
+        self._wake.set()
 
     async def run(self) -> None:
         """Drive it as far as it goes; raises LeaseLost when another worker owns it."""
         try:
-            await self._run()
+            workflow = await self.tools.store.workflow(self.claim.workflow_id, self.claim.revision)
+            state: Execution | None = self.state or await self._load()
+            while state is not None:
+                state = await self._turn(workflow, state)
         finally:
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _run(self) -> None:
-        workflow = await self.tools.store.workflow(self.claim.workflow_id, self.claim.revision)
-        state: Execution | None = self.state or await self._load()
-        while state is not None:
-            state = await self._turn(workflow, state)
+            if self._tasks:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _turn(self, workflow: Workflow, state: Execution) -> Execution | None:
         """Decide, commit, start what follows, and wait: once. None when this worker has nothing left to do for it."""
         self.state, self.seq = state, state.seq
-        after = reduce(apply, self._results, state)
-        decision = decide(workflow, after, self._tasks.values(), self.tools.clock.now())
-        decision = failed_end(after, decision, self._refused) if self._refused else decision
-        events = (*self._results, *decision.events)
+        decision, events = self._decide(workflow, state)
+        if not self._told.issuperset(decision.cancels):
+            await self._cancel_children(decision.cancels)
         over = not decision.runs and not self._tasks
         if events:
             try:
                 committed = await self._committed(workflow, state.seq + 1, events, decision, release=over)
-            except InvalidPayload as error:
-                self._refuse(error)
+            except (Unfit, InvalidPayload) as error:
+                self._refuse(error, events)
                 return state
             if not committed:
                 return await self._catch_up(state)
-            state, self._results, self._refused = decision.execution, [], ""
+            state, self._ended, self._refused_end = decision.execution, [], None
             self.state, self.seq = state, state.seq
         elif over:
             await self._release(decision.wake_at)
@@ -113,26 +97,62 @@ class Drive:
             return None
         return await self._go_on(state, decision)
 
+    def _decide(self, workflow: Workflow, state: Execution) -> tuple[Decision, tuple[e.Event, ...]]:
+        results = tuple(ended.event for ended in self._ended)
+        if self._frontier is None:
+            in_flight = [run.key for run in self._tasks.values()] + [_key(event) for event in results]
+            self._frontier = Frontier.of(workflow, state, in_flight)
+            self._frontier.refused = self._refused
+        for event in results:
+            state = apply(state, event)
+            self._frontier.advance(event, state)
+        now, chance = self.tools.clock.now(), self.tools.chance.random()
+        decision = decide(workflow, state, (), now, frontier=self._frontier, chance=chance)
+        if self._refused_end is not None:
+            decision = refused_end(state, decision, self._refused_end)
+        return decision, (*results, *decision.events)
+
     async def _go_on(self, state: Execution, decision: Decision) -> Execution:
         runs = () if self.stopping else decision.runs
         if runs and not await self._still_so():
             return await self._catch_up(state)
-        for run in runs:
-            self._start(run)
-        self._results = await self._next_results(decision.wake_at)
-        if not self._results:
+        if len(runs) == 1 and not self._tasks and decision.wake_at is None:
+            self._ended.append(await attempt(runs[0], state, self.tools))  # alone: no task of its own is needed
+        else:
+            for run in runs:
+                self._start(run, state)
+            await self._next(decision.wake_at)
+        if runs != decision.runs:
+            self._frontier = None  # it thinks that they are in flight
+        if not self._ended:
             self._known_at = None  # time went by without a commit
-        if self.moved.is_set():
-            self.moved.clear()
+        if self._moved:
+            self._moved = False
             return await self._catch_up(state)
         return state
 
-    def _refuse(self, error: InvalidPayload) -> None:
-        """The store can never keep this: what follows is told as a failure (see refusals.py)."""
-        if self._refused:
-            raise error  # the failure was refused, too
-        self._refused = str(error)
-        self._results = [failed_result(result, self._refused) for result in self._results]
+    def _refuse(self, error: Unfit | InvalidPayload, events: Sequence[e.Event]) -> None:
+        """A value can never be kept: what follows is told as a failure (see refusals.py)."""
+        self._frontier = None
+        if isinstance(error, InvalidPayload):  # the database's own finding: it does not say which
+            self._refused_end = Failure(type(error).__name__, str(error))
+            mended = [refused_step(ended.event, error) for ended in self._ended]
+            if not any(mended) and not isinstance(events[-1], e.ExecutionSucceeded):
+                raise error
+            self._ended = [Attempted(new) if new else old for new, old in zip(mended, self._ended, strict=True)]
+            return
+        event, reason = events[error.index], error.error
+        if error.index < len(self._ended):
+            failed = refused_step(event, reason)
+            if failed is None:
+                raise reason
+            self._ended[error.index] = Attempted(failed)
+        elif isinstance(event, e.MapStarted | e.StepCompleted):
+            self._refused[_key(event)] = (type(reason).__name__, str(reason))
+        elif isinstance(event, e.ExecutionSucceeded):
+            self._refused_end = Failure(type(reason).__name__, str(reason))
+        else:
+            raise reason
 
     async def _release(self, due_at: datetime | None) -> None:
         release = Release(self.claim.fence, self.seq, due_at)
@@ -144,14 +164,22 @@ class Drive:
         return fold(self.claim.id, history)
 
     async def _catch_up(self, state: Execution) -> Execution:
-        """Take in what others recorded: requests of people. Raises LeaseLost."""
+        """Take in what others recorded: requests, signals, ends of children. Raises LeaseLost."""
+        self._frontier = None
         news = await self.tools.store.events(self.claim.id, after=state.seq)
         self._check_ours(news)
-        return reduce(apply, (recorded.event for recorded in news), state)
+        for recorded in news:
+            state = apply(state, recorded.event)
+        return state
 
     def _check_ours(self, news: Iterable[e.Recorded]) -> None:
-        if not all(isinstance(recorded.event, _REQUESTS) for recorded in news):
+        if not all(isinstance(recorded.event, e.OUTSIDE) for recorded in news):
             raise LeaseLost(f"execution {self.claim.id}: another worker went on with it")
+
+    async def _cancel_children(self, children: Sequence[str]) -> None:
+        now = self.tools.clock.now()
+        await self.tools.store.deliver([Delivery(child, e.CancelRequested(now)) for child in children])
+        self._told.update(children)
 
     async def _still_so(self) -> bool:
         """Whether a step may start on what is known here; False when a request was recorded. Raises LeaseLost."""
@@ -167,11 +195,10 @@ class Drive:
     async def _committed(
         self, workflow: Workflow, first_seq: int, events: tuple[e.Event, ...], decision: Decision, *, release: bool
     ) -> bool:
-        """Append, durably; False when a request was recorded meanwhile. Raises LeaseLost."""
-        now = self.tools.clock.now()
-        state = decision.execution
+        """Append, durably; False when a request was recorded meanwhile. Raises LeaseLost, Unfit, InvalidPayload."""
+        now, state = self.tools.clock.now(), decision.execution
         limits = [now + run.node.timeout for run in decision.runs]
-        limits += [self._deadlines[node] for node in self._tasks.values()]
+        limits += [self._deadlines[run.key] for run in self._tasks.values()]
         timed_append, timed_ms = self._last_append or (None, None)
         append = Append(
             execution_id=self.claim.id,
@@ -179,12 +206,15 @@ class Drive:
             fence=self.claim.fence,
             first_seq=first_seq,
             events=events,
-            projection=project(workflow, state),
-            due_at=decision.wake_at if release else now + self.tools.lease,
+            data=encoded(events),
+            projection=project(workflow, state, self._frontier),
+            due_at=decision.wake_at if release else None,
             release=release,
             step_deadline=max(limits, default=None),
             timed_append=timed_append,
             timed_ms=timed_ms,
+            submissions=tuple(ended.submission for ended in self._ended if ended.submission is not None),
+            deliveries=end_for_parent(state, now),
         )
         began = time.perf_counter()
         outcome = await self.tools.journal.put(append)
@@ -199,60 +229,28 @@ class Drive:
         observe(events, state, took)
         return True
 
-    def _start(self, run: RunNode) -> None:
-        task = asyncio.create_task(self._attempt(run), name=f"{self.claim.id}/{run.node.id}")
-        self._tasks[task] = run.node.id
-        self._deadlines[run.node.id] = self.tools.clock.now() + run.node.timeout
+    def _start(self, run: RunNode, state: Execution) -> None:
+        task = asyncio.create_task(attempt(run, state, self.tools), name=f"{self.claim.id}/{run.key}")
+        self._tasks[task] = run
+        self._deadlines[run.key] = self.tools.clock.now() + run.node.timeout
+        task.add_done_callback(lambda _: self._wake.set())
 
-    async def _next_results(self, wake_at: datetime | None) -> list[e.Event]:
-        """The events of the steps that end next; [] when a timer is due or a request came first."""
-        timeout = None if wake_at is None else max(0.0, (wake_at - self.tools.clock.now()).total_seconds())
-        moved = asyncio.create_task(self.moved.wait())
+    async def _next(self, wake_at: datetime | None) -> None:
+        """Wait until a step ends, its event then being among `_ended`, until a timer is due, or a nudge."""
+        alarm: asyncio.TimerHandle | None = None
+        if wake_at is not None:
+            seconds = max(0.0, (wake_at - self.tools.clock.now()).total_seconds())
+            alarm = asyncio.get_running_loop().call_later(seconds, self._wake.set)
         try:
-            await asyncio.wait([*self._tasks, moved], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await self._wake.wait()
         finally:
-            moved.cancel()
-        done = [task for task in self._tasks if task.done()]
-        results = []
-        for task in done:
-            del self._tasks[task]
-            results.append(task.result())
-        return results
+            if alarm is not None:
+                alarm.cancel()
+        self._wake.clear()
+        for task in [task for task in self._tasks if task.done()]:
+            del self._deadlines[self._tasks.pop(task).key]
+            self._ended.append(task.result())
 
-    async def _attempt(self, run: RunNode) -> e.Event:
-        node, started = run.node, self.tools.clock.now()
-        context = StepContext(
-            execution_id=self.claim.id,
-            workflow_id=self.claim.workflow_id,
-            namespace=self.claim.workflow_id.partition("/")[0],
-            node_id=node.id,
-            attempt=run.attempt,
-            engine=Engine.V2,
-            timeout=node.timeout,
-        )
-        began = time.perf_counter()
-        try:
-            output = await self.tools.runner.run(node, run.with_, context)
-        except StepError as error:
-            failure = Failure(error.kind, error.message, error.retryable, node.id)
-        else:
-            took = time.perf_counter() - began
-            telemetry.STEPS.labels("v2", node.type, "success").inc()
-            telemetry.STEP_SECONDS.labels("v2", node.type).observe(took)
-            return e.StepCompleted(
-                self.tools.clock.now(), node.id, node.type, run.attempt, output, started, took * 1000
-            )
-        took = time.perf_counter() - began
-        telemetry.STEPS.labels("v2", node.type, "failed").inc()
-        telemetry.STEP_SECONDS.labels("v2", node.type).observe(took)
-        first = self.state.node(node.id).first_started_at if self.state else None
-        now = self.tools.clock.now()
-        retry = decide_retry(
-            node.retry,
-            attempt=run.attempt,
-            retryable=failure.retryable,
-            first_started_at=first or started,
-            now=now,
-            chance=self.tools.chance.random(),
-        )
-        return e.StepFailed(now, node.id, node.type, run.attempt, failure, started, took * 1000, retry.at)
+
+def _key(event: Any) -> str:
+    return step_key(event.node, getattr(event, "item", None), undo=getattr(event, "undo", False))

@@ -1,0 +1,230 @@
+"""The rules of an execution, in their order: each is named for what it sees, and gives the event that follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from orchestrator import events as e
+from orchestrator import expressions
+from orchestrator.decide.compensating import ended_backward
+from orchestrator.decide.frontier import leads_on, passed_by
+from orchestrator.decide.starting import begin
+from orchestrator.decide.undoing import undoable
+from orchestrator.decide.waiting import child_ended, moment_came, signal_taken
+from orchestrator.errors import ExpressionError
+from orchestrator.model import Failure, Join, Status, StepStatus
+from orchestrator.nodes import mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.decide.turn import Turn
+    from orchestrator.model import Node
+
+
+def cancelled(turn: Turn) -> e.Event | None:
+    """A cancel takes effect once nothing is in flight; what was begun to be undone is undone to its end."""
+    x = turn.execution
+    if not x.cancel_requested or x.status is Status.COMPENSATING or turn.frontier.running or turn.open_children:
+        return None
+    if turn.workflow.undo_on_cancel and x.status is not Status.PENDING and undoable(turn.workflow, x):
+        return e.CompensationStarted(turn.now, None)
+    return e.ExecutionCancelled(turn.now)
+
+
+def resumed(turn: Turn) -> e.Event | None:
+    """A suspension that nobody wants any more is over."""
+    x = turn.execution
+    if x.status is Status.SUSPENDED and not x.suspend_requested and not x.cancel_requested:
+        return e.ExecutionResumed(turn.now)
+    return None
+
+
+def timed_out(turn: Turn) -> e.Event | None:
+    """The whole execution took longer than its workflow allows."""
+    x, limit = turn.execution, turn.workflow.timeout
+    if limit is None or x.started_at is None or turn.failing or x.cancel_requested:
+        return None
+    if x.status in (Status.RUNNING, Status.WAITING) and x.started_at + limit <= turn.now:
+        return e.ExecutionTimedOut(turn.now)
+    return None
+
+
+def failed(turn: Turn) -> e.Event | None:
+    """What fails ends, once nothing is in flight and the nodes that join always are over."""
+    x = turn.execution
+    if not turn.failing or x.cancel_requested or x.status is not Status.RUNNING:
+        return None
+    if turn.frontier.running or turn.open_children:
+        return None
+    always = (node for node in turn.workflow.nodes if node.join is Join.ALWAYS)
+    if any(not x.step(node.id).status.terminal for node in always):
+        return None
+    failure = why_it_fails(turn)
+    return (
+        e.CompensationStarted(turn.now, failure) if undoable(turn.workflow, x) else e.ExecutionFailed(turn.now, failure)
+    )
+
+
+def why_it_fails(turn: Turn) -> Failure:
+    """The failure of the first step that failed for good, or the time that was over."""
+    x, limit = turn.execution, turn.workflow.timeout
+    if x.failed_step is None:
+        seconds = f"{limit.total_seconds():g} s" if limit else "it may"
+        return Failure("ExecutionTimeout", f"took longer than {seconds}; spec.timeout allows no more")
+    failure = x.step(x.failed_step).failure or Failure("Unknown", "the step failed")
+    return Failure(failure.kind, failure.message, failure.retryable, x.failed_step, failure.status)
+
+
+def suspended(turn: Turn) -> e.Event | None:
+    """A suspension takes effect once no step is in flight; what is being undone is undone first."""
+    x = turn.execution
+    resting = x.status in (Status.SUSPENDED, Status.COMPENSATING)
+    if x.suspend_requested and not resting and not turn.frontier.running and not x.cancel_requested:
+        return e.ExecutionSuspended(turn.now, "requested")
+    return None
+
+
+def resolved(turn: Turn) -> e.Event | None:
+    """The next node whose needs let it begin is skipped, begins, or is made ready for a worker."""
+    frontier = turn.frontier
+    if turn.execution.status is not Status.RUNNING or turn.held:
+        return None
+    while (node := _candidate(turn)) is not None:
+        event = _skipped(turn, node) or begin(turn, node)
+        if event is not None:
+            return event
+        frontier.candidates.pop(node.id, None)
+        frontier.runnable[node.id] = None
+    return None
+
+
+def _candidate(turn: Turn) -> Node | None:
+    """The node to look at next: after a failure one that joins always, once all it needs is over or never begins."""
+    by_id, x = turn.workflow.by_id, turn.execution
+    if not turn.failing:
+        key = next(iter(turn.frontier.candidates), None)
+        return None if key is None else by_id[key]
+    ready = (
+        node
+        for node in turn.workflow.nodes
+        if node.join is Join.ALWAYS
+        and turn.pending(node)
+        and node.id not in turn.frontier.running
+        and node.id not in turn.frontier.runnable
+        and not any(
+            need in turn.frontier.running or (by_id[need].join is Join.ALWAYS and not x.step(need).status.terminal)
+            for need in node.needs
+        )
+    )
+    return next(ready, None)
+
+
+def _skipped(turn: Turn, node: Node) -> e.Event | None:
+    reason = _why_skipped(turn, node)
+    if reason is None and node.when is not None:
+        try:
+            if not expressions.evaluate_condition(node.when, turn.scope(), turn.path(node, "when")):
+                reason = "its condition is false"
+        except ExpressionError as error:
+            return turn.error(node, error)
+    return None if reason is None else e.StepSkipped(turn.now, node.id, node.type, reason)
+
+
+def _why_skipped(turn: Turn, node: Node) -> str | None:
+    x, workflow = turn.execution, turn.workflow
+    if node.join is Join.ALL:
+        for need in node.needs:
+            if x.step(need).status is StepStatus.SKIPPED:
+                return f"{need} was skipped"
+            if passed_by(workflow, x, need, node):
+                return f"{need} took another branch"
+    elif node.join is Join.ANY and node.needs and not any(leads_on(workflow, x, n, node) for n in node.needs):
+        return f"none of {', '.join(node.needs)} leads here"
+    return None
+
+
+def mapped(turn: Turn) -> e.Event | None:
+    """A map whose items are over is over; one with more failures than it tolerates fails once none is in flight."""
+    if turn.execution.status is not Status.RUNNING:
+        return None
+    for node_id, cursor in turn.frontier.maps.items():
+        if not turn.may_move(node_id):
+            continue
+        node, state = turn.workflow.by_id[node_id], turn.execution.step(node_id)
+        tolerated = mapping.tolerated(node.with_, len(state.keys))
+        if cursor.failed > tolerated and not _busy(turn, node_id):
+            return turn.failed(node, _items_failed(turn, node, cursor.failed, tolerated))
+        if cursor.left == 0:
+            return turn.completed(node, _results(turn, node))
+    return None
+
+
+def _busy(turn: Turn, node_id: str) -> bool:
+    """Whether an item is in flight, or a child runs for one; what waits for a retry is given up."""
+    x, prefix = turn.execution, f"{node_id}/"
+    children = (key for key in turn.frontier.waiting if x.step(key).child is not None)
+    return any(key.startswith(prefix) for key in (*turn.frontier.running, *children))
+
+
+def _items_failed(turn: Turn, node: Node, failures: int, tolerated: int) -> Failure:
+    first = _failures(turn, node)[0]
+    total = len(turn.execution.step(node.id).keys)
+    message = (
+        f"{failures} of {total} items failed, {tolerated} are tolerated; "
+        f"item {first['key']}: {first['kind']}: {first['message']}"
+    )
+    return Failure("ItemsFailed", message, node=node.id)
+
+
+def _failures(turn: Turn, node: Node) -> list[dict[str, str]]:
+    x = turn.execution
+    states = ((key, x.step(f"{node.id}/{key}")) for key in x.step(node.id).keys)
+    return [
+        {"key": key, "kind": state.failure.kind, "message": state.failure.message}
+        for key, state in states
+        if state.status is StepStatus.FAILED and state.failure is not None
+    ]
+
+
+def _results(turn: Turn, node: Node) -> dict[str, object]:
+    x = turn.execution
+    results = [x.step(f"{node.id}/{key}").output for key in x.step(node.id).keys]
+    return {"results": results, "failures": _failures(turn, node)}
+
+
+def succeeded(turn: Turn) -> e.Event | None:
+    """Every node is over, and none failed."""
+    x = turn.execution
+    if x.status is not Status.RUNNING or turn.frontier.open or turn.failing or turn.held:
+        return None
+    try:
+        output = expressions.evaluate(turn.workflow.output, turn.scope(), "spec.output")
+    except ExpressionError as error:
+        return e.ExecutionFailed(turn.now, Failure("ExpressionError", str(error)))
+    return e.ExecutionSucceeded(turn.now, output)
+
+
+def at_rest(turn: Turn) -> e.Event | None:
+    """Only timers, signals and children are left, so no worker needs to hold it."""
+    frontier = turn.frontier
+    busy = bool(frontier.running or frontier.retrying or frontier.runnable)
+    if turn.execution.status is Status.RUNNING and frontier.waiting and not busy and not turn.held and not turn.failing:
+        return e.ExecutionWaiting(turn.now)
+    return None
+
+
+RULES: Final[tuple[Callable[[Turn], e.Event | None], ...]] = (
+    child_ended,
+    cancelled,
+    resumed,
+    timed_out,
+    failed,
+    suspended,
+    ended_backward,
+    signal_taken,
+    moment_came,
+    resolved,
+    mapped,
+    succeeded,
+)

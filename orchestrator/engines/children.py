@@ -1,0 +1,69 @@
+"""Child executions: how a `workflow` step begins one, and how its end is told to the parent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator import events as e
+from orchestrator.authoring import check_input
+from orchestrator.errors import InvalidInput, StepError
+from orchestrator.model import Assignment, Engine
+from orchestrator.nodes.child import ChildNode, child_id
+from orchestrator.store.port import Delivery, Submission
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from orchestrator.decide import RunNode
+    from orchestrator.engines.tools import Tools
+    from orchestrator.model import Execution
+
+DEEPEST: Final = 16  # generations: a workflow that calls itself must end somewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child's beginning, in the parent's history and as the submission that makes it."""
+
+    event: e.ChildStarted
+    submission: Submission
+
+
+async def begin_child(run: RunNode, state: Execution, tools: Tools) -> Child:
+    """The child that an attempt of a `workflow` step begins; raises StepError."""
+    parsed: Any = ChildNode.parse(run.with_)
+    namespace = state.workflow_id.partition("/")[0]
+    workflow = await tools.store.current(f"{namespace}/{parsed.workflow}")
+    if workflow is None:
+        message = f"with.workflow: there is no workflow {parsed.workflow!r} in namespace {namespace!r}"
+        raise StepError("UnknownWorkflow", message, retryable=True)  # it may be applied in a moment
+    if state.depth + 1 > DEEPEST:
+        raise StepError("TooDeep", f"{DEEPEST} generations of child executions are allowed", retryable=False)
+    try:
+        check_input(workflow, parsed.input)
+    except InvalidInput as error:
+        found = "; ".join(str(problem) for problem in error.problems)
+        raise StepError("InvalidInput", f"{workflow.id}: {found}", retryable=False) from None
+    child = child_id(run.idempotency_key, run.attempt)
+    submission = Submission(
+        id=child,
+        workflow=workflow,
+        engine=Engine.V2,
+        assignment=Assignment.EXPLICIT,  # its parent's engine: no coin of its own was tossed
+        input=parsed.input,
+        parent=state.id,
+        depth=state.depth + 1,
+    )
+    event = e.ChildStarted(
+        tools.clock.now(), run.node.id, ChildNode.name, run.attempt, child, workflow.id, workflow.revision, run.item
+    )
+    return Child(event, submission)
+
+
+def end_for_parent(state: Execution, now: datetime) -> tuple[Delivery, ...]:
+    """What the parent is told, in the commit that ends a child."""
+    if state.parent is None or not state.status.terminal:
+        return ()
+    ended = e.ChildEnded(now, state.id, state.status, state.output, state.failure)
+    return (Delivery(state.parent, ended),)
