@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
+_MARKS = frozenset({"[key]", "[text]", "[secret]"})  # "the key itself" (pydantic's), and which kind of value was meant
 _SHOULD = re.compile(r"^[A-Z][a-z]+ should ")
 _SENTENCES = {
     "extra_forbidden": "is no field that exists here; check its spelling",
@@ -35,7 +36,7 @@ def problems_of(error: ValidationError, path: str) -> list[Problem]:
 
 def _problem(details: ErrorDetails, path: str) -> Problem:
     for part in details["loc"]:
-        if part != "[key]":  # pydantic's mark for "the key itself"
+        if part not in _MARKS:
             path = child(path, part)
     return Problem(path, _SENTENCES.get(details["type"]) or _plain(details["msg"]))
 

@@ -24,6 +24,7 @@ class Settings:
     database: str = "./orchestrator.db"  # a path, sqlite:///… or postgresql://…
     schema: str = "public"  # PostgreSQL's schema for our tables
     http_allow: str = ""  # hosts and CIDRs that HTTP nodes may reach although they are not public
+    secrets: str = ""  # the folder of mounted Secrets, <namespace>/<name>/<key>; empty: nodes get none
     functions: str = ""  # modules that register python functions, separated by commas
     v1: str = "builtin"  # off | builtin
     concurrency: int = 200  # executions of each engine that a worker holds at once

@@ -6,7 +6,7 @@ long-running, stalled, queue) is exported by the operator's leader; see orchestr
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 STARTED = Counter("orchestrator_executions_started", "Executions that an engine began.", ["engine"])
 FINISHED = Counter("orchestrator_executions_finished", "Executions that ended, by how.", ["engine", "status"])
@@ -32,3 +32,6 @@ CHECKPOINT_SECONDS = Histogram(
 RETRIES = Counter("orchestrator_retries", "Steps that were retried, by how they ended.", ["engine", "outcome"])
 FENCED = Counter("orchestrator_fenced_writes", "Writes of workers that had lost their lease: refused, nothing changed.")
 DECISIONS = Counter("orchestrator_router_decisions", "Executions routed, by engine and reason.", ["engine", "reason"])
+THREADS_LOST = Gauge(
+    "orchestrator_python_threads_lost", "Threads held by plain python functions whose step has given them up."
+)

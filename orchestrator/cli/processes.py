@@ -14,6 +14,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.model import Engine
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.runner import NodeRunner
+from orchestrator.secrets import SecretFolder
 from orchestrator.store import open_store
 from orchestrator.worker import Worker, WorkerSettings
 
@@ -29,8 +30,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     """A store and a worker on it, closed at the end."""
     _load_functions([module.strip() for module in settings.functions.split(",") if module.strip()])
     allowed = AllowList.parse(settings.http_allow)
+    secrets = SecretFolder(Path(settings.secrets)) if settings.secrets else None
     store = await open_store(settings.database, schema=settings.schema)
-    runner = NodeRunner(allowed=allowed)
+    runner = NodeRunner(allowed=allowed, secrets=secrets)
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(concurrency=settings.concurrency, lease=settings.lease, engines=engines)
     try:

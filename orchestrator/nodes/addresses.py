@@ -22,6 +22,16 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
+# What the standard library's tables of special addresses, which differ by version, do not call special.
+_SPECIAL: tuple[Network, ...] = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # IETF protocol assignments; one cloud's metadata service stands here
+    ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays, deprecated by RFC 7526
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host: metadata and keys, on a public address
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 within a network, RFC 8215
+    ipaddress.IPv6Network("2001::/23"),  # IETF protocol assignments, Teredo among them
+    ipaddress.IPv6Network("3fff::/20"),  # documentation, RFC 9637
+)
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all of IPv6 that was ever given out (RFC 4291, 2.4)
 _HIGHEST_PORT = 65535
 
 
@@ -68,7 +78,14 @@ class AllowList:
 
 def is_public(address: Address) -> bool:
     """Whether an address, and every IPv4 address that it stands for, is an ordinary public one."""
-    return all(form.is_global and not form.is_multicast and not form.is_reserved for form in _forms(address))
+    return all(_is_public(form) for form in _forms(address))
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _UNICAST:
+        return False
+    special = any(address in network for network in _SPECIAL)
+    return address.is_global and not (special or address.is_multicast or address.is_reserved)
 
 
 def _forms(address: Address) -> Iterator[Address]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -14,12 +14,17 @@ from orchestrator.problems import problems_of
 from orchestrator.templates import is_template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from orchestrator.model import Engine
 
 _AUTHORING = "authoring"  # the validation context's key: expressions still stand for values
+
+
+def _no_secrets(_namespace: str, name: str, key: str) -> str:
+    message = f"there is nobody here to ask for the secret {name!r}, key {key!r}: only a worker gives them to functions"
+    raise StepError("SecretsOff", message, retryable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,20 @@ class StepContext:
     attempt: int  # from 1
     engine: Engine
     timeout: timedelta
+    # Given to functions by the worker: namespace, name and key to the value.
+    read_secret: Callable[[str, str, str], str] = field(default=_no_secrets, repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this step, and for no other step: `execution/node`."""
         return f"{self.execution_id}/{self.node_id}"
+
+    def secret(self, name: str, key: str) -> str:
+        """A value of a Secret in the execution's own namespace; masked in outputs, failures and logs from now on.
+
+        Raises StepError `SecretsOff`, `SecretMissing` (retryable) or `SecretUnusable`.
+        """
+        return self.read_secret(self.namespace, name, key)
 
 
 def _or_expression(value: Any, handler: ValidatorFunctionWrapHandler, info: _Info) -> Any:
@@ -66,6 +80,8 @@ class NodeType(ABC, Generic[WithT]):
     name: ClassVar[str]
     With: ClassVar[type[With]]
     timer: ClassVar[bool] = False  # an engine stores a timer instead of running it
+    instant: ClassVar[bool] = False  # `run` never waits, so that it needs no limit of time
+    checked: ClassVar[bool] = False  # `run` has seen to it that its output is JSON that a store can keep
 
     @classmethod
     def check_with(cls, with_: Mapping[str, Any], path: str) -> list[Problem]:

@@ -7,94 +7,38 @@ that honours it takes effect once, however often it is asked.
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import httpx
-from pydantic import AfterValidator, Field
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
 
 from orchestrator.errors import StepError
 from orchestrator.nodes.addresses import AllowList
-from orchestrator.nodes.base import NodeType, OrExpression, StepContext, With
-from orchestrator.nodes.http_answer import output_of, read, shown, unexpected
+from orchestrator.nodes.base import NodeType, StepContext
+from orchestrator.nodes.http_answer import output_of, shown, unexpected
+from orchestrator.nodes.http_auth import credential
 from orchestrator.nodes.http_client import open_client
+from orchestrator.nodes.http_with import HttpWith, many, parse_url
+from orchestrator.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_REDIRECTS = 5
-_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110, 5.6.2
-_OURS = {
-    "idempotency-key": "the engine sends the step's own key, the same for every attempt",
-    "x-orchestrator-engine": "the engine sends it",
-    "accept-encoding": "answers are read uncompressed",
-    **dict.fromkeys(("host", "content-length", "transfer-encoding", "connection"), "the client sends it"),
-}
-_KEPT_ACROSS_HOSTS = frozenset({"accept", "accept-language", "content-type"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "content-type"})
+_OF_A_BODY = ("Content-Type", "Content-Language", "Content-Location")
 
 
-def _url(text: str) -> str:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"is no URL: {error}") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("must begin with http:// or https:// and name a host")
-    if url.userinfo:
-        raise ValueError("must not contain a user or a password; send them in a header")
-    return text
-
-
-def _header_name(name: str) -> str:
-    if not _TOKEN.match(name):
-        raise ValueError("is no header name")
-    if reason := _OURS.get(name.lower()):
-        raise ValueError(f"this header cannot be set: {reason}")
-    return name
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, str) and any(character in value for character in "\r\n\x00"):
-        raise ValueError("must not contain a line break or a NUL")
-    if not isinstance(value, str | int | float):
-        raise ValueError("must be text, a number or true/false")  # noqa: TRY004 - pydantic collects ValueErrors
-    return value
-
-
-def _scalars(value: Any) -> Any:
-    for one in _many(value):
-        _scalar(one)
-    return value
-
-
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-Scalar = Annotated[Any, AfterValidator(_scalar), OrExpression]
-Scalars = Annotated[Any, AfterValidator(_scalars), OrExpression]  # one, or a list of them
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-Code = Annotated[int, Field(ge=100, le=599), OrExpression]
-
-
-class HttpWith(With):
-    """One request, and which answers are good ones."""
-
-    method: Annotated[Method, OrExpression] = Field(default="GET", description="The request's method.")
-    url: Annotated[str, AfterValidator(_url), OrExpression] = Field(description="Where to: http:// or https://.")
-    headers: Annotated[dict[HeaderName, Scalar], OrExpression] = Field(
-        default_factory=dict, description="The request's headers."
-    )
-    query: Annotated[dict[str, Scalars], OrExpression] = Field(
-        default_factory=dict, description="Added to the URL's query."
-    )
-    body: Any = Field(
-        default=None,
-        description="Sent as JSON; text with a Content-Type of its own is sent as it is; null sends nothing.",
-    )
-    expect: Annotated[list[Code], Field(min_length=1), OrExpression] | None = Field(
-        default=None, description="The status codes that are good; by default any from 200 to 299."
-    )
-
-    def expects(self, status: int) -> bool:
-        return status in self.expect if self.expect is not None else 200 <= status < 300  # noqa: PLR2004 - "2xx"
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    body: bytes | None
+    private: frozenset[str] = field(default=frozenset())  # headers, in lower case, that are for the first origin alone
 
 
 class HttpNode(NodeType[HttpWith]):
@@ -103,85 +47,106 @@ class HttpNode(NodeType[HttpWith]):
     name: ClassVar[str] = "http"
     With = HttpWith
 
-    def __init__(self, allowed: AllowList | None = None) -> None:
+    def __init__(self, allowed: AllowList | None = None, secrets: Secrets | None = None) -> None:
         self._allowed = allowed or AllowList()
-        self._client: httpx.AsyncClient | None = None
+        self._secrets = secrets or Secrets()
+        self._client: aiohttp.ClientSession | None = None
 
     async def run(self, with_: Mapping[str, Any], context: StepContext) -> Any:
         parsed = self.parse(with_)
+        request = _request(parsed, context, self._secrets)
         if self._client is None:
             self._client = open_client(self._allowed)
         try:
-            response = await _send(self._client, _request(self._client, parsed, context), parsed)
+            response = await _send(self._client, request, parsed)
             try:
-                body = await read(response)
+                if not parsed.expects(response.status):
+                    raise await unexpected(response, self._secrets.masks, datetime.now(UTC))
+                return await output_of(response, parsed.max_bytes)
             finally:
-                await response.aclose()
-        except httpx.TimeoutException as error:
-            raise StepError("Timeout", _told(parsed, error), retryable=True) from error
-        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-            raise StepError("InvalidWith", _told(parsed, error), retryable=False) from error
-        except (httpx.TransportError, OSError) as error:
-            raise StepError("ConnectionError", _told(parsed, error), retryable=True) from error
-        if not parsed.expects(response.status_code):
-            raise unexpected(response, body)
-        return output_of(response, body)
+                response.close()
+        except TimeoutError as error:
+            raise StepError("Timeout", _told(request, "no connection in time"), retryable=True) from error
+        except aiohttp.InvalidURL as error:
+            raise StepError("InvalidWith", _told(request, "is no URL that can be asked"), retryable=False) from error
+        except aiohttp.ClientResponseError as error:
+            broken = f"the answer is no HTTP: {error.message.partition(':')[0]}"
+            raise StepError("ConnectionError", _told(request, broken), retryable=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise StepError("ConnectionError", _told(request, str(error)), retryable=True) from error
 
     async def aclose(self) -> None:
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
             self._client = None
 
 
-def _request(client: httpx.AsyncClient, with_: HttpWith, context: StepContext) -> httpx.Request:
-    headers = {name: _text(value) for name, value in with_.headers.items()}
+def _request(with_: HttpWith, context: StepContext, secrets: Secrets) -> _Request:
+    headers: CIMultiDict[str] = CIMultiDict({name: _text(value) for name, value in with_.headers.items()})
     headers["Idempotency-Key"] = context.idempotency_key
     headers["X-Orchestrator-Engine"] = context.engine.value
-    content: bytes | None = None
+    body: bytes | None = None
     if with_.body is not None:
-        own_type = any(name.lower() == "content-type" for name in headers)
+        own_type = "Content-Type" in headers
         if not own_type:
             headers["Content-Type"] = "application/json"
         if isinstance(with_.body, str) and own_type:
-            content = with_.body.encode()
+            body = with_.body.encode()
         else:
-            content = json.dumps(with_.body, ensure_ascii=False, separators=(",", ":")).encode()
-    url = httpx.URL(with_.url)
+            body = json.dumps(with_.body, ensure_ascii=False, separators=(",", ":")).encode()
+    url = parse_url(with_.url).with_fragment(None)
     if with_.query:
-        pairs = [(key, _text(one)) for key, value in with_.query.items() for one in _many(value)]
-        url = url.copy_with(params=httpx.QueryParams([*url.params.multi_items(), *pairs]))
-    # Header values beyond ASCII are sent as UTF-8: httpx would refuse them with an error of its own.
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return client.build_request(with_.method, url, headers=raw, content=content)
+        url = url.extend_query([(key, _text(one)) for key, value in with_.query.items() for one in many(value)])
+    private = {name.lower() for name in with_.headers} - _KEPT_ACROSS_ORIGINS
+    if with_.auth is not None:
+        name, value = credential(with_.auth, url, secrets, context.namespace)
+        headers[name] = value
+        private.add(name.lower())
+    return _Request(with_.method, url, headers, body, frozenset(private))
 
 
-async def _send(client: httpx.AsyncClient, request: httpx.Request, with_: HttpWith) -> httpx.Response:
+async def _send(client: aiohttp.ClientSession, request: _Request, with_: HttpWith) -> aiohttp.ClientResponse:
     """The answer to a request, its redirects followed unless the author expects just this status."""
-    for _ in range(MAX_REDIRECTS + 1):
-        response = await client.send(request, stream=True)
-        following = response.next_request
-        if following is None or with_.expects(response.status_code):
+    first = request
+    for _ in range(with_.max_redirects + 1):
+        response = await client.request(
+            request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+        )
+        following = None if with_.expects(response.status) else _redirected(request, response)
+        if following is None:
             return response
-        await response.aclose()
-        if _origin(following.url) != _origin(request.url):
-            # The author's headers, credentials above all, were meant for the first host.
-            for name in {name.lower() for name in with_.headers} - _KEPT_ACROSS_HOSTS:
-                following.headers.pop(name, None)
+        response.release()
         request = following
-    raise StepError("TooManyRedirects", f"{shown(request)} and {MAX_REDIRECTS} more redirects", retryable=False)
+    message = f"{shown(first.method, first.url)} is redirected more than {with_.max_redirects} times (maxRedirects)"
+    raise StepError("TooManyRedirects", message, retryable=False)
 
 
-def _told(with_: HttpWith, error: Exception) -> str:
-    url = httpx.URL(with_.url).copy_with(query=None, fragment=None)
-    return f"{with_.method} {url}: {error or type(error).__name__}"
+def _redirected(request: _Request, response: aiohttp.ClientResponse) -> _Request | None:
+    """The request that an answer asks for instead, as RFC 9110, 15.4 and browsers have it; None if it asks for none."""
+    location = response.headers.get("Location", "")
+    if response.status not in _REDIRECTS or not location:
+        return None
+    try:
+        url = parse_url(str(request.url.join(URL(location)).with_fragment(None)))
+    except ValueError as error:
+        message = f"{shown(request.method, request.url)} is redirected to an address that cannot be used: {error}"
+        raise StepError("RedirectRefused", message, retryable=False) from None
+    headers = request.headers.copy()
+    if url.origin() != request.url.origin():
+        # The author's headers, credentials above all, were meant for the first host.
+        for name in request.private:
+            headers.popall(name, None)
+    following = replace(request, url=url, headers=headers)
+    as_get = response.status == 303 or (response.status in (301, 302) and request.method == "POST")  # noqa: PLR2004 - the codes are the rule
+    if not as_get or request.method == "HEAD":
+        return following
+    for name in _OF_A_BODY:
+        headers.popall(name, None)
+    return replace(following, method="GET", body=None)
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _many(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _told(request: _Request, reason: str) -> str:
+    return f"{shown(request.method, request.url)}: {reason}"
 
 
 def _text(value: Any) -> str:

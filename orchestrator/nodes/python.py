@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import functools
 import inspect
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
+from orchestrator import telemetry
 from orchestrator.errors import StepError
 from orchestrator.functions import REGISTRY, Function, Functions
 from orchestrator.jsonvalues import first_problem
 from orchestrator.nodes.base import NodeType, OrExpression, StepContext, With
+from orchestrator.nodes.threads import Threads
+from orchestrator.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_THREADS = 32
+_THREADS = 32  # plain functions at once
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.:-]*$")
 
 
@@ -50,49 +51,58 @@ class PythonNode(NodeType[PythonWith]):
 
     name: ClassVar[str] = "python"
     With = PythonWith
+    checked = True
 
-    def __init__(self, functions: Functions = REGISTRY) -> None:
+    def __init__(self, functions: Functions = REGISTRY, secrets: Secrets | None = None) -> None:
         self._functions = functions
-        self._threads: ThreadPoolExecutor | None = None
+        self._secrets = secrets or Secrets()
+        self._threads: Threads | None = None
 
     async def run(self, with_: Mapping[str, Any], context: StepContext) -> Any:
         parsed = self.parse(with_)
         function = self._functions.lookup(parsed.call)
-        arguments = _bind(function, parsed, context)
+        arguments = _bind(function, parsed, context, self._secrets)
         if inspect.iscoroutinefunction(function):
             result = await function(**arguments)
         else:
-            call = functools.partial(contextvars.copy_context().run, function, **arguments)
-            result = await asyncio.get_running_loop().run_in_executor(self._pool(), call)
+            if self._threads is None:
+                self._threads = Threads("python", _THREADS, telemetry.THREADS_LOST)
+            result = await self._threads.run(functools.partial(function, **arguments), parsed.call)
             if inspect.isawaitable(result):  # an async callable in disguise: a partial, a decorated function
                 result = await result
         return _as_json(result, parsed.call)
 
     async def aclose(self) -> None:
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.close()
             self._threads = None
 
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="python-node")
-        return self._threads
 
-
-def _bind(function: Function, with_: PythonWith, context: StepContext) -> dict[str, Any]:
-    signature = inspect.signature(function)
+def _bind(function: Function, with_: PythonWith, context: StepContext, secrets: Secrets) -> dict[str, Any]:
+    signature = _signature(function)
     # A copy by way of JSON: a function that changes its arguments changes nothing of the execution's.
     arguments: dict[str, Any] = json.loads(json.dumps(with_.args))
     if "context" in signature.parameters:
         if "context" in arguments:
             raise StepError("InvalidWith", "with.args.context: the engine gives this argument itself", retryable=False)
-        arguments["context"] = context
+        arguments["context"] = replace(context, read_secret=secrets.value)
     try:
         signature.bind(**arguments)
     except TypeError as error:
         message = f"with.args does not fit {with_.call}{signature}: {error}"
         raise StepError("InvalidWith", message, retryable=False) from None
     return arguments
+
+
+def _signature(function: Function) -> inspect.Signature:
+    """The function's parameters; looked up once for a function, since that takes longer than most calls."""
+    try:
+        return _known_signature(function)
+    except TypeError:  # a callable object that cannot be hashed
+        return inspect.signature(function)
+
+
+_known_signature = functools.lru_cache(maxsize=1024)(inspect.signature)
 
 
 def _as_json(result: Any, name: str) -> Any:

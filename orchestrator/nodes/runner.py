@@ -1,4 +1,4 @@
-"""Runs one attempt of a node, whatever its type: within its time, and with every failure as a StepError."""
+"""Runs one attempt of a node, whatever its type: within its time, masked, and with every failure as a StepError."""
 
 from __future__ import annotations
 
@@ -9,57 +9,73 @@ from orchestrator.durations import show
 from orchestrator.errors import StepError
 from orchestrator.functions import REGISTRY, Functions
 from orchestrator.jsonvalues import first_problem
-from orchestrator.nodes.addresses import SETTING, AllowList
+from orchestrator.masks import MASKS, Masks
+from orchestrator.nodes.container import ContainerNode, ContainerRuntime
 from orchestrator.nodes.http import HttpNode
 from orchestrator.nodes.python import PythonNode
 from orchestrator.nodes.registry import NOT_BUILT_YET
+from orchestrator.nodes.threads import StillQueued
 from orchestrator.nodes.transform import TransformNode
 from orchestrator.nodes.wait import WaitNode
+from orchestrator.secrets import Secrets, SecretSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
     from orchestrator.model import Node
+    from orchestrator.nodes.addresses import AllowList
     from orchestrator.nodes.base import NodeType, StepContext
 
 _MESSAGE = 2000  # characters of a failure's message that are kept
 
 
 class NodeRunner:
-    """What a worker shares among all its steps: connections, threads, functions. Close it with `aclose`."""
+    """What a worker shares among all its steps: connections, threads, functions, secrets. Close it with `aclose`."""
 
-    def __init__(self, *, allowed: AllowList | None = None, functions: Functions = REGISTRY) -> None:
-        nodes: tuple[NodeType[Any], ...] = (HttpNode(allowed), PythonNode(functions), TransformNode(), WaitNode())
+    def __init__(
+        self,
+        *,
+        allowed: AllowList | None = None,
+        functions: Functions = REGISTRY,
+        secrets: SecretSource | None = None,
+        containers: ContainerRuntime | None = None,
+        masks: Masks = MASKS,
+    ) -> None:
+        self._masks = masks
+        read = Secrets(secrets, masks)
+        nodes: list[NodeType[Any]] = [
+            HttpNode(allowed, read),
+            PythonNode(functions, read),
+            TransformNode(),
+            WaitNode(),
+        ]
+        if containers is not None:
+            nodes.append(ContainerNode(containers))
         self._nodes = {node.name: node for node in nodes}
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str], *, functions: Functions = REGISTRY) -> NodeRunner:
-        """As the variable ORCHESTRATOR_HTTP_ALLOW says; raises InvalidInput if it is malformed."""
-        return cls(allowed=AllowList.parse(environment.get(SETTING, "")), functions=functions)
-
     async def run(self, node: Node, evaluated_with: Mapping[str, Any], context: StepContext) -> Any:
-        """The output of one attempt: JSON that a store can keep. Raises StepError, and CancelledError if cancelled."""
+        """The output of one attempt: JSON that a store can keep, with `***` for every secret.
+
+        Raises StepError, and CancelledError if cancelled.
+        """
         try:
-            async with asyncio.timeout(context.timeout.total_seconds()) as limit:
-                output = await self._of(node.type).run(evaluated_with, context)
+            of = self._of(node.type)
+            if of.instant:
+                output = await of.run(evaluated_with, context)
+            else:
+                output = await _in_time(of, evaluated_with, context)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             # Nobody cancelled this attempt: the step did it to itself, and has failed like any other.
             raise StepError("Cancelled", "the step cancelled itself", retryable=node.type == PythonNode.name) from error
-        except StepError as error:
-            raise StepError(error.kind, _storable(error.message), retryable=error.retryable) from error
-        except TimeoutError as error:
-            message = f"took longer than its timeout of {show(context.timeout)}" if limit.expired() else str(error)
-            raise StepError("Timeout", _storable(message), retryable=True) from error
         except (Exception, SystemExit) as error:
-            message = str(error) or type(error).__name__
-            raise StepError(type(error).__name__, _storable(message), retryable=node.type == PythonNode.name) from error
-        if problem := first_problem(output, "output", int64=False):
-            raise StepError("InvalidOutput", f"{problem}; no store could keep it", retryable=False)
-        return output
+            raise self._failure(error, node) from error
+        if not of.checked and (problem := first_problem(output, "output", int64=False)):
+            raise self._failure(StepError("InvalidOutput", f"{problem}; no store could keep it", retryable=False), node)
+        return self._masks.json(output)
 
     async def aclose(self) -> None:
         """Give back connections and threads; a plain function that still runs in its thread is not waited for."""
@@ -80,7 +96,34 @@ class NodeRunner:
             raise StepError("UnknownNodeType", f"node type {type_!r} {known}", retryable=False)
         return self._nodes[type_]
 
+    def _failure(self, error: BaseException, node: Node) -> StepError:
+        """Any error as a failure that can be stored; only a python function's may pass by itself."""
+        if isinstance(error, StepError):
+            return StepError(
+                self._masks.text(error.kind),
+                self._storable(error.message),
+                retryable=error.retryable,
+                status=error.status,
+                retry_after=error.retry_after,
+            )
+        kind = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
+        retryable = kind == "Timeout" or node.type == PythonNode.name
+        return StepError(kind, self._storable(str(error) or kind), retryable=retryable)
 
-def _storable(message: str) -> str:
-    """A message without what a database refuses, and no longer than a status can bear."""
-    return message.encode(errors="replace").decode().replace("\x00", "\ufffd")[:_MESSAGE]
+    def _storable(self, message: str) -> str:
+        """A message without secrets and what a database refuses, and no longer than a status can bear."""
+        return self._masks.text(message).encode(errors="replace").decode().replace("\x00", "\ufffd")[:_MESSAGE]
+
+
+async def _in_time(of: NodeType[Any], with_: Mapping[str, Any], context: StepContext) -> Any:
+    try:
+        async with asyncio.timeout(context.timeout.total_seconds()) as limit:
+            return await of.run(with_, context)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise  # the step's own
+        message = f"took longer than its timeout of {show(context.timeout)}"
+        cause = error.__cause__ and error.__cause__.__cause__
+        if isinstance(cause, StillQueued):
+            raise StepError("NoThread", f"{message}: {cause}", retryable=True) from error
+        raise StepError("Timeout", message, retryable=True) from error

@@ -23,6 +23,7 @@ class TransformNode(NodeType[TransformWith]):
 
     name: ClassVar[str] = "transform"
     With = TransformWith
+    instant = True
 
     async def run(self, with_: Mapping[str, Any], context: StepContext) -> Any:  # noqa: ARG002 - the port's signature
         return dict(with_)

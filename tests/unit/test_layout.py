@@ -127,6 +127,8 @@ def test_the_wheel_holds_every_file_of_a_package(wheel: set[str], package: str) 
         "orchestrator_operator/local/go/kubernetes/go.sum",
         "orchestrator_operator/local/go/prometheus/go.mod",
         "orchestrator_operator/local/go/prometheus/go.sum",
+        "orchestrator_operator/local/go/toxiproxy/go.mod",
+        "orchestrator_operator/local/go/toxiproxy/go.sum",
         "orchestrator_operator/local/go/toolchain.txt",
     ],
 )

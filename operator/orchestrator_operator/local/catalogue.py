@@ -1,4 +1,4 @@
-"""What the control plane is made of: six binaries, their versions, and how each can be had.
+"""What the control plane is made of: six binaries, their versions, and how each can be had; and a tool of the tests.
 
 The versions stand in the `go.mod` files only, so an upgrade is a change of those and nothing else.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KUBERNETES_ASSETS = "KUBEBUILDER_ASSETS"
 PROMETHEUS_ASSETS = "ORCHESTRATOR_PROMETHEUS_ASSETS"
+TOXIPROXY_ASSETS = "ORCHESTRATOR_TOXIPROXY_ASSETS"
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -91,10 +92,29 @@ def architecture(machine: str | None = None) -> str:
 
 
 def load(modules: Path | None = None) -> tuple[Tool, ...]:
-    """All tools, in the order in which they are built (the small ones first)."""
+    """The control plane's tools, in the order in which they are built (the small ones first)."""
     modules = modules or go_modules()
     arch = architecture()
     return (*_kubernetes(modules / "kubernetes", arch), *_prometheus(modules / "prometheus", arch))
+
+
+def toxiproxy(modules: Path | None = None) -> Tool:
+    """A proxy that breaks connections on request. The tests under faults get it; no control plane needs it."""
+    module, arch = (modules or go_modules()) / "toxiproxy", architecture()
+    library = "github.com/Shopify/toxiproxy/v2"
+    version = required_version((module / "go.mod").read_text(encoding="utf-8"), library)
+    base = f"https://github.com/Shopify/toxiproxy/releases/download/v{version}"
+    return Tool(
+        name="toxiproxy-server",
+        version=version,
+        assets_variable=TOXIPROXY_ASSETS,
+        version_arguments=("-version",),
+        module=module,
+        package=f"{library}/cmd/server",
+        build_arguments=("-ldflags", f"-s -w -X {library}.Version={version}"),
+        build_time=timedelta(minutes=0.5),
+        release=Release(f"{base}/toxiproxy-server-linux-{arch}", f"{base}/checksums.txt"),
+    )
 
 
 def _kubernetes(module: Path, arch: str) -> tuple[Tool, ...]:

@@ -14,14 +14,18 @@ def test_versions_are_those_that_the_go_modules_pin() -> None:
     assert f"go.etcd.io/etcd/server/v3 v{versions['etcd']} " in pins
 
 
+def test_the_control_plane_does_not_need_what_breaks_connections() -> None:
+    assert catalogue.toxiproxy().name not in {tool.name for tool in catalogue.load()}
+
+
 def test_every_tool_s_package_is_a_tool_of_its_module() -> None:
-    for tool in catalogue.load():
+    for tool in (*catalogue.load(), catalogue.toxiproxy()):
         assert f"\t{tool.package}\n" in (tool.module / "go.mod").read_text().partition("tool (")[2]
 
 
 def test_the_toolchain_of_the_lock_file_is_new_enough_for_every_module() -> None:
     toolchain = catalogue.parse_version((go_modules() / "toolchain.txt").read_text())
-    for tool in catalogue.load():
+    for tool in (*catalogue.load(), catalogue.toxiproxy()):
         assert toolchain >= go_directive((tool.module / "go.mod").read_text())
 
 
