@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def find_cycle(needs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """A cycle in running order, its first node repeated at the end (`a, b, a`: b needs a, a needs b), or nothing.
 
-    Depth-first with a stack of its own: a chain of 500 nodes must not exhaust Python's.
+    Depth-first with a stack of its own: a chain of thousands of nodes must not exhaust Python's.
     """
     done: set[str] = set()
     for start in needs:
@@ -34,17 +34,47 @@ def find_cycle(needs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return ()
 
 
-def upstream(needs: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
-    """For each node all that must be over before it begins: its needs, theirs, and so on. A cycle does no harm."""
-    return {node: _reachable(node, needs) for node in needs}
+class Upstream:
+    """For each node all that comes before it: its needs, theirs, and so on. A cycle does no harm.
+
+    A set is an integer with a bit for each node: 10,000 nodes in a row take 12 MB and some milliseconds.
+    """
+
+    def __init__(self, needs: Mapping[str, Sequence[str]]) -> None:
+        self._bit = {node: index for index, node in enumerate(needs)}
+        self._sets: dict[str, int] = {}
+        for node in needs:
+            self._find(node, needs)
+
+    def of(self, node: str) -> Before:
+        """What comes before a node."""
+        return Before(self._sets.get(node, 0) & ~(1 << self._bit[node]), self._bit)
+
+    def _find(self, start: str, needs: Mapping[str, Sequence[str]]) -> None:
+        pending = [(start, False)]
+        entered: set[str] = set()
+        while pending:
+            node, leaving = pending.pop()
+            known = [need for need in needs[node] if need in self._bit]
+            if leaving:
+                found = 0
+                for need in known:
+                    found |= self._sets.get(need, 0) | 1 << self._bit[need]
+                self._sets[node] = found
+            elif node not in self._sets and node not in entered:
+                entered.add(node)
+                pending.append((node, True))
+                pending.extend((need, False) for need in known)
 
 
-def _reachable(start: str, needs: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    found: set[str] = set()
-    pending = list(needs[start])
-    while pending:
-        node = pending.pop()
-        if node in needs and node not in found:
-            found.add(node)
-            pending.extend(needs[node])
-    return frozenset(found)
+class Before:
+    """The nodes that come before one, as a container of ids."""
+
+    __slots__ = ("_bit", "_set")
+
+    def __init__(self, found: int, bit: Mapping[str, int]) -> None:
+        self._set, self._bit = found, bit
+
+    def __contains__(self, node: object) -> bool:
+        index = self._bit.get(node)  # type: ignore[call-overload]  # what is no id is in no graph
+        return index is not None and bool(self._set >> index & 1)

@@ -18,14 +18,15 @@ import structlog
 from orchestrator import telemetry
 from orchestrator.engines.v1 import V1Engine
 from orchestrator.engines.v2 import Drive, Tools
-from orchestrator.errors import InvalidPayload, LeaseLost, StoreError, StoreUnavailable
+from orchestrator.errors import InvalidPayload, LeaseLost, OrchestratorError, StoreError, StoreUnavailable
+from orchestrator.fold import fold
 from orchestrator.housekeeping import keep_house
 from orchestrator.journal import GroupCommit
-from orchestrator.model import Engine, Execution, Status
+from orchestrator.model import Engine, Execution
 from orchestrator.store.port import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from orchestrator.clock import Clock
     from orchestrator.engines.baseline import Baseline
@@ -42,6 +43,7 @@ class WorkerSettings:
     """How a worker behaves."""
 
     concurrency: int = 200  # executions of each engine at once
+    batch: timedelta = timedelta(milliseconds=5)  # how long a busy worker lets free places gather before it claims
     lease: timedelta = timedelta(seconds=15)
     poll: timedelta = timedelta(milliseconds=200)
     engines: tuple[Engine, ...] = (Engine.V1, Engine.V2)
@@ -52,19 +54,32 @@ class Worker:
     """Active-active: any number of workers share a store; the fencing token decides who may write."""
 
     def __init__(
-        self, store: Store, runner: NodeRunner, clock: Clock, settings: WorkerSettings, v1: Baseline | None = None
+        self,
+        store: Store,
+        runner: NodeRunner,
+        clock: Clock,
+        settings: WorkerSettings,
+        v1: Baseline | None = None,
+        on_end: Callable[[Execution], None] | None = None,
     ) -> None:
+        """`on_end` is told of every V2 execution whose end this worker committed."""
         self._store, self._clock, self._settings = store, clock, settings
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._journal: GroupCommit[Append, Outcome] = GroupCommit(store.append)
         self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
-        self._tools = Tools(store, self._journal, runner, clock, settings.lease)
+        self._tools = Tools(store, self._journal, runner, clock, settings.lease, hint=self.hint)
         self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}
         self._folded: OrderedDict[str, Execution] = OrderedDict()
         self._hint = asyncio.Event()
         self._stopping = False
+        self._wants_places = False  # more was due than could be claimed
+        self._on_end = on_end
+
+    def hint(self) -> None:
+        """Something may be due: look now, not at the next poll."""
+        self._hint.set()
 
     @property
     def busy(self) -> int:
@@ -82,14 +97,13 @@ class Worker:
             while not stop.is_set():
                 self._hint.clear()
                 try:
-                    claimed = await self._claim()
-                    if until_idle and not claimed and not self.busy and await self._idle():
+                    starved = await self._claim()
+                    if until_idle and not self.busy and await self._store.idle(self._settings.engines):
                         return
                 except StoreUnavailable as error:
                     log.warning("the store does not answer; nothing is claimed meanwhile", error=str(error))
-                    claimed = 0
-                if not claimed:
-                    await self._rest(stop)
+                    starved = set()
+                await self._rest(stop, starved)
         finally:
             await self._let_go()  # what drains is still ours
             for task in beside:
@@ -97,22 +111,44 @@ class Worker:
             await asyncio.gather(*beside, return_exceptions=True)
             log.info("worker stopped", owner=self.owner)
 
-    async def _claim(self) -> int:
-        claimed = 0
+    async def _claim(self) -> set[Engine]:
+        """Claim what is due; the engines of which more may be due than there were places."""
+        starved: set[Engine] = set()
         for engine in self._settings.engines:
             free = self._settings.concurrency - len(self._tasks[engine])
             if free <= 0:
+                starved.add(engine)
                 continue
             lease, now = self._settings.lease, self._clock.now()
             if engine is Engine.V1:
                 claims = await self._v1.claim(self.owner, free, lease, now)
             else:
                 claims = await self._store.claim(self.owner, engine, free, lease, now)
+                await self._read(claims)
             for claim in claims:
                 run = self._drive(claim) if engine is Engine.V2 else self._walk(claim)
                 self._begin(engine, claim.id, run)
-                claimed += 1
-        return claimed
+            if len(claims) == free:
+                starved.add(engine)
+        return starved
+
+    async def _read(self, claims: Sequence[Claim]) -> None:
+        """Fold the histories of what was claimed, in one query, but for those that are known from before."""
+        new = {claim.id: claim.seq for claim in claims if not self._knows(claim)}
+        if not new:
+            return
+        try:
+            histories = await self._store.histories(new)
+        except StoreUnavailable:
+            return  # each drive reads its own, or is put down
+        for execution_id, history in histories.items():
+            with suppress(OrchestratorError):  # its own drive will say what is wrong with it
+                if history[-1].seq == new[execution_id]:
+                    self._folded[execution_id] = fold(execution_id, history)
+
+    def _knows(self, claim: Claim) -> bool:
+        known = self._folded.get(claim.id)
+        return known is not None and known.seq == claim.seq
 
     def _begin(self, engine: Engine, execution_id: str, run: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(run, name=f"{engine}:{execution_id}")
@@ -123,7 +159,8 @@ class Worker:
         def over(done: asyncio.Task[None]) -> None:
             if self._tasks[engine].get(execution_id) is done:
                 del self._tasks[engine][execution_id]
-            self._hint.set()
+            if self._wants_places or not self.busy:
+                self._hint.set()
 
         task.add_done_callback(over)
 
@@ -153,10 +190,18 @@ class Worker:
             self._folded[claim.id] = drive.state
             if len(self._folded) > _REMEMBERED:
                 self._folded.popitem(last=False)
-        elif drive.state is not None and drive.state.failure is not None:
-            failure = drive.state.failure
-            log.error("execution failed", execution=claim.id, node=failure.node, error=failure.message)
-            await self._note(f"ERROR execution {claim.id}: {failure.kind}: {failure.message}")
+        elif drive.state is not None:
+            await self._ended(drive.state)
+
+    async def _ended(self, state: Execution) -> None:
+        if self._on_end is not None:
+            self._on_end(state)
+        if state.parent is not None:
+            self.hint()
+        if state.failure is not None:
+            failure = state.failure
+            log.error("execution failed", execution=state.id, node=failure.node, error=failure.message)
+            await self._note(f"ERROR execution {state.id}: {failure.kind}: {failure.message}")
 
     async def _walk(self, claim: Claim) -> None:
         try:
@@ -169,26 +214,29 @@ class Worker:
         with suppress(StoreError, InvalidPayload):
             await self._store.log_edge([line], self._clock.now())
 
-    async def _rest(self, stop: asyncio.Event) -> None:
-        """Until something ends, a hint, or the next poll, which jitter spreads over the workers."""
+    async def _rest(self, stop: asyncio.Event, starved: Collection[Engine]) -> None:
+        """Until the next poll, which jitter spreads over the workers, or a hint. Where more was due than there were
+        places: until one is free, and a little longer, so that one claim fills several.
+        """
+        loop = asyncio.get_running_loop()
         pause = self._settings.poll.total_seconds() * random.uniform(0.7, 1.3)  # noqa: S311 — spreads load, hides nothing
-        waits = [asyncio.create_task(self._hint.wait()), asyncio.create_task(stop.wait())]
-        try:
-            await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _idle(self) -> bool:
-        """Whether nothing that is not over could ever want this worker: what is suspended waits for a person."""
-        for record in await self._store.active():
-            # Due in spite of its status: somebody asked for something since the last look.
-            resting = record.status is Status.SUSPENDED and record.due_at is None
-            # Without a lease nobody takes it over: it stays as it is, as the built-in V1 does.
-            abandoned_v1 = record.engine is Engine.V1 and record.status is Status.RUNNING and record.due_at is None
-            if record.engine in self._settings.engines and not resting and not abandoned_v1:
-                return False
-        return True
+        until = loop.time() + pause
+        self._wants_places = bool(starved)
+        while not stop.is_set() and (left := until - loop.time()) > 0:
+            if any(len(self._tasks[engine]) < self._settings.concurrency for engine in starved):
+                await asyncio.sleep(self._settings.batch.total_seconds())
+                return
+            waits = [asyncio.create_task(self._hint.wait()), asyncio.create_task(stop.wait())]
+            try:
+                await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            if self._hint.is_set() and not starved:
+                if self.busy > self._settings.concurrency // 8:  # there is work enough: let more of it gather
+                    await asyncio.sleep(self._settings.batch.total_seconds())
+                return
+            self._hint.clear()
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -214,7 +262,7 @@ class Worker:
                     if task is not None:
                         task.cancel()
                 elif ours[execution_id] > drive.seq:
-                    drive.moved.set()
+                    drive.nudge()
 
     async def _let_go(self) -> None:
         """Give steps in flight a moment to end and be committed, then release what is left."""
@@ -225,7 +273,7 @@ class Worker:
             log.info("worker draining", executions=len(tasks))
             for drive in self._drives.values():
                 drive.stopping = True
-                drive.moved.set()
+                drive.nudge()
             await asyncio.wait(tasks, timeout=self._settings.drain.total_seconds())
         now = self._clock.now()
         held = {i: Release(drive.claim.fence, drive.seq, now) for i, drive in self._drives.items()}

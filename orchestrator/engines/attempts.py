@@ -77,8 +77,8 @@ def _context(run: RunNode, state: Execution) -> StepContext:
         attempt=run.attempt,
         engine=Engine.V2,
         timeout=run.node.timeout,
-        idempotency_key=run.idempotency_key,
         item=run.item,
+        key=run.idempotency_key,
     )
 
 

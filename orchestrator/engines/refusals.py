@@ -9,6 +9,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
+from orchestrator.errors import InvalidPayload
 from orchestrator.fold import apply
 from orchestrator.model import Failure, step_key
 from orchestrator.payloads import check_size
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.decide import Decision
-    from orchestrator.errors import InvalidPayload
+
     from orchestrator.model import Execution
 
 
@@ -37,7 +38,7 @@ def encoded(events: Sequence[e.Event]) -> tuple[str, ...]:
         try:
             text = codec.encode(event)
             check_size(text, _named(event))
-        except codec.InvalidPayload as error:
+        except InvalidPayload as error:
             raise Unfit(index, error) from error
         texts.append(text)
     return tuple(texts)

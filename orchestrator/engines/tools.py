@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator import telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
     from prometheus_client import Counter, Histogram
@@ -37,6 +38,7 @@ class Tools:
     clock: Clock
     lease: timedelta
     chance: random.Random = field(default_factory=random.SystemRandom)
+    hint: Callable[[], None] = lambda: None  # something became due that this worker may claim
     _measures: dict[str, StepMeasures] = field(default_factory=dict)
 
     def step_measures(self, node_type: str) -> StepMeasures:

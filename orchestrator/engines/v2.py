@@ -227,6 +227,8 @@ class Drive:
         self._known_at = now
         self._last_append = (first_seq, took * 1000)
         observe(events, state, took)
+        if append.submissions:
+            self.tools.hint()
         return True
 
     def _start(self, run: RunNode, state: Execution) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWr
 from pydantic import ValidationInfo as _Info
 
 from orchestrator.errors import Problem, StepError
+from orchestrator.model import step_key
 from orchestrator.problems import problems_of
 from orchestrator.templates import is_template
 
@@ -38,13 +39,17 @@ class StepContext:
     attempt: int  # from 1
     engine: Engine
     timeout: timedelta
+    item: str | None = None  # the key of a map's item
+    key: str | None = None  # the engine's idempotency key, where it is not the plain one
     # Given to functions by the worker: namespace, name and key to the value.
     read_secret: Callable[[str, str, str], str] = field(default=_no_secrets, repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this step, and for no other step: `execution/node`."""
-        return f"{self.execution_id}/{self.node_id}"
+        """The same for every attempt of this step, and for no other step: `execution/node[/item]`, with `:compensate`
+        behind it for a compensation.
+        """
+        return self.key or f"{self.execution_id}/{step_key(self.node_id, self.item)}"
 
     def secret(self, name: str, key: str) -> str:
         """A value of a Secret in the execution's own namespace; masked in outputs, failures and logs from now on.

@@ -1,12 +1,18 @@
-"""Every node type that there is, by the name that a workflow calls it; and those that are to come."""
+"""Every node type that there is, by the name that a workflow calls it, and where each may stand."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.nodes.approval import ApprovalNode
+from orchestrator.nodes.child import ChildNode
+from orchestrator.nodes.fail import FailNode
 from orchestrator.nodes.http import HttpNode
+from orchestrator.nodes.mapping import MapNode
 from orchestrator.nodes.python import PythonNode
+from orchestrator.nodes.signal import SignalNode
+from orchestrator.nodes.switch import SwitchNode
 from orchestrator.nodes.transform import TransformNode
 from orchestrator.nodes.wait import WaitNode
 
@@ -15,7 +21,21 @@ if TYPE_CHECKING:
 
     from orchestrator.nodes.base import NodeType
 
-NODE_TYPES: Mapping[str, type[NodeType[Any]]] = MappingProxyType(
-    {node_type.name: node_type for node_type in (HttpNode, PythonNode, TransformNode, WaitNode)}
+_TYPES: Final[tuple[type[NodeType[Any]], ...]] = (
+    ApprovalNode,
+    ChildNode,
+    FailNode,
+    HttpNode,
+    MapNode,
+    PythonNode,
+    SignalNode,
+    SwitchNode,
+    TransformNode,
+    WaitNode,
 )
-NOT_BUILT_YET = frozenset({"approval", "container", "fail", "map", "signal", "switch", "workflow"})
+NODE_TYPES: Final[Mapping[str, type[NodeType[Any]]]] = MappingProxyType({kind.name: kind for kind in _TYPES})
+NOT_BUILT_YET: Final = frozenset({"container"})
+BACKWARD: Final = frozenset({HttpNode.name, PythonNode.name, TransformNode.name})  # what may compensate
+FOR_ITEMS: Final = BACKWARD | {ChildNode.name}  # what may be done for each item of a map
+WITHOUT_OUTPUT: Final = frozenset({FailNode.name, SwitchNode.name, WaitNode.name})
+V2_ONLY: Final = frozenset({ApprovalNode.name, ChildNode.name, SignalNode.name})  # V1 keeps nothing to wait on
