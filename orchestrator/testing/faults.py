@@ -74,7 +74,9 @@ def crash_at(boundary: Boundary, moment: Moment = Moment.AFTER, occurrence: int 
 @contextmanager
 def lose(boundary: Boundary, occurrence: int = 1, times: int = 1) -> Iterator[None]:
     """Commit, and raise StoreUnavailable: the caller cannot know. So `times` times from that occurrence on."""
-    with planned(_at(boundary, Moment.LOST, occurrence, times, lambda: _unavailable(boundary, "lost after its commit"))):
+    with planned(
+        _at(boundary, Moment.LOST, occurrence, times, lambda: _unavailable(boundary, "lost after its commit"))
+    ):
         yield
 
 

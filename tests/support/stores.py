@@ -1,39 +1,89 @@
-"""Stores for tests: the same tests on SQLite and on a real PostgreSQL."""
+"""Stores for tests: what every test of them begins with."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.authoring import compile_workflow
-from orchestrator.model import Assignment, Engine
-from orchestrator.store import Submission
+from orchestrator import events as e
+from orchestrator.model import Concurrency, Engine, Failure, OnLimit, Status
+from orchestrator.store import Outcome
+from orchestrator.testing.builders import CHAIN, START, append, projection, submission, workflow
 
 if TYPE_CHECKING:
-    from orchestrator.model import Workflow
+    from datetime import datetime
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    from orchestrator.model import Workflow
+    from orchestrator.store import Claim, ExecutionRecord, Store
+
+__all__ = [
+    "CHAIN",
+    "LEASE",
+    "START",
+    "after",
+    "append",
+    "claim_one",
+    "commit",
+    "completed",
+    "end",
+    "kinds",
+    "limited",
+    "projection",
+    "row",
+    "submission",
+    "workflow",
+]
+
 LEASE = timedelta(seconds=15)
 
-CHAIN: dict[str, Any] = {
-    "nodes": [
-        {"id": "a", "type": "transform", "with": {"x": "${input.n}"}},
-        {"id": "b", "type": "transform", "needs": ["a"], "with": {"y": "${nodes.a.output.x}"}},
-    ],
-    "output": {"y": "${nodes.b.output.y}"},
-}
+
+def after(seconds: float) -> datetime:
+    """A moment, so long after START."""
+    return START + timedelta(seconds=seconds)
 
 
-def workflow(spec: dict[str, Any] = CHAIN, name: str = "chain") -> Workflow:
-    return compile_workflow(spec, namespace="default", name=name)
+async def claim_one(store: Store, execution_id: str = "x1", at: datetime = START, owner: str = "worker-1") -> Claim:
+    """The claim of one execution, which has to be due; whatever else is due then is claimed, too."""
+    claims = {claim.id: claim for claim in await store.claim(owner, Engine.V2, 100, LEASE, at)}
+    return claims[execution_id]
 
 
-def submission(execution_id: str, **changes: Any) -> Submission:
-    values: dict[str, Any] = {
-        "id": execution_id,
-        "workflow": changes.pop("workflow", None) or workflow(),
-        "engine": Engine.V2,
-        "assignment": Assignment.EXECUTION,
-        "input": {"n": 1},
+def completed(node: str = "a", output: Any = None, at: datetime = START, **fields: Any) -> e.StepCompleted:
+    return e.StepCompleted(at, node, "transform", 1, output, at, 1.5, **fields)
+
+
+async def commit(store: Store, claim: Claim, *events: e.Event, **fields: Any) -> None:
+    """Append, and be sure of it."""
+    assert await store.append([append(claim, *events, **fields)]) == [Outcome.COMMITTED]
+
+
+async def end(
+    store: Store, claim: Claim, status: Status = Status.CANCELLED, at: datetime = START, **fields: Any
+) -> None:
+    """End a claimed execution as its owner would."""
+    ends: dict[Status, e.Event] = {
+        Status.SUCCESS: e.ExecutionSucceeded(at, None),
+        Status.FAILED: e.ExecutionFailed(at, Failure("HttpStatus", "503", node="a", status=503)),
+        Status.CANCELLED: e.ExecutionCancelled(at),
     }
-    return Submission(**(values | changes))
+    await commit(store, claim, ends[status], **{"projection": projection(status, finished_at=at)} | fields)
+
+
+async def kinds(store: Store, execution_id: str = "x1") -> list[str]:
+    """The names of an execution's events, whose numbers have no gap."""
+    history = await store.events(execution_id)
+    assert [recorded.seq for recorded in history] == list(range(1, len(history) + 1))
+    return [type(recorded.event).__name__ for recorded in history]
+
+
+async def row(store: Store, execution_id: str = "x1") -> ExecutionRecord:
+    """The record of an execution that has to be there."""
+    record = await store.get(execution_id)
+    assert record is not None, execution_id
+    return record
+
+
+def limited(limit: int = 1, policy: OnLimit = OnLimit.QUEUE, key: str | None = None, name: str = "chain") -> Workflow:
+    """The chain, of which so many may run at once."""
+    return replace(workflow(name=name), concurrency=Concurrency(limit, policy, key))

@@ -1,0 +1,99 @@
+"""What resources do not say yet, and that they say it now."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from orchestrator.model import Status
+from orchestrator.store import Control, Store
+from tests.support.stores import START, after, claim_one, commit, completed, end, projection, row, submission
+
+EVERY = timedelta(seconds=5)
+
+
+async def dirty(store: Store, seconds: float = 0, limit: int = 10) -> list[str]:
+    return [record.id for record in await store.dirty(after(seconds), limit, EVERY)]
+
+
+async def write(store: Store, execution_id: str = "x1", seconds: float = 0) -> None:
+    record = await row(store, execution_id)
+    await store.written({execution_id: (record.version, record.status)}, after(seconds))
+
+
+async def test_dirty_rows_are_offered_until_they_are_written(store: Store) -> None:
+    await store.submit([submission("x1", name="one"), submission("x2")], START)
+    assert await dirty(store) == ["x1"]
+    assert await dirty(store) == ["x1"]
+    await write(store)
+    assert await dirty(store, 99) == []
+
+
+async def test_what_has_no_name_has_no_resource(store: Store) -> None:
+    await store.submit([submission("x1")], START)
+    await claim_one(store)
+    assert await dirty(store, 99) == []
+
+
+async def test_a_changed_node_is_written_at_most_once_in_a_while(store: Store) -> None:
+    await store.submit([submission("x1", name="one")], START)
+    claim = await claim_one(store)
+    await write(store)
+    await commit(store, claim, completed("a"))
+    assert await dirty(store, 4.9) == []
+    assert await dirty(store, 5) == ["x1"]
+
+
+async def test_a_changed_status_is_written_at_once(store: Store) -> None:
+    await store.submit([submission("x1", name="one")], START)
+    claim = await claim_one(store)
+    await write(store)
+    await end(store, claim)
+    assert await dirty(store) == ["x1"]
+
+
+async def test_a_status_that_changed_beside_others_is_written_at_once(store: Store) -> None:
+    await store.submit([submission("x1", name="one")], START)
+    claim = await claim_one(store)
+    await write(store)
+    await commit(store, claim, completed("a"), projection=projection(Status.WAITING))
+    await commit(store, claim, completed("b"), first_seq=4, projection=projection(Status.WAITING))
+    assert await dirty(store) == ["x1"]
+
+
+async def test_a_row_that_changed_while_it_was_written_is_offered_again(store: Store) -> None:
+    await store.submit([submission("x1", name="one")], START)
+    (read,) = await store.dirty(START, 10, timedelta(0))
+    await claim_one(store)
+    await store.written({"x1": (read.version, read.status)}, START)
+    (again,) = await store.dirty(START, 10, EVERY)
+    assert again.version > read.version
+
+
+async def test_a_request_is_shown(store: Store) -> None:
+    await store.submit([submission("x1", name="one")], START)
+    await write(store)
+    await store.control("x1", Control.SUSPEND, after(1))
+    assert await dirty(store, 6) == ["x1"]
+
+
+async def test_those_that_were_never_written_come_first(store: Store) -> None:
+    await store.submit([submission("x1", name="one")], START)
+    await write(store)
+    await end(store, await claim_one(store))
+    await store.submit([submission("x2", name="two")], after(1))
+    assert await dirty(store, 99) == ["x2", "x1"]
+
+
+async def test_those_that_were_written_longest_ago_come_next(store: Store) -> None:
+    await store.submit([submission(id_, name=id_) for id_ in ("x1", "x2", "x3")], START)
+    for seconds, id_ in ((3, "x1"), (1, "x2"), (2, "x3")):
+        await write(store, id_, seconds)
+    for id_ in ("x1", "x2", "x3"):
+        await store.control(id_, Control.SUSPEND, after(4))
+    assert await dirty(store, 99, limit=2) == ["x2", "x3"]
+
+
+async def test_writing_what_is_gone_is_no_error(store: Store) -> None:
+    await store.written({"gone": (1, Status.SUCCESS)}, START)
+    await store.written({}, START)
+    assert await store.get("gone") is None
