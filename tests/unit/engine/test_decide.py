@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestrator import events as e
 from orchestrator.decide import Decision, decide, project
 from orchestrator.fold import apply, submitted
-from orchestrator.model import Execution, Failure, NodeStatus, Status
+from orchestrator.model import Execution, Failure, StepStatus, Status
 from tests.support.engine import AT, at, node, spec
 from tests.support.stores import workflow
 
@@ -197,7 +197,7 @@ def test_every_execution_comes_to_an_end_and_never_stands_still_without_a_reason
             state = apply(state, outcome(id_, attempt, now, data))
         now += 1
     assert state.status.terminal
-    assert all(s.status is not NodeStatus.WAITING or state.status is not Status.SUCCESS for s in state.nodes.values())
+    assert all(s.status is not StepStatus.WAITING or state.status is not Status.SUCCESS for s in state.nodes.values())
 
 
 def outcome(id_: str, attempt: int, now: float, data: st.DataObject) -> e.Event:

@@ -7,7 +7,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
 from orchestrator.fold import fold
-from orchestrator.model import Failure, NodeStatus, Status
+from orchestrator.model import Failure, StepStatus, Status
 from tests.support.engine import AT, at
 
 
@@ -27,20 +27,20 @@ def failed(attempt: int, seconds: float, retry_at: float | None) -> e.StepFailed
 
 def test_a_completed_step_keeps_its_output() -> None:
     state = fold("x", history(SUBMITTED, STARTED, e.StepCompleted(at(2), "a", "http", 1, {"k": 1}, at(1), 900)))
-    assert (state.status, state.seq, state.node("a").status) == (Status.RUNNING, 3, NodeStatus.COMPLETED)
-    assert state.node("a").output == {"k": 1}
+    assert (state.status, state.seq, state.step("a").status) == (Status.RUNNING, 3, StepStatus.COMPLETED)
+    assert state.step("a").output == {"k": 1}
 
 
 def test_a_retry_is_remembered_with_its_moment() -> None:
     state = fold("x", history(SUBMITTED, STARTED, failed(1, 2, retry_at=5)))
-    assert (state.node("a").status, state.node("a").due, state.retries) == (NodeStatus.RETRYING, at(5), 1)
-    assert state.node("a").first_started_at == at(1)
+    assert (state.step("a").status, state.step("a").due, state.retries) == (StepStatus.RETRYING, at(5), 1)
+    assert state.step("a").first_started_at == at(1)
 
 
 def test_the_first_start_counts_for_all_attempts() -> None:
     state = fold("x", history(SUBMITTED, STARTED, failed(1, 2, retry_at=5), failed(2, 6, retry_at=None)))
-    assert (state.node("a").status, state.node("a").attempts) == (NodeStatus.FAILED, 2)
-    assert state.node("a").first_started_at == at(1)
+    assert (state.step("a").status, state.step("a").attempts) == (StepStatus.FAILED, 2)
+    assert state.step("a").first_started_at == at(1)
 
 
 def test_a_gap_in_the_history_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model import RetryPolicy
+from orchestrator.model import Failure, RetryPolicy
 from orchestrator.retry import backoff, decide_retry
 from tests.support.engine import AT, at
 
@@ -17,7 +17,8 @@ POLICY = RetryPolicy(5, timedelta(milliseconds=500), 2, timedelta(minutes=1), "f
 
 
 def decide(policy: RetryPolicy = POLICY, *, attempt: int = 1, retryable: bool = True, chance: float = 0.5) -> object:
-    return decide_retry(policy, attempt=attempt, retryable=retryable, first_started_at=AT, now=AT, chance=chance).at
+    failure = Failure("Broken", "broken", retryable=retryable)
+    return decide_retry(policy, failure, attempt=attempt, first_started_at=AT, now=AT, chance=chance).at
 
 
 @pytest.mark.parametrize(("attempt", "seconds"), [(1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (500, 60)])

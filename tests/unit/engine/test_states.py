@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
-from orchestrator.model import Failure, NodeStatus, Status
-from orchestrator.states import EXECUTION, NODE, advance, advance_node
+from orchestrator.model import Failure, StepStatus, Status
+from orchestrator.states import EXECUTION, STEP, advance, advance_step
 from tests.support.engine import AT
 
 
@@ -47,20 +47,20 @@ STEPS = (e.StepCompleted, e.StepFailed, e.StepSkipped, e.TimerStarted)
 CASES = [(kind, retried) for kind in STEPS for retried in ((True, False) if kind is e.StepFailed else (False,))]
 
 
-@pytest.mark.parametrize("before", list(NodeStatus))
+@pytest.mark.parametrize("before", list(StepStatus))
 @pytest.mark.parametrize(("kind", "retried"), CASES)
 def test_exactly_the_rows_of_the_nodes_table_are_legal(
-    before: NodeStatus, kind: type[e.StepEvent], retried: bool
+    before: StepStatus, kind: type[e.StepEvent], retried: bool
 ) -> None:
     event = example(kind, retry_at=AT if retried else None)
     assert isinstance(event, STEPS)
-    if (before, kind, retried) in NODE:
-        assert advance_node(before, event) is NODE[before, kind, retried]
+    if (before, kind, retried) in STEP:
+        assert advance_step(before, event) is STEP[before, kind, retried]
     else:
         with pytest.raises(IllegalTransition, match="'a'"):
-            advance_node(before, event)
+            advance_step(before, event)
 
 
-@pytest.mark.parametrize("terminal", [status for status in NodeStatus if status.terminal])
-def test_a_node_that_is_over_stays_as_it_is(terminal: NodeStatus) -> None:
-    assert not [kind for status, kind, _ in NODE if status is terminal]
+@pytest.mark.parametrize("terminal", [status for status in StepStatus if status.terminal])
+def test_a_node_that_is_over_stays_as_it_is(terminal: StepStatus) -> None:
+    assert not [kind for status, kind, _ in STEP if status is terminal]
