@@ -117,12 +117,12 @@ class Frontier:
         """The steps whose moment has come (timers, retries, signals to give up), earliest first."""
         found = []
         while self._dues and self._dues[0][0] <= now:
-            _, key = entry = heapq.heappop(self._dues)
+            entry = heapq.heappop(self._dues)
             if self._valid(entry, execution):
-                found.append(key)
-        for key in found:  # they stay due until something happens to them
-            heapq.heappush(self._dues, (execution.step(key).due, key))  # type: ignore[arg-type]  # a valid entry has one
-        return found
+                found.append(entry)
+        for entry in found:  # they stay due until something happens to them
+            heapq.heappush(self._dues, entry)
+        return [key for _, key in found]
 
     def next_due(self, execution: Execution) -> datetime | None:
         """The earliest moment at which something is due, if nothing else happens."""

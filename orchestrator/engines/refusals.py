@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.decide import Decision
-
     from orchestrator.model import Execution
 
 

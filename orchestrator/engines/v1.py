@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from orchestrator import expressions, telemetry
+from orchestrator.engines.v1_types import passes_by, step
 from orchestrator.errors import ExpressionError, StepError
 from orchestrator.model import Engine, Failure, Node, Projection, Status, Workflow
 from orchestrator.nodes import wait
@@ -92,17 +94,17 @@ class V1Engine:
     async def _step(
         self, claim: Claim, workflow: Workflow, node: Node, outputs: dict[str, Any], skipped: set[str]
     ) -> Any:
-        path = f"spec.nodes[{workflow.nodes.index(node)}]"
+        path = f"spec.nodes[{workflow.position[node.id]}]"
         scope = expressions.scope(claim.id, claim.input, outputs)
-        if skipped.intersection(node.needs) or (
-            node.when is not None and not expressions.evaluate_condition(node.when, scope, f"{path}.when")
-        ):
+        if node.id in skipped or passes_by(node, skipped):
             skipped.add(node.id)
             return None
-        with_ = expressions.evaluate(node.with_, scope, f"{path}.with")
+        if node.when is not None and not expressions.evaluate_condition(node.when, scope, f"{path}.when"):
+            skipped.add(node.id)
+            return None
         began = time.perf_counter()
         try:
-            output = await self._attempt(claim, node, with_)
+            output = await step(node, scope, path, skipped, partial(self._attempt, claim))
         except StepError:
             telemetry.STEPS.labels("v1", node.type, "failed").inc()
             raise
@@ -110,7 +112,7 @@ class V1Engine:
         telemetry.STEP_SECONDS.labels("v1", node.type).observe(time.perf_counter() - began)
         return output
 
-    async def _attempt(self, claim: Claim, node: Node, with_: Any) -> Any:
+    async def _attempt(self, claim: Claim, node: Node, with_: Any, item: str | None) -> Any:
         if node.type == "wait":
             now = self._clock.now()
             await asyncio.sleep(max(0.0, (wait.due(with_, now) - now).total_seconds()))
@@ -123,6 +125,7 @@ class V1Engine:
             attempt=1,
             engine=Engine.V1,
             timeout=node.timeout,
+            item=item,
         )
         return await self._runner.run(node, with_, context)
 
