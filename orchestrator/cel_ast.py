@@ -38,6 +38,7 @@ class Outline:
 
     nodes: set[str] = field(default_factory=set)  # every X of a `nodes.X`
     presence_tests: set[str] = field(default_factory=set)  # every X of a `has(nodes.X.output)`
+    path: tuple[str, ...] = ()  # the names of the whole expression if it is nothing but `a.b.c`
 
 
 def outline(parsed: bytes) -> Outline:
@@ -46,6 +47,8 @@ def outline(parsed: bytes) -> Outline:
     pending = [
         expression for message in _messages(parsed, _ANY_VALUE) for expression in _messages(message, _PARSED_EXPR)
     ]
+    if len(pending) == 1 and (chain := _chain(pending[0])) is not None and not chain[1]:
+        found.path = tuple(chain[0])
     while pending:
         expression = pending.pop()
         _note(expression, found)

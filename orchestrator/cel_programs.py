@@ -34,6 +34,8 @@ class Program:
     names: tuple[str, ...]  # the variables that it reads, such as `input` and `nodes.reserve.output`
     nodes: frozenset[str]  # the ids of the nodes among them
     returns_bool: bool  # or a type that is known at run time only
+    variable: str | None = None  # of an expression that is nothing but a variable and fields of it: which one …
+    fields: tuple[str, ...] = ()  # … and which fields
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """The result as JSON, `values` being what `names` stand for; raises ValueError with the reason."""
@@ -63,7 +65,17 @@ def compile_program(text: str, extra: frozenset[str] = frozenset()) -> Program:
     names = cel_ast.resolved_names(compiled.serialize()) & set(variables)
     nodes = frozenset(name.split(".")[1] for name in names if name.startswith("nodes."))
     returns_bool = compiled.return_type() in (cel.Type.BOOL, cel.Type.DYN)
-    return Program(compiled, tuple(sorted(names)), nodes, returns_bool)
+    variable, fields = _plain(parsed.path, names)
+    return Program(compiled, tuple(sorted(names)), nodes, returns_bool, variable, fields)
+
+
+def _plain(path: tuple[str, ...], names: Collection[str]) -> tuple[str | None, tuple[str, ...]]:
+    """`nodes.a.output.x.y` as its variable and its fields; (None, ()) for any other expression."""
+    for name in names:
+        parts = tuple(name.split("."))
+        if len(names) == 1 and path[: len(parts)] == parts:
+            return name, path[len(parts) :]
+    return None, ()
 
 
 def _variables(nodes: Collection[str], extra: Collection[str]) -> dict[str, Any]:

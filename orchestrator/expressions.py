@@ -17,7 +17,7 @@ and 10,000 steps of `map`, `filter`, `all`, `exists` in one evaluation (the libr
 so a list near that limit takes seconds: transform long lists in a service or a python node.
 
 Measured (one core, warm): compiling takes less than a millisecond, once for each text; evaluation 5 µs, plus 0.3 µs
-for each value that is converted.
+for each value that is converted. A plain `a.b.c` is read without CEL, and gives what CEL would give.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.cel_programs import CompileError, Program, compile_program
-from orchestrator.cel_results import as_text, kind_of, shown
+from orchestrator.cel_results import as_text, kind_of, shown, to_json
 from orchestrator.errors import ExpressionError, Problem
 from orchestrator.jsonvalues import child, first_problem
 from orchestrator.templates import Template, TemplateSyntaxError, is_template, parse
@@ -177,6 +177,15 @@ class _Bindings:
         """The variables that a program reads; raises LookupError or ValueError with the reason."""
         return {name: self._value(name) for name in program.names}
 
+    def select(self, variable: str, fields: tuple[str, ...]) -> tuple[bool, Any]:
+        """A field of a variable, read without CEL; (False, …) where it is not there, and CEL has the words for it."""
+        value = self._look_up(variable)
+        for name in fields:
+            if not isinstance(value, dict) or name not in value:
+                return False, None
+            value = value[name]
+        return True, value
+
     def _value(self, name: str) -> Any:
         if name not in self.found:
             value = self._look_up(name)
@@ -232,6 +241,10 @@ def _evaluate_text(text: str, bindings: _Bindings, path: str) -> Any:
 def _run(text: str, bindings: _Bindings, path: str) -> Any:
     try:
         program = compile_program(text, bindings.extra)
+        if program.variable is not None:
+            found, value = bindings.select(program.variable, program.fields)
+            if found and first_problem(value, "") is None:
+                return to_json(value)
         value = program.run(bindings.of(program))
     except (LookupError, ValueError) as error:
         raise ExpressionError(path, shown(text), str(error)) from None

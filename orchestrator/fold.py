@@ -6,7 +6,6 @@ An event costs the logarithm of the number of steps, so a history costs little m
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
@@ -58,7 +57,7 @@ def apply(state: Execution, event: e.Event) -> Execution:
         return _step(state, status, event)
     change = _CHANGES.get(type(event))
     changed = change(state, event) if change else {}
-    return replace(state, status=status, seq=state.seq + 1, **changed)
+    return state.evolve(status=status, seq=state.seq + 1, **changed)
 
 
 #: What an event changes besides the status; types that are not here change nothing else.
@@ -101,7 +100,7 @@ def _step(state: Execution, status: Status, event: e.StepEvent) -> Execution:
         changes["retries"] = state.retries + 1
     if isinstance(event, e.StepCompleted | e.StepFailed) and event.signal is not None:
         changes["signals"] = tuple(signal for signal in state.signals if signal.seq != event.signal)
-    return replace(state, **changes)
+    return state.evolve(**changes)
 
 
 def _completed(before: StepState, after: Any, event: e.StepCompleted, seq: int) -> StepState:

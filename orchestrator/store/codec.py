@@ -6,19 +6,18 @@ A stored row is input like any other: a type that is not known, a missing field 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator.errors import InvalidPayload, SchemaConflict
-from orchestrator.model import Failure
+from orchestrator.model import Failure, Lineage, Status
 
-_TYPES: dict[str, type[e.Event]] = {kind.__name__: kind for kind in e.ALL}
-_COLUMNS = ("at", "node", "node_type", "attempt")  # they have columns of their own; the rest is `data`
-_FIELDS = {name: tuple(f.name for f in fields(kind) if f.name not in _COLUMNS) for name, kind in _TYPES.items()}
-_COLUMN_FIELDS = {name: tuple(f.name for f in fields(kind) if f.name in _COLUMNS) for name, kind in _TYPES.items()}
-_MOMENTS = frozenset({"started_at", "retry_at", "until"})
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_dumps = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def dump_json(value: Any, what: str) -> str:
@@ -27,7 +26,7 @@ def dump_json(value: Any, what: str) -> str:
     NUL and lone surrogates are JSON, but no text of PostgreSQL; NaN and infinities are no JSON at all.
     """
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _dumps(value)
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidPayload(f"{what} holds a lone surrogate, which is no valid text: {error.reason}") from None
@@ -52,19 +51,86 @@ def _has_nul(value: Any) -> bool:
 
 def moment_text(moment: datetime | None) -> str | None:
     """A moment as ISO 8601 in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat()
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()
 
 
 def dump_failure(failure: Failure | None) -> dict[str, Any] | None:
+    """A failure as JSON values; `status` only where there is one."""
     if failure is None:
         return None
-    return {"kind": failure.kind, "message": failure.message, "retryable": failure.retryable, "node": failure.node}
+    known = {"kind": failure.kind, "message": failure.message, "retryable": failure.retryable, "node": failure.node}
+    return known if failure.status is None else known | {"status": failure.status}
 
 
 def load_failure(data: dict[str, Any] | None) -> Failure | None:
     if data is None:
         return None
-    return Failure(data["kind"], data["message"], bool(data.get("retryable")), data.get("node"))
+    return Failure(
+        data["kind"], data["message"], bool(data.get("retryable")), data.get("node"), status=data.get("status")
+    )
+
+
+def _dump_lineage(lineage: Lineage | None) -> dict[str, Any] | None:
+    if lineage is None:
+        return None
+    known = {"origin": lineage.origin, "origin_seq": lineage.origin_seq, "root": lineage.root}
+    return known | {"fresh": lineage.fresh} if lineage.fresh else known
+
+
+def _load_lineage(data: dict[str, Any] | None) -> Lineage | None:
+    if data is None:
+        return None
+    return Lineage(data["origin"], data["origin_seq"], data["root"], tuple(data.get("fresh", ())))
+
+
+def _load_moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+#: Fields whose values are no JSON by themselves, whatever event they stand in: how they are written and read.
+_WRITTEN: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "started_at": moment_text,
+    "retry_at": moment_text,
+    "until": moment_text,
+    "failure": dump_failure,
+    "lineage": _dump_lineage,
+}
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "started_at": _load_moment,
+    "retry_at": _load_moment,
+    "until": _load_moment,
+    "failure": load_failure,
+    "lineage": _load_lineage,
+    "status": Status,
+    "items": tuple,
+    "keys": tuple,
+}
+_COLUMNS = ("at", "node", "node_type", "attempt")  # they have columns of their own; the rest is `data`
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A type of event, taken apart once."""
+
+    make: type[e.Event]
+    columns: tuple[str, ...]
+    written: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...]  # name, how, default
+    read: tuple[tuple[str, Callable[[Any], Any] | None, bool], ...]  # name, how, may it be missing?
+
+    @classmethod
+    def of(cls, kind: type[e.Event]) -> _Kind:
+        own = [f for f in fields(kind) if f.name not in _COLUMNS]
+        return cls(
+            kind,
+            tuple(f.name for f in fields(kind) if f.name in _COLUMNS),
+            tuple((f.name, _WRITTEN.get(f.name), f.default) for f in own),
+            tuple((f.name, _READ.get(f.name), f.default is not MISSING) for f in own),
+        )
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {kind.__name__: _Kind.of(kind) for kind in e.ALL}
 
 
 def type_name(event: e.Event) -> str:
@@ -72,16 +138,30 @@ def type_name(event: e.Event) -> str:
 
 
 def dump_data(event: e.Event) -> dict[str, Any]:
-    """The part of an event that has no column of its own, as JSON values."""
+    """The part of an event that has no column of its own, as JSON values; a field at its default is left out."""
     data = {}
-    for name in _FIELDS[type_name(event)]:
+    for name, how, default in _KINDS[type(event).__name__].written:
         value = getattr(event, name)
-        if name in _MOMENTS:
-            value = moment_text(value)
-        elif isinstance(value, Failure):
-            value = dump_failure(value)
-        data[name] = value
+        if value is default or (default is not MISSING and value == default):
+            continue
+        data[name] = value if how is None else how(value)
     return data
+
+
+def encode(event: e.Event, what: str | None = None) -> str:
+    """An event's own fields as checked JSON text; raises InvalidPayload, naming the event, or `what` if it is given."""
+    return dump_json(dump_data(event), what or f"the event {type(event).__name__}")
+
+
+def delivery_key(event: e.Event) -> str | None:
+    """What tells a repeated delivery of an event from outside; None where the row itself does."""
+    match event:
+        case e.SignalReceived():
+            return f"signal {event.id}"
+        case e.ChildEnded():
+            return f"child {event.child}"
+        case _:
+            return None
 
 
 def load_event(
@@ -99,17 +179,14 @@ def load_event(
             f"an event of schema {schema_version} was written by a newer version; this one reads up to "
             f"{e.SCHEMA_VERSION}: upgrade this process"
         )
-    if kind not in _TYPES:
+    if kind not in _KINDS:
         raise SchemaConflict(f"an event of the unknown type {kind!r} is stored")
+    known = _KINDS[kind]
     columns: dict[str, Any] = {"at": at, "node": node, "node_type": node_type, "attempt": attempt}
-    values: dict[str, Any] = {name: columns[name] for name in _COLUMN_FIELDS[kind]}
-    for name in _FIELDS[kind]:
-        if name not in data:
+    values: dict[str, Any] = {name: columns[name] for name in known.columns}
+    for name, how, optional in known.read:
+        if name in data:
+            values[name] = data[name] if how is None else how(data[name])
+        elif not optional:
             raise SchemaConflict(f"a stored {kind} lacks the field {name!r}")
-        value = data[name]
-        if name in _MOMENTS and value is not None:
-            value = datetime.fromisoformat(value)
-        elif name == "failure":
-            value = load_failure(value)
-        values[name] = value
-    return _TYPES[kind](**values)
+    return known.make(**values)

@@ -36,6 +36,7 @@ class Submission:
     suspended: str | None = None  # a reason: it starts suspended, until a person resumes it
     log_line: str = ""  # goes to edge_logs in the same commit
     parent: str | None = None  # of a child: the execution that waits for it
+    depth: int = 0  # of a child: how many generations of parents it has
     lineage: Lineage | None = None  # of a fork: where it comes from …
     carried: tuple[StepCarried, ...] = ()  # … and what it need not do again
 

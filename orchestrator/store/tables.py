@@ -1,8 +1,8 @@
-"""The tables and the views over the events: the names and columns of the contract, and what we need beside them.
+"""The tables: the names and columns of the contract, and what we need beside them. The views stand in views.py.
 
-Events are written once. `workflow_checkpoints`, `workflow_step_executions` and `workflow_metrics` are views over them.
-What a checkpoint's commit took is known only after it: the execution's next append carries it (`timed_append`,
-`timed_ms`), so it is NULL until then, and after the last one.
+`workflow_executions` is written at every step. PostgreSQL keeps such a write to one page (a HOT update) when it changes
+no indexed column: so what a step changes (`seq`, `current_node_id`, `version`, …) stands in no index and in no index's
+condition, and every page has room for new versions of its rows (`fillfactor`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class Moment(sa.TypeDecorator[datetime]):
 
 JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
+# Compared as bytes: quicker than by a language's rules, and the order in which rows are locked is everywhere the same.
+Id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 metadata = sa.MetaData()
 
 facts = sa.Table(
@@ -52,10 +55,25 @@ revisions = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
 )
 
+current = sa.Table(  # the revision that was put last
+    "workflow_current",
+    metadata,
+    sa.Column("workflow_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Text, nullable=False),
+)
+
+limits = sa.Table(  # one row a key in use: its lock makes counting and taking slots one step
+    "workflow_limits",
+    metadata,
+    sa.Column("limit_key", Id, primary_key=True),
+    sa.Column("workflow_id", sa.Text, nullable=False),
+    sa.Column("slots", sa.Integer),  # NULL: the workflow has no limit any more
+)
+
 executions = sa.Table(
     "workflow_executions",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("id", Id, primary_key=True),
     sa.Column("workflow_id", sa.Text, nullable=False),
     sa.Column("revision", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
@@ -86,13 +104,20 @@ executions = sa.Table(
     sa.Column("step_deadline", Moment),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("suspend_requested", sa.Boolean, nullable=False),
+    sa.Column("parent", Id),  # the execution that waits for it
+    sa.Column("origin", Id),  # the execution that it was forked from
+    sa.Column("limit_key", Id),  # of the concurrency limit that it is under …
+    sa.Column("slots", sa.Integer),  # … which had so many slots when it was submitted
+    sa.Column("queued", sa.Boolean, nullable=False),  # it waits for a slot
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("dirty", sa.Boolean, nullable=False),  # its resource does not say yet what it says
     sa.Column("written_version", sa.Integer, nullable=False),
     sa.Column("written_status", sa.Text),
     sa.Column("written_at", Moment),
     sa.Column("ages", JSON),
     sa.Column("next_age", sa.Integer, nullable=False),
     sa.Column("next_age_at", Moment),
+    postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
 )
 sa.Index(
     "workflow_executions_key",
@@ -102,19 +127,32 @@ sa.Index(
     postgresql_where=executions.c.idempotency_key.is_not(None),
     sqlite_where=executions.c.idempotency_key.is_not(None),
 )
+_open = executions.c.finished_at.is_(None)
 for _name, _columns, _where in (
-    ("workflow_executions_due", ("engine", "due_at"), executions.c.due_at.is_not(None)),
-    ("workflow_executions_dirty", ("written_at",), sa.text("version > written_version AND name <> ''")),
-    ("workflow_executions_age", ("next_age_at",), executions.c.next_age_at.is_not(None)),
-    ("workflow_executions_active", ("engine", "status"), executions.c.finished_at.is_(None)),
+    ("due", ("engine", "due_at"), executions.c.due_at.is_not(None)),
+    ("dirty", ("written_at",), sa.text("dirty")),
+    ("age", ("next_age_at",), executions.c.next_age_at.is_not(None)),
+    ("active", ("created_at", "id"), _open),
+    ("running", ("started_at",), sa.text("status = 'running'")),
+    ("failed", ("created_at", "id"), sa.text("status = 'failed'")),
+    ("started", ("started_at",), executions.c.started_at.is_not(None)),
+    ("finished", ("finished_at",), executions.c.finished_at.is_not(None)),
+    ("limits", ("limit_key", "queued", "created_at", "id"), sa.text("limit_key IS NOT NULL AND finished_at IS NULL")),
+    ("parent", ("parent",), executions.c.parent.is_not(None)),
+    ("origin", ("origin",), executions.c.origin.is_not(None)),
 ):
-    sa.Index(_name, *(executions.c[c] for c in _columns), postgresql_where=_where, sqlite_where=_where)
+    sa.Index(
+        f"workflow_executions_{_name}",
+        *(executions.c[c] for c in _columns),
+        postgresql_where=_where,
+        sqlite_where=_where,
+    )
 sa.Index("workflow_executions_created", executions.c.created_at)
 
 events = sa.Table(
     "workflow_events",
     metadata,
-    sa.Column("execution_id", sa.Text, primary_key=True),
+    sa.Column("execution_id", Id, primary_key=True),
     sa.Column("seq", sa.Integer, primary_key=True),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("schema_version", sa.Integer, nullable=False),
@@ -124,8 +162,9 @@ events = sa.Table(
     sa.Column("data", JSON, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("append_seq", sa.Integer, nullable=False),
-    sa.Column("timed_append", sa.Integer),
+    sa.Column("timed_append", sa.Integer),  # it also tells how long the commit of the append before took …
     sa.Column("timed_ms", sa.Float),
+    sa.Column("delivery", sa.Text),  # of an event from outside that may be delivered twice: what tells it from others
 )
 sa.Index("workflow_events_created", events.c.created_at)
 sa.Index(
@@ -134,6 +173,15 @@ sa.Index(
     events.c.timed_append,
     postgresql_where=events.c.timed_append.is_not(None),
     sqlite_where=events.c.timed_append.is_not(None),
+)
+
+sa.Index(
+    "workflow_events_delivery",
+    events.c.execution_id,
+    events.c.delivery,
+    unique=True,
+    postgresql_where=events.c.delivery.is_not(None),
+    sqlite_where=events.c.delivery.is_not(None),
 )
 
 edge_functions = sa.Table(
@@ -174,35 +222,6 @@ totals = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("totals", JSON, nullable=False),
 )
-
-_METADATA = {
-    "postgresql": "jsonb_build_object('duration_ms', t.timed_ms, 'attempt', e.attempt)",
-    "sqlite": "json_object('duration_ms', t.timed_ms, 'attempt', e.attempt)",
-}
-
-
-def views(dialect: str, schema: str = "") -> dict[str, str]:
-    """The SQL of each view, by name; `schema` is a prefix such as `public.`, quoted already."""
-    return {
-        "workflow_checkpoints": f"""
-            SELECT e.execution_id, e.node_id, e.node_type, e.seq AS version,
-                   {_METADATA[dialect]} AS metadata, e.created_at
-              FROM {schema}workflow_events e
-              LEFT JOIN {schema}workflow_events t
-                     ON t.execution_id = e.execution_id AND t.timed_append = e.append_seq
-             WHERE e.type = 'StepCompleted'""",
-        "workflow_step_executions": f"""
-            SELECT execution_id, node_id, attempt, 'success' AS status, created_at
-              FROM {schema}workflow_events WHERE type = 'StepCompleted'""",
-        "workflow_metrics": f"""
-            SELECT execution_id, node_id, attempt - 1 AS retry_count,
-                   CASE WHEN type = 'StepCompleted' THEN 'success' ELSE 'failed' END AS status,
-                   created_at AS recorded_at
-              FROM {schema}workflow_events
-             WHERE type = 'StepCompleted'
-                OR (type = 'StepFailed' AND data ->> 'retry_at' IS NULL)""",
-    }
-
 
 #: Names of the contract that older systems may own already: a migration refuses to touch tables it did not make.
 CONTRACT_NAMES = frozenset(

@@ -40,23 +40,23 @@ class Row:
     attempt: str
     idempotency_key: str | None
     status: Status
-    current_node: str
-    done: int
     total: int
     message: str
     input: str | None  # JSON
     created_at: datetime
-    seq: int
-    due_at: datetime | None
     longest_timeout: float  # seconds, over its nodes
     suspend_requested: bool
     ages: tuple[float, ...]
     next_age_at: datetime | None
     parent: str | None
     origin: str | None
-    limit_key: str | None
-    limit: int | None
-    queued: bool
+    seq: int = 0
+    due_at: datetime | None = None
+    current_node: str = ""
+    done: int = 0
+    limit_key: str | None = None
+    limit: int | None = None
+    queued: bool = False
     cancel_requested: bool = False
     retries: int = 0
     started_at: datetime | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
+from orchestrator.decide import project
+from orchestrator.fold import fold
 from orchestrator.model import Engine, OnLimit, Status
 from orchestrator.store import codec
 from orchestrator.store.port import Submission, Submitted
@@ -53,7 +56,7 @@ def _submit(d: Data, s: Submission, now: datetime) -> Submitted:
     if s.log_line:
         write_log(d, [s.log_line], now)
     if s.engine is Engine.V1:
-        d.put(_row(d, s, now, seq=0))
+        d.put(_row(d, s, now))
     else:
         _submit_v2(d, s, now)
     return Submitted(s.id, s.engine, created=True)
@@ -63,7 +66,7 @@ def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     key = limits.key_of(s)
     room = key is None or limits.holders(d, key) < limits.set_limit(d, s, key)
     first: list[e.Event] = [
-        e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent),
+        e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth),
         *s.carried,
     ]
     if s.suspended is not None:
@@ -72,7 +75,20 @@ def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     skip = not room and policy is OnLimit.SKIP
     if skip:
         first.append(e.ExecutionCancelled(now, SKIPPED))
-    row = _row(d, s, now, seq=len(first), key=key, queued=not room and not skip, skipped=skip)
+    projected = project(s.workflow, fold(s.id, [e.Recorded(seq, event) for seq, event in enumerate(first, 1)]))
+    queued = not room and not skip
+    row = replace(
+        _row(d, s, now),
+        status=projected.status,
+        current_node=projected.current_node,
+        done=projected.done,
+        finished_at=projected.finished_at,
+        seq=len(first),
+        due_at=None if queued or projected.status is not Status.PENDING else now,
+        limit_key=key,
+        limit=None if s.workflow.concurrency is None else s.workflow.concurrency.limit,
+        queued=queued,
+    )
     d.put(row)
     d.add(s.id, (event_row(seq, event, 1) for seq, event in enumerate(first, 1)))
     if skip and s.parent is not None:
@@ -81,22 +97,9 @@ def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
         limits.replace_oldest(d, key, now)
 
 
-def _row(
-    d: Data,
-    s: Submission,
-    now: datetime,
-    *,
-    seq: int,
-    key: str | None = None,
-    queued: bool = False,
-    skipped: bool = False,
-) -> Row:
+def _row(d: Data, s: Submission, now: datetime) -> Row:
     input_ = codec.dump_json(s.input, "spec.input")
-    v2 = s.engine is Engine.V2
     counted = bool(s.attempt and s.ages)
-    status = Status.SUSPENDED if s.suspended is not None else Status.PENDING
-    due = v2 and s.suspended is None and not queued and not skipped
-    carried = {event.node for event in s.carried if event.item is None}
     return Row(
         number=d.count(),
         id=s.id,
@@ -108,23 +111,15 @@ def _row(
         percent=s.percent,
         attempt=s.attempt,
         idempotency_key=s.idempotency_key,
-        status=Status.CANCELLED if skipped else status,
-        current_node="",
-        done=len(carried),
+        status=Status.PENDING if s.suspended is None else Status.SUSPENDED,
         total=len(s.workflow.nodes),
         message=s.suspended or "",
-        input=None if v2 else input_,
+        input=input_ if s.engine is Engine.V1 else None,
         created_at=now,
-        seq=seq,
-        due_at=now if due else None,
         longest_timeout=max(node.timeout.total_seconds() for node in s.workflow.nodes),
         suspend_requested=s.suspended is not None,
         ages=s.ages if counted else (),
         next_age_at=now + timedelta(seconds=s.ages[0]) if counted else None,
         parent=s.parent,
         origin=None if s.lineage is None else s.lineage.origin,
-        limit_key=key,
-        limit=None if s.workflow.concurrency is None or not v2 else s.workflow.concurrency.limit,
-        queued=queued,
-        finished_at=now if skipped else None,
     )

@@ -1,12 +1,18 @@
 """The first schema: executions, their events, the views over them, logs, cohort counts."""
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 
-from orchestrator.store.tables import JSON, Moment, views
+from orchestrator.store.tables import JSON, Id, Moment
+from orchestrator.store.views import views
 
 revision = "0001"
 down_revision = None
+
+_FUNCTIONS = Path(__file__).parent.parent / "functions"
+_FUNCTION_FILES = ("limits_1", "record_1", "admit_1", "submit_1", "append_1", "claim_1", "lease_1", "heal_1")
 
 
 def upgrade() -> None:
@@ -49,8 +55,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("attempt", "restart"),
     )
     op.create_table(
+        "workflow_current",
+        sa.Column("workflow_id", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("workflow_id"),
+    )
+    op.create_table(
+        "workflow_limits",
+        sa.Column("limit_key", Id, nullable=False),
+        sa.Column("workflow_id", sa.Text(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("limit_key"),
+    )
+    op.create_table(
         "workflow_executions",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", Id, nullable=False),
         sa.Column("workflow_id", sa.Text(), nullable=False),
         sa.Column("revision", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -93,7 +112,13 @@ def upgrade() -> None:
         sa.Column("step_deadline", Moment(), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
         sa.Column("suspend_requested", sa.Boolean(), nullable=False),
+        sa.Column("parent", Id, nullable=True),
+        sa.Column("origin", Id, nullable=True),
+        sa.Column("limit_key", Id, nullable=True),
+        sa.Column("slots", sa.Integer(), nullable=True),
+        sa.Column("queued", sa.Boolean(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("dirty", sa.Boolean(), nullable=False),
         sa.Column("written_version", sa.Integer(), nullable=False),
         sa.Column("written_status", sa.Text(), nullable=True),
         sa.Column("written_at", Moment(), nullable=True),
@@ -105,40 +130,9 @@ def upgrade() -> None:
         sa.Column("next_age", sa.Integer(), nullable=False),
         sa.Column("next_age_at", Moment(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
     )
-    op.create_index(
-        "workflow_executions_active",
-        "workflow_executions",
-        ["engine", "status"],
-        unique=False,
-        postgresql_where=sa.text("finished_at IS NULL"),
-        sqlite_where=sa.text("finished_at IS NULL"),
-    )
-    op.create_index(
-        "workflow_executions_age",
-        "workflow_executions",
-        ["next_age_at"],
-        unique=False,
-        postgresql_where=sa.text("next_age_at IS NOT NULL"),
-        sqlite_where=sa.text("next_age_at IS NOT NULL"),
-    )
-    op.create_index("workflow_executions_created", "workflow_executions", ["created_at"], unique=False)
-    op.create_index(
-        "workflow_executions_dirty",
-        "workflow_executions",
-        ["written_at"],
-        unique=False,
-        postgresql_where=sa.text("version > written_version AND name <> ''"),
-        sqlite_where=sa.text("version > written_version AND name <> ''"),
-    )
-    op.create_index(
-        "workflow_executions_due",
-        "workflow_executions",
-        ["engine", "due_at"],
-        unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
-    )
+    op.create_index("workflow_executions_created", "workflow_executions", ["created_at"])
     op.create_index(
         "workflow_executions_key",
         "workflow_executions",
@@ -147,6 +141,26 @@ def upgrade() -> None:
         postgresql_where=sa.text("idempotency_key IS NOT NULL"),
         sqlite_where=sa.text("idempotency_key IS NOT NULL"),
     )
+    for name, columns, where in (
+        ("active", ["created_at", "id"], "finished_at IS NULL"),
+        ("age", ["next_age_at"], "next_age_at IS NOT NULL"),
+        ("dirty", ["written_at"], "dirty"),
+        ("due", ["engine", "due_at"], "due_at IS NOT NULL"),
+        ("failed", ["created_at", "id"], "status = 'failed'"),
+        ("finished", ["finished_at"], "finished_at IS NOT NULL"),
+        ("limits", ["limit_key", "queued", "created_at", "id"], "limit_key IS NOT NULL AND finished_at IS NULL"),
+        ("origin", ["origin"], "origin IS NOT NULL"),
+        ("parent", ["parent"], "parent IS NOT NULL"),
+        ("running", ["started_at"], "status = 'running'"),
+        ("started", ["started_at"], "started_at IS NOT NULL"),
+    ):
+        op.create_index(
+            f"workflow_executions_{name}",
+            "workflow_executions",
+            columns,
+            postgresql_where=sa.text(where),
+            sqlite_where=sa.text(where),
+        )
     op.create_table(
         "workflow_revisions",
         sa.Column("workflow_id", sa.Text(), nullable=False),
@@ -174,7 +188,7 @@ def upgrade() -> None:
     op.create_index("edge_logs_timestamp", "edge_logs", ["timestamp"], unique=False)
     op.create_table(
         "workflow_events",
-        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("execution_id", Id, nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("schema_version", sa.Integer(), nullable=False),
@@ -190,6 +204,7 @@ def upgrade() -> None:
         sa.Column("append_seq", sa.Integer(), nullable=False),
         sa.Column("timed_append", sa.Integer(), nullable=True),
         sa.Column("timed_ms", sa.Float(), nullable=True),
+        sa.Column("delivery", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("execution_id", "seq"),
     )
     op.create_index("workflow_events_created", "workflow_events", ["created_at"], unique=False)
@@ -201,10 +216,22 @@ def upgrade() -> None:
         postgresql_where=sa.text("timed_append IS NOT NULL"),
         sqlite_where=sa.text("timed_append IS NOT NULL"),
     )
+    op.create_index(
+        "workflow_events_delivery",
+        "workflow_events",
+        ["execution_id", "delivery"],
+        unique=True,
+        postgresql_where=sa.text("delivery IS NOT NULL"),
+        sqlite_where=sa.text("delivery IS NOT NULL"),
+    )
     schema = op.get_context().version_table_schema
     prefix = f'"{schema}".' if schema else ""
-    for name, sql in views(op.get_bind().dialect.name, prefix).items():
-        op.execute(f"CREATE VIEW {prefix}{name} AS {sql}")
+    database = op.get_bind()
+    for name, sql in views(database.dialect.name, prefix).items():
+        database.exec_driver_sql(f"CREATE VIEW {prefix}{name} AS {sql}")
+    if database.dialect.name == "postgresql":
+        for name in _FUNCTION_FILES:
+            database.exec_driver_sql((_FUNCTIONS / f"{name}.sql").read_text().replace("{s}", prefix))
 
 
 def downgrade() -> None:

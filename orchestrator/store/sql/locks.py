@@ -11,12 +11,10 @@ from orchestrator.store import tables as t
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
 _x = t.executions
 
 
-async def lock(c: AsyncConnection, ids: Collection[str]) -> None:
-    """Take the rows' locks until the transaction ends. The database sorts: its order of texts is not Python's."""
+def lock(c: sa.Connection, ids: Collection[str]) -> None:
+    """Take the rows' locks until the transaction ends. Whoever also needs a row of `workflow_limits` takes it before."""
     if len(ids) > 1:  # SQLite has one writer at a time, and needs none of this
-        await c.execute(sa.select(_x.c.id).where(_x.c.id.in_(list(ids))).order_by(_x.c.id).with_for_update())
+        c.execute(sa.select(_x.c.id).where(_x.c.id.in_(list(ids))).order_by(_x.c.id).with_for_update())
