@@ -10,6 +10,7 @@ import typer
 from prometheus_client import start_http_server
 
 from orchestrator.cli.options import Database, Functions, examples
+from orchestrator.cli.pool import run_pool
 from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
@@ -21,6 +22,7 @@ app = typer.Typer(rich_markup_mode=None)
     epilog=examples(
         "orchestrator worker --database postgresql://localhost/orchestrator --functions shop.steps",
         "orchestrator worker --until-idle",
+        "orchestrator worker --processes 4 --metrics-port 9090",
     )
 )
 def worker(
@@ -32,11 +34,18 @@ def worker(
         int | None, typer.Option(min=1, max=10_000, help="Executions of each engine at once.")
     ] = None,
     functions: Functions = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, help="So many worker processes; each has its own --concurrency.")
+    ] = 1,
     metrics_port: Annotated[int, typer.Option(help="Serve /metrics there; 0: not at all.")] = 0,
     metrics_address: Annotated[str, typer.Option(help="The address to serve /metrics on.")] = "0.0.0.0",  # noqa: S104 — a Pod's probes and scrapes come from outside
 ) -> None:
     """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go."""
     settings = Settings.read()
+    if processes > 1:
+        arguments = _arguments(database, until_idle=until_idle, concurrency=concurrency, functions=functions)
+        run_pool(processes, arguments, metrics_port=metrics_port, metrics_address=metrics_address)
+        return
     settings = replace(
         settings,
         database=database or settings.database,
@@ -44,6 +53,15 @@ def worker(
         functions=functions if functions is not None else settings.functions,
     )
     asyncio.run(_work(settings, until_idle, metrics_port, metrics_address))
+
+
+def _arguments(database: str | None, *, until_idle: bool, concurrency: int | None, functions: str | None) -> list[str]:
+    """What a process of a pool is told; its metrics are served by the parent."""
+    arguments = ["--until-idle"] if until_idle else []
+    for name, value in (("database", database), ("concurrency", concurrency), ("functions", functions)):
+        if value is not None:
+            arguments += [f"--{name}", str(value)]
+    return arguments
 
 
 async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
