@@ -1,7 +1,9 @@
-"""For tests, ours and users' own: a clock, a store in memory, faults, and values to begin with."""
+"""For tests, ours and users' own: a bench for workflows, a clock, a store in memory, faults, values to begin with."""
 
 from orchestrator.testing import builders, faults
+from orchestrator.testing.bench import Bench, Ran, run_workflow
 from orchestrator.testing.clock import FakeClock
 from orchestrator.testing.memory import MemoryStore
+from orchestrator.testing.stubs import Effect, Stub
 
-__all__ = ["FakeClock", "MemoryStore", "builders", "faults"]
+__all__ = ["Bench", "Effect", "FakeClock", "MemoryStore", "Ran", "Stub", "builders", "faults", "run_workflow"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpds import HashTrieMap, HashTrieSet
 
-from orchestrator.events import Recorded
+from orchestrator.events import SCHEMA_VERSION, Recorded
 from orchestrator.store import codec
 from orchestrator.store.port import ExecutionRecord
 
@@ -146,7 +146,7 @@ def event_row(seq: int, event: Event, append_seq: int, data: str | None = None) 
     return EventRow(
         seq=seq,
         kind=codec.type_name(event),
-        schema_version=codec.e.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         node=getattr(event, "node", None),
         node_type=getattr(event, "node_type", None),
         attempt=getattr(event, "attempt", None),

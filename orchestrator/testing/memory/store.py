@@ -50,6 +50,7 @@ class MemoryStore:
     def __init__(self, epoch: datetime = _EPOCH) -> None:
         self._epoch = epoch
         self._data = Data()
+        self.commits = 0  # so far
         self._workflows: dict[tuple[str, str], Workflow] = {}
 
     async def close(self) -> None:
@@ -66,6 +67,7 @@ class MemoryStore:
             return result  # there was nothing to do, and nothing to commit
         reach(boundary, Moment.BEFORE)
         self._data = draft
+        self.commits += 1
         reach(boundary, Moment.AFTER)
         reach(boundary, Moment.LOST)
         return result
