@@ -163,7 +163,8 @@ def _row_is_the_fold(facts: _Facts) -> Iterator[str]:
         "cancel_requested": state.cancel_requested,
         "suspend_requested": state.suspend_requested,
     }
-    if row.current_node == "" and not any(hasattr(recorded.event, "node") for recorded in facts.history):
+    worked = (r.event for r in facts.history if isinstance(r.event, e.STEP) and not isinstance(r.event, e.StepCarried))
+    if row.current_node == "" and not any(worked):
         del projected["current_node"]  # a worker names it with its first append; a claim does not know the workflow
     for name, wanted in projected.items():
         found = getattr(row, name)

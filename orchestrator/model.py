@@ -221,14 +221,15 @@ class Ended:
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """Where a forked execution comes from. `root` is the execution whose idempotency keys its steps go on using:
-    its own unless it repeats the other one unchanged; `fresh` are the steps that were compensated since, and take
-    keys of their own.
+    its own unless it repeats the other one unchanged; `fresh` are the steps that take keys of their own (forks.py),
+    and `roots` those that go on with keys of yet another execution, for they were fresh there.
     """
 
     origin: str  # the execution that it was forked from
     origin_seq: int  # the last event of it that counts here
     root: str
     fresh: tuple[str, ...] = ()
+    roots: tuple[tuple[str, str], ...] = ()  # step, execution
 
 
 @dataclass(frozen=True)
@@ -271,9 +272,14 @@ class Execution:
 
     def idempotency_key(self, key: str) -> str:
         """What services know a step by: the same for every attempt, and for a repetition of this execution."""
+        return f"{self.key_root(key)}/{key}"
+
+    def key_root(self, key: str) -> str:
+        """The execution that a step's idempotency key is named for."""
         lineage = self.lineage
-        root = self.id if lineage is None or key in lineage.fresh else lineage.root
-        return f"{root}/{key}"
+        if lineage is None or key in lineage.fresh:
+            return self.id
+        return next((root for step, root in lineage.roots if step == key), lineage.root)
 
 
 _UNTOUCHED = StepState()

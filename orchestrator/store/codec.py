@@ -76,13 +76,15 @@ def _dump_lineage(lineage: Lineage | None) -> dict[str, Any] | None:
     if lineage is None:
         return None
     known = {"origin": lineage.origin, "origin_seq": lineage.origin_seq, "root": lineage.root}
-    return known | {"fresh": lineage.fresh} if lineage.fresh else known
+    fresh = {"fresh": lineage.fresh} if lineage.fresh else {}
+    return known | fresh | ({"roots": lineage.roots} if lineage.roots else {})
 
 
 def _load_lineage(data: dict[str, Any] | None) -> Lineage | None:
     if data is None:
         return None
-    return Lineage(data["origin"], data["origin_seq"], data["root"], tuple(data.get("fresh", ())))
+    roots = tuple((step, root) for step, root in data.get("roots", ()))
+    return Lineage(data["origin"], data["origin_seq"], data["root"], tuple(data.get("fresh", ())), roots)
 
 
 def _load_moment(text: str | None) -> datetime | None:
