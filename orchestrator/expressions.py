@@ -23,27 +23,19 @@ for each value that is converted. A plain `a.b.c` is read without CEL, and gives
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orchestrator.cel_programs import CompileError, Program, compile_program
-from orchestrator.cel_results import as_text, kind_of, shown, to_json
+from orchestrator.cel_programs import CompileError, compile_program
+from orchestrator.cel_results import kind_of, shown
 from orchestrator.errors import ExpressionError, Problem
-from orchestrator.jsonvalues import child, first_problem
-from orchestrator.templates import Template, TemplateSyntaxError, is_template, parse
+from orchestrator.evaluation import Bindings, prepared
+from orchestrator.jsonvalues import child
+from orchestrator.templates import TemplateSyntaxError, is_template, parse
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
 __all__ = ["check", "check_condition", "evaluate", "evaluate_condition", "is_template", "references", "scope"]
-
-_MAX_TEXT = 1 << 20  # characters that one template may become
-_EXTRAS: Mapping[tuple[bool, bool], frozenset[str]] = {
-    (False, False): frozenset(),
-    (True, False): frozenset({"item"}),
-    (False, True): frozenset({"result"}),
-    (True, True): frozenset({"item", "result"}),
-}
 
 
 class Outputs(Protocol):
@@ -115,9 +107,11 @@ def check_condition(
 def evaluate(value: Any, scope: Mapping[str, Any], path: str) -> Any:
     """A JSON value with every template in it replaced by what it gives; a new value, nothing is shared with `value`.
 
-    `scope` is what `scope()` returns (with `item` where there is one). Raises ExpressionError with the place.
+    `scope` is what `scope()` returns (with `item` or `result` where there is one). Raises ExpressionError with the
+    place. A map or list is taken apart once: `value` must not be changed afterwards.
     """
-    return _evaluate(value, _Bindings(scope), path)
+    bindings = Bindings(scope)
+    return prepared(value, path, bindings.extra)(bindings)
 
 
 def evaluate_condition(text: str, scope: Mapping[str, Any], path: str) -> bool:
@@ -156,98 +150,3 @@ def _strings(value: Any, path: str, problems: list[Problem]) -> Iterator[tuple[s
     elif isinstance(value, list | tuple):
         for index, member in enumerate(value):
             yield from _strings(member, child(path, index), problems)
-
-
-# ---- evaluating
-
-
-@dataclass(slots=True)
-class _Bindings:
-    """The variables of one evaluation, looked up and checked once each, and only if an expression reads them."""
-
-    scope: Mapping[str, Any]
-    found: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def extra(self) -> frozenset[str]:
-        """The names that this scope has beside those that every scope has."""
-        return _EXTRAS[("item" in self.scope, "result" in self.scope)]
-
-    def of(self, program: Program) -> dict[str, Any]:
-        """The variables that a program reads; raises LookupError or ValueError with the reason."""
-        return {name: self._value(name) for name in program.names}
-
-    def select(self, variable: str, fields: tuple[str, ...]) -> tuple[bool, Any]:
-        """A field of a variable, read without CEL; (False, …) where it is not there, and CEL has the words for it."""
-        value = self._look_up(variable)
-        for name in fields:
-            if not isinstance(value, dict) or name not in value:
-                return False, None
-            value = value[name]
-        return True, value
-
-    def _value(self, name: str) -> Any:
-        if name not in self.found:
-            value = self._look_up(name)
-            if problem := first_problem(value, name):
-                raise ValueError(str(problem))
-            self.found[name] = value
-        return self.found[name]
-
-    def _look_up(self, name: str) -> Any:
-        head, _, rest = name.partition(".")
-        if head == "nodes":  # nodes.<id>.output
-            outputs, node_id = self.scope["nodes"], rest.partition(".")[0]
-            if node_id in outputs:
-                return outputs[node_id]
-        elif name == "execution.id":
-            return self.scope["execution"]["id"]
-        elif name in self.scope:
-            return self.scope[name]
-        raise LookupError(f"{name} is not known at this point of the execution")
-
-
-def _evaluate(value: Any, bindings: _Bindings, path: str) -> Any:
-    if isinstance(value, str):
-        return _evaluate_text(value, bindings, path) if "${" in value else value
-    if isinstance(value, list | tuple):
-        return [_evaluate(member, bindings, child(path, index)) for index, member in enumerate(value)]
-    if isinstance(value, Mapping):
-        return {key: _evaluate(member, bindings, child(path, key)) for key, member in value.items()}
-    return value
-
-
-def _evaluate_text(text: str, bindings: _Bindings, path: str) -> Any:
-    try:
-        template: Template = parse(text)
-    except TemplateSyntaxError as error:
-        raise ExpressionError(path, shown(text.removeprefix("${")), str(error)) from None
-    if template.whole is not None:
-        return _run(template.whole.text, bindings, path)
-    pieces: list[str] = []
-    for part in template.parts:
-        if isinstance(part, str):
-            pieces.append(part)
-            continue
-        value = _run(part.text, bindings, path)
-        if value is None:
-            raise ExpressionError(path, shown(part.text), "it gave null, and null cannot be put into text")
-        pieces.append(value if isinstance(value, str) else as_text(value))
-        if sum(map(len, pieces)) > _MAX_TEXT:
-            raise ExpressionError(path, shown(part.text), "the text grew beyond 1 MiB")
-    return "".join(pieces)
-
-
-def _run(text: str, bindings: _Bindings, path: str) -> Any:
-    try:
-        program = compile_program(text, bindings.extra)
-        if program.variable is not None:
-            found, value = bindings.select(program.variable, program.fields)
-            if found and first_problem(value, "") is None:
-                return to_json(value)
-        value = program.run(bindings.of(program))
-    except (LookupError, ValueError) as error:
-        raise ExpressionError(path, shown(text), str(error)) from None
-    if problem := first_problem(value, ""):
-        raise ExpressionError(path, shown(text), f"its result is unfit: {problem}")
-    return value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.decide.frontier import Frontier
 from orchestrator.decide.model import Decision, RunNode
 from orchestrator.decide.projection import current_node, project
-from orchestrator.decide.rules import RULES, at_rest
+from orchestrator.decide.rules import ORDINARY, RULES, at_rest
 from orchestrator.decide.runs import runs as attempts
 from orchestrator.decide.turn import Turn
 from orchestrator.fold import apply
@@ -61,7 +61,7 @@ def decide(
 def _first(turn: Turn) -> e.Event | None:
     if turn.execution.status.terminal:
         return None
-    for rule in RULES:
+    for rule in ORDINARY if turn.ordinary else RULES:
         event = rule(turn)
         if event is not None:
             return event

@@ -214,6 +214,9 @@ def at_rest(turn: Turn) -> e.Event | None:
     return None
 
 
+#: Those that alone can have something to say while nobody asked for anything and nothing failed.
+ORDINARY: Final[tuple[Callable[[Turn], e.Event | None], ...]] = (moment_came, resolved, mapped, succeeded)
+
 RULES: Final[tuple[Callable[[Turn], e.Event | None], ...]] = (
     child_ended,
     cancelled,

@@ -48,6 +48,13 @@ class Turn:
         return self.execution.failed_step is not None or self.execution.timed_out
 
     @property
+    def ordinary(self) -> bool:
+        """It runs, and nothing came from outside: most turns, which need few of the rules."""
+        x = self.execution
+        asked = x.cancel_requested or x.suspend_requested or x.signals or x.children
+        return x.status is Status.RUNNING and not asked and not self.failing and self.workflow.timeout is None
+
+    @property
     def held(self) -> bool:
         """A person asked that nothing starts."""
         return self.execution.cancel_requested or self.execution.suspend_requested

@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -79,30 +79,47 @@ class PythonNode(NodeType[PythonWith]):
 
 
 def _bind(function: Function, with_: PythonWith, context: StepContext, secrets: Secrets) -> dict[str, Any]:
-    signature = _signature(function)
-    # A copy by way of JSON: a function that changes its arguments changes nothing of the execution's.
-    arguments: dict[str, Any] = json.loads(json.dumps(with_.args))
-    if "context" in signature.parameters:
+    parameters = _parameters(function)
+    arguments = dict(with_.args)  # evaluated for this attempt alone: nothing of the execution's can be changed by it
+    if "context" in parameters.signature.parameters:
         if "context" in arguments:
             raise StepError("InvalidWith", "with.args.context: the engine gives this argument itself", retryable=False)
         arguments["context"] = replace(context, read_secret=secrets.value)
-    try:
-        signature.bind(**arguments)
-    except TypeError as error:
-        message = f"with.args does not fit {with_.call}{signature}: {error}"
-        raise StepError("InvalidWith", message, retryable=False) from None
+    if not (parameters.needed <= arguments.keys() <= parameters.plain):
+        try:
+            parameters.signature.bind(**arguments)
+        except TypeError as error:
+            message = f"with.args does not fit {with_.call}{parameters.signature}: {error}"
+            raise StepError("InvalidWith", message, retryable=False) from None
     return arguments
 
 
-def _signature(function: Function) -> inspect.Signature:
-    """The function's parameters; looked up once for a function, since that takes longer than most calls."""
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """What a function takes; looked up once, since that takes longer than most calls."""
+
+    signature: inspect.Signature
+    plain: frozenset[str]  # those that can be given by their names …
+    needed: frozenset[str]  # … and those of all that must be given
+
+    @classmethod
+    def of(cls, function: Function) -> _Parameters:
+        signature = inspect.signature(function)
+        by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        named = {name: parameter for name, parameter in signature.parameters.items() if parameter.kind in by_name}
+        positional = any(p.kind is inspect.Parameter.POSITIONAL_ONLY for p in signature.parameters.values())
+        needed = frozenset(name for name, parameter in named.items() if parameter.default is parameter.empty)
+        return cls(signature, frozenset(() if positional else named), needed)
+
+
+def _parameters(function: Function) -> _Parameters:
     try:
-        return _known_signature(function)
+        return _known_parameters(function)
     except TypeError:  # a callable object that cannot be hashed
-        return inspect.signature(function)
+        return _Parameters.of(function)
 
 
-_known_signature = functools.lru_cache(maxsize=1024)(inspect.signature)
+_known_parameters = functools.lru_cache(maxsize=1024)(_Parameters.of)
 
 
 def _as_json(result: Any, name: str) -> Any:
