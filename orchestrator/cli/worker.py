@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.pool import run_pool
 from orchestrator.cli.processes import opened, stop_on_signals
+from orchestrator.cli.tuning import tune
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 
@@ -68,6 +69,7 @@ async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics
     async with opened(settings) as (_store, worker_):
         if metrics_port:
             _serve_metrics(metrics_port, metrics_address)
+        tune()
         await worker_.run(stop_on_signals(), until_idle=until_idle)
 
 
