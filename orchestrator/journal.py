@@ -7,6 +7,7 @@ hundreds share it. Nobody is answered before the commit that holds their item.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ I = TypeVar("I")  # noqa: E741 — an item
 A = TypeVar("A")  # its answer
 
 MOST = 500  # items a flush: bounds the statement, and what a data error makes us split
+LANES = 2  # flushes on their way at once: one is built while the database works on the other
 
 
 class GroupCommit(Generic[I, A]):
@@ -31,52 +33,66 @@ class GroupCommit(Generic[I, A]):
     `flush` must recognise an item that it committed before: when the database does not answer, nobody knows whether
     it did, and the same items are offered again, for `patience` seconds; then callers get StoreUnavailable. An error
     that is about the data splits the group, so that one bad item spoils nobody else's.
+
+    Up to `lanes` flushes run beside each other, and a group takes no more than its share of all items that are under
+    way: otherwise every caller would be in one group, and program and database would work in turns.
     """
 
     def __init__(
-        self, flush: Callable[[Sequence[I]], Awaitable[Sequence[A]]], *, most: int = MOST, patience: float = 20.0
+        self,
+        flush: Callable[[Sequence[I]], Awaitable[Sequence[A]]],
+        *,
+        most: int = MOST,
+        patience: float = 20.0,
+        lanes: int = LANES,
     ) -> None:
-        self._flush, self._most, self._patience = flush, most, patience
-        self._waiting: list[tuple[I, asyncio.Future[A]]] = []
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._flush, self._most, self._patience, self._lanes = flush, most, patience, lanes
+        self._waiting: deque[tuple[I, asyncio.Future[A]]] = deque()
+        self._flying: dict[asyncio.Task[None], list[tuple[I, asyncio.Future[A]]]] = {}
+        self._pumping = False
         self.flushes = 0
         self.items = 0
 
     async def put(self, item: I) -> A:
         """Commit an item; returns its own answer."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="group-commit")
-        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((item, future))
-        self._wake.set()
+        if not self._pumping:
+            self._pumping = True
+            loop.call_soon(self._pump)  # not at once: whoever else is about to put comes along
         return await future
 
     async def aclose(self) -> None:
         """Stop. Callers that still wait are cancelled: what they wanted may or may not be committed."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        for _, future in self._waiting:
+        flying = list(self._flying.items())
+        for task, _ in flying:
+            task.cancel()
+        await asyncio.gather(*(task for task, _ in flying), return_exceptions=True)
+        for _, future in (*self._waiting, *(pair for _, group in flying for pair in group)):
             future.cancel()
+        self._waiting.clear()
 
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                try:
-                    await self._commit([pair for pair in group if not pair[1].cancelled()])
-                except asyncio.CancelledError:
-                    for _, future in group:
-                        future.cancel()
-                    raise
+    def _pump(self) -> None:
+        """Send groups while there is a lane for them."""
+        self._pumping = False
+        while self._waiting and len(self._flying) < self._lanes:
+            under_way = len(self._waiting) + sum(map(len, self._flying.values()))
+            share = min(self._most, -(-under_way // self._lanes))
+            group = [self._waiting.popleft() for _ in range(min(share, len(self._waiting)))]
+            group = [pair for pair in group if not pair[1].cancelled()]
+            if group:
+                task = asyncio.create_task(self._commit(group), name="group-commit")
+                self._flying[task] = group
+                task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        del self._flying[task]
+        if self._waiting and not self._pumping and not task.cancelled():
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
 
     async def _commit(self, group: list[tuple[I, asyncio.Future[A]]]) -> None:
-        if not group:
-            return
         try:
             answers = await self._insist([item for item, _ in group])
         except StoreUnavailable as error:
@@ -95,7 +111,15 @@ class GroupCommit(Generic[I, A]):
                     future.set_result(answer)
 
     async def _insist(self, items: Sequence[I]) -> Sequence[A]:
-        async for attempt in AsyncRetrying(
+        async for attempt in self._attempts():
+            with attempt:
+                self.flushes += 1
+                self.items += len(items)
+                return await self._flush(items)
+        raise AssertionError("unreachable: reraise is set")
+
+    def _attempts(self) -> AsyncRetrying:
+        return AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
             stop=stop_after_delay(self._patience),
@@ -103,12 +127,7 @@ class GroupCommit(Generic[I, A]):
                 "the store did not answer; trying again", attempt=state.attempt_number
             ),
             reraise=True,
-        ):
-            with attempt:
-                self.flushes += 1
-                self.items += len(items)
-                return await self._flush(items)
-        raise AssertionError("unreachable: reraise is set")
+        )
 
 
 def _fail(future: asyncio.Future[A], error: Exception) -> None:

@@ -37,8 +37,10 @@ class Disk:
 
 
 @asynccontextmanager
-async def committing(disk: Disk, *, most: int = 500, patience: float = 20.0) -> AsyncIterator[GroupCommit[int, int]]:
-    journal: GroupCommit[int, int] = GroupCommit(disk.flush, most=most, patience=patience)
+async def committing(
+    disk: Disk, *, most: int = 500, patience: float = 20.0, lanes: int = 1
+) -> AsyncIterator[GroupCommit[int, int]]:
+    journal: GroupCommit[int, int] = GroupCommit(disk.flush, most=most, patience=patience, lanes=lanes)
     yield journal
     await journal.aclose()
 
@@ -125,3 +127,30 @@ async def test_closing_leaves_nobody_waiting() -> None:
         await asyncio.sleep(0)
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+
+
+async def test_one_group_is_on_its_way_while_the_next_is_gathered() -> None:
+    disk = Disk()
+    disk.open.clear()
+    async with committing(disk, lanes=2) as journal:
+        puts = asyncio.gather(*(journal.put(i) for i in range(10)))
+        async with asyncio.timeout(5):
+            while len(disk.groups) < 2:
+                await asyncio.sleep(0)
+        assert [len(group) for group in disk.groups] == [5, 5]
+        disk.open.set()
+        assert await puts == [2 * i for i in range(10)]
+
+
+async def test_no_more_flushes_than_lanes_are_on_their_way() -> None:
+    disk = Disk()
+    disk.open.clear()
+    async with committing(disk, lanes=2) as journal:
+        puts = [asyncio.create_task(journal.put(i)) for i in range(10)]
+        for i in range(10, 20):
+            await asyncio.sleep(0)
+            puts.append(asyncio.create_task(journal.put(i)))
+        await asyncio.sleep(0)
+        assert len(disk.groups) == 2
+        disk.open.set()
+        assert await asyncio.gather(*puts) == [2 * i for i in range(20)]
