@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from orchestrator.errors import InvalidExecution, Problem
 
 DATABASE_FORMS = "A path, sqlite:///… or postgresql://… (default: $ORCHESTRATOR_DATABASE, else ./orchestrator.db)."
 
@@ -39,3 +42,19 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form o
 def print_json(value: Any) -> None:
     """One JSON document, readable and stable."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def read_json(text: str, option: str) -> Any:
+    """The value of an option that is JSON, or @FILE; raises InvalidExecution."""
+    source = option
+    if text.startswith("@"):
+        source = text[1:]
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise InvalidExecution([Problem(option, f"cannot read {source}: {why}")]) from None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidExecution([Problem(option, f"{source} is not JSON: {error}")]) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import uuid
 from dataclasses import replace
@@ -17,10 +16,10 @@ import typer
 from orchestrator import flag
 from orchestrator.authoring import check_input, compile_workflow, read_document
 from orchestrator.cli.executions import describe, show_failure
-from orchestrator.cli.options import Database, Functions, Output, OutputOption, examples, print_json
+from orchestrator.cli.options import Database, Functions, Output, OutputOption, examples, print_json, read_json
 from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.clock import SystemClock
-from orchestrator.errors import InvalidExecution, OrchestratorError, Problem, UnknownExecution
+from orchestrator.errors import OrchestratorError, UnknownExecution
 from orchestrator.model import Engine, Status, Workflow
 from orchestrator.router import Routing, route
 from orchestrator.settings import Settings
@@ -72,7 +71,7 @@ def run(
     """
     namespace, name, spec = read_document(file)
     workflow = compile_workflow(spec, namespace=namespace, name=name)
-    value = _read_input(input_)
+    value = read_json(input_, "--input")
     check_input(workflow, value)
     settings = Settings.read()
     settings = replace(
@@ -103,21 +102,6 @@ def _after_an_interruption(record: ExecutionRecord) -> str:
         f"{record.id} is kept and goes on with `orchestrator worker --until-idle`, or with this command and the same "
         "--idempotency-key"
     )
-
-
-def _read_input(text: str) -> Any:
-    source = "--input"
-    if text.startswith("@"):
-        source = text[1:]
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise InvalidExecution([Problem("--input", f"cannot read {source}: {why}")]) from None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidExecution([Problem("--input", f"{source} is not JSON: {error}")]) from None
 
 
 async def _run(
