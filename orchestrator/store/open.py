@@ -14,9 +14,10 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestrator.errors import InvalidInput, Problem, StoreUnavailable
+from orchestrator.faults import Boundary, Moment, reach
 from orchestrator.store.migrate import lock, migrate
-from orchestrator.store.postgres import PostgresStore
-from orchestrator.store.sqlite import SqliteStore, configure, sqlalchemy_begin
+from orchestrator.store.postgres import Lines, PostgresStore
+from orchestrator.store.sqlite import SqliteStore, Thread, configure, sqlalchemy_begin
 
 if TYPE_CHECKING:
     from orchestrator.store.port import Store
@@ -63,7 +64,7 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
     try:
         if url.get_backend_name() == "sqlite":
             await asyncio.to_thread(_migrate_sqlite, url)
-            return SqliteStore(_sqlite_engine(url, pool_size), str(url.database))
+            return SqliteStore(_sqlite_engine(url, pool_size), Thread(url))
         await asyncio.to_thread(_migrate_postgres, url, schema)
     except OperationalError as error:
         # Without the query: a password may stand there, too.
@@ -76,7 +77,8 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
         execution_options={"schema_translate_map": {None: schema}},  # by name: a search path may lead elsewhere
         connect_args=_CONNECT,
     )
-    return PostgresStore(engine, schema)
+    _, parameters = engine.dialect.create_connect_args(url)
+    return PostgresStore(engine, Lines({**parameters, **_CONNECT}, pool_size), schema)
 
 
 def _sqlite_engine(url: sa.URL, pool_size: int) -> Any:
@@ -96,8 +98,11 @@ def _migrate_sqlite(url: sa.URL) -> None:
     sa.event.listen(engine, "connect", configure)
     sa.event.listen(engine, "begin", sqlalchemy_begin)
     try:
-        with engine.connect().execution_options(writes=True) as connection, connection.begin():
-            migrate(connection, None)
+        with engine.connect().execution_options(writes=True) as connection:
+            with connection.begin():
+                migrate(connection, None)
+                reach(Boundary.MIGRATE, Moment.BEFORE)
+            _migrated()
     finally:
         engine.dispose()
 
@@ -105,11 +110,18 @@ def _migrate_sqlite(url: sa.URL) -> None:
 def _migrate_postgres(url: sa.URL, schema: str) -> None:
     engine = sa.create_engine(url, connect_args=_CONNECT)
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection, connection.begin():
             lock(connection)
             # Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to make schemas although there is nothing to do.
             if not sa.inspect(connection).has_schema(schema):
                 connection.execute(sa.schema.CreateSchema(schema))
             migrate(connection.execution_options(schema_translate_map={None: schema}), schema)
+            reach(Boundary.MIGRATE, Moment.BEFORE)
+        _migrated()
     finally:
         engine.dispose()
+
+
+def _migrated() -> None:
+    reach(Boundary.MIGRATE, Moment.AFTER)
+    reach(Boundary.MIGRATE, Moment.LOST)

@@ -1,21 +1,57 @@
-"""Rows to values, and values to rows: the border of the database."""
+"""Rows to values: the border of the database."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator import events as e
 from orchestrator.events import Recorded
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import codec
 from orchestrator.store.port import Claim, CohortCount, ExecutionRecord, Totals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from orchestrator.model import Projection
-    from orchestrator.store.port import Append, Submission
+
+#: The columns of an execution that readers see.
+SHOWN: Final = (
+    "id",
+    "workflow_id",
+    "revision",
+    "name",
+    "engine",
+    "assignment",
+    "percent",
+    "attempt",
+    "status",
+    "current_node_id",
+    "done",
+    "total",
+    "retries",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "output",
+    "error",
+    "seq",
+    "fence",
+    "version",
+    "owner",
+    "due_at",
+    "cancel_requested",
+    "suspend_requested",
+    "message",
+    "parent",
+    "origin",
+    "limit_key",
+    "slots",
+    "queued",
+    "step_deadline",
+    "input",
+)
 
 
 def record(row: Any) -> ExecutionRecord:
@@ -46,29 +82,52 @@ def record(row: Any) -> ExecutionRecord:
         cancel_requested=row.cancel_requested,
         suspend_requested=row.suspend_requested,
         message=row.message,
-    )
-
-
-def recorded(row: Any) -> Recorded:
-    event = codec.load_event(
-        row.type, row.schema_version, row.created_at, row.node_id, row.node_type, row.attempt, row.data
-    )
-    return Recorded(row.seq, event, row.schema_version, row.append_seq, row.timed_append, row.timed_ms)
-
-
-def claim(row: Any, *, begun: bool) -> Claim:
-    return Claim(
-        id=row.id,
-        workflow_id=row.workflow_id,
-        revision=row.revision,
-        engine=Engine(row.engine),
-        fence=row.fence,
-        seq=row.seq,
-        status=Status(row.status),
-        created_at=row.created_at,
-        begun=begun,
+        parent=row.parent,
+        origin=row.origin,
+        limit_key=row.limit_key,
+        limit=row.slots,
+        queued=row.queued,
+        step_deadline=row.step_deadline,
         input=row.input,
     )
+
+
+#: The columns that `recorded` takes, in this order.
+RECORDED: Final = (
+    "seq, type, schema_version, created_at, node_id, node_type, attempt, data, append_seq, timed_append, timed_ms"
+)
+
+
+def recorded(
+    seq: int,
+    kind: str,
+    schema_version: int,
+    at: datetime,
+    node: str | None,
+    node_type: str | None,
+    attempt: int | None,
+    data: Any,
+    append_seq: int,
+    timed_append: int | None,
+    timed_ms: float | None,
+) -> Recorded:
+    event = codec.load_event(kind, schema_version, at, node, node_type, attempt, data)
+    return Recorded(seq, event, schema_version, append_seq, timed_append, timed_ms)
+
+
+#: The columns of `claim`'s row, in this order.
+CLAIMED: Final = "id, workflow_id, revision, fence, seq, status, begun, created_at, input"
+
+
+def claim(engine: Engine, row: Sequence[Any], created_at: datetime, input_: Any) -> Claim:
+    """A claim from its row, whose last two columns each database spells in its own way."""
+    id_, workflow_id, revision, fence, seq, status, begun = row[:7]
+    return Claim(id_, workflow_id, revision, engine, fence, seq, Status(status), created_at, bool(begun), input_)
+
+
+def loaded(text: str | None) -> Any:
+    """A JSON column of SQLite, which keeps text."""
+    return None if text is None else json.loads(text)
 
 
 def cohort_count(row: Any) -> CohortCount:
@@ -101,89 +160,3 @@ def projection_columns(projection: Projection) -> dict[str, Any]:
         "output": projection.output,
         "error": codec.dump_failure(projection.failure),
     }
-
-
-def event_row(
-    execution_id: str,
-    seq: int,
-    event: e.Event,
-    *,
-    append_seq: int,
-    timed_append: int | None = None,
-    timed_ms: float | None = None,
-) -> dict[str, Any]:
-    """An event as a row of `workflow_events`."""
-    return {
-        "execution_id": execution_id,
-        "seq": seq,
-        "type": codec.type_name(event),
-        "schema_version": e.SCHEMA_VERSION,
-        "node_id": getattr(event, "node", None),
-        "node_type": getattr(event, "node_type", None),
-        "attempt": getattr(event, "attempt", None),
-        "data": codec.dump_data(event),
-        "created_at": event.at,
-        "append_seq": append_seq,
-        "timed_append": timed_append,
-        "timed_ms": timed_ms,
-    }
-
-
-def event_rows(append: Append) -> list[dict[str, Any]]:
-    """An append's events as rows; the first also tells what the append before it took."""
-    rows = [
-        event_row(append.execution_id, seq, event, append_seq=append.first_seq)
-        for seq, event in enumerate(append.events, append.first_seq)
-    ]
-    rows[0]["timed_append"], rows[0]["timed_ms"] = append.timed_append, append.timed_ms
-    return rows
-
-
-def new_row(s: Submission, now: datetime) -> dict[str, Any]:
-    """A submission as a row; raises InvalidPayload for an input that no store can keep."""
-    codec.dump_json(s.input, "spec.input")
-    status = Status.SUSPENDED if s.suspended is not None else Status.PENDING
-    v2 = s.engine is Engine.V2
-    counted = bool(s.attempt and s.ages)
-    return {
-        "id": s.id,
-        "workflow_id": s.workflow.id,
-        "revision": s.workflow.revision,
-        "name": s.name,
-        "engine": s.engine.value,
-        "assignment": s.assignment.value,
-        "percent": s.percent,
-        "attempt": s.attempt,
-        "routing_key": s.routing_key,
-        "idempotency_key": s.idempotency_key,
-        "status": status.value,
-        "current_node_id": "",
-        "done": 0,
-        "total": len(s.workflow.nodes),
-        "retries": 0,
-        "message": s.suspended or "",
-        "input": None if v2 else s.input,
-        "output": None,
-        "error": None,
-        "created_at": now,
-        "fence": 0,
-        "seq": len(first_events(s, now)) if v2 else 0,
-        "last_append": "",
-        "due_at": now if v2 and s.suspended is None else None,
-        "longest_timeout": max(node.timeout.total_seconds() for node in s.workflow.nodes),
-        "cancel_requested": False,
-        "suspend_requested": s.suspended is not None,
-        "version": 1,
-        "written_version": 0,
-        "ages": list(s.ages) if counted else None,
-        "next_age": 0,
-        "next_age_at": now + timedelta(seconds=s.ages[0]) if counted else None,
-    }
-
-
-def first_events(s: Submission, now: datetime) -> list[dict[str, Any]]:
-    """The events that a submission to V2 begins with."""
-    first: list[e.Event] = [e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input)]
-    if s.suspended is not None:
-        first.append(e.ExecutionSuspended(now, s.suspended))
-    return [event_row(s.id, seq, event, append_seq=1) for seq, event in enumerate(first, 1)]

@@ -54,9 +54,7 @@ class Reading(Connections):
 
     async def idle(self, engines: Collection[Engine]) -> bool:
         # What has no moment waits for a person, or for an execution that has one; V1 has one while it is pending.
-        wanted = sa.exists().where(
-            _x.c.engine.in_(list(engines)), _x.c.due_at.is_not(None), _x.c.finished_at.is_(None)
-        )
+        wanted = sa.exists().where(_x.c.engine.in_(list(engines)), _x.c.due_at.is_not(None), _x.c.finished_at.is_(None))
         async with self._reading() as c:
             return not await c.scalar(sa.select(wanted))
 

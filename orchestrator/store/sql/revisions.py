@@ -39,9 +39,9 @@ class Revisions(Connections):
             newest = {"revision": new.excluded.revision}
             c.execute(new.on_conflict_do_update(index_elements=["workflow_id"], set_=newest))
             # Executions that wait already are under the new limit, too (Store.heal_limits).
-            under = t.limits.c.workflow_id == workflow.id
-            for key in c.scalars(sa.select(t.limits.c.limit_key).where(under).order_by(t.limits.c.limit_key)).all():
-                c.execute(sa.update(t.limits).where(t.limits.c.limit_key == key).values(slots=slots))
+            other = sa.and_(t.limits.c.workflow_id == workflow.id, t.limits.c.slots.is_distinct_from(slots))
+            c.execute(sa.select(t.limits.c.limit_key).where(other).order_by(t.limits.c.limit_key).with_for_update())
+            c.execute(sa.update(t.limits).where(other).values(slots=slots))
 
         await self._writing(Boundary.PUT_WORKFLOW, put)
         self._remember(workflow)
@@ -73,13 +73,17 @@ class Revisions(Connections):
         self._workflows[key] = workflow
 
     async def workflow(self, workflow_id: str, revision: str) -> Workflow:
+        known = self._workflows.get((workflow_id, revision))
+        if known is not None:
+            return known
+        async with self._reading() as c:
+            return await c.run_sync(self._workflow_in, workflow_id, revision)
+
+    def _workflow_in(self, c: sa.Connection, workflow_id: str, revision: str) -> Workflow:
         key = (workflow_id, revision)
         if key not in self._workflows:
-            query = sa.select(t.revisions.c.definition).where(
-                t.revisions.c.workflow_id == workflow_id, t.revisions.c.revision == revision
-            )
-            async with self._reading() as c:
-                definition = await c.scalar(query)
+            same = sa.and_(t.revisions.c.workflow_id == workflow_id, t.revisions.c.revision == revision)
+            definition = c.scalar(sa.select(t.revisions.c.definition).where(same))
             if definition is None:
                 raise UnknownExecution(f"revision {revision} of workflow {workflow_id} is not in this store")
             self._workflows[key] = load_definition(definition, workflow_id)

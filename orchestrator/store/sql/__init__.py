@@ -1,0 +1,11 @@
+"""What both databases share: everything that is SQL for SQLAlchemy."""
+
+from orchestrator.store.sql.evidence import Evidence
+from orchestrator.store.sql.logs import Logs
+from orchestrator.store.sql.reading import Reading
+from orchestrator.store.sql.retention import Retention
+from orchestrator.store.sql.steering import Steering
+
+
+class SqlStore(Steering, Reading, Logs, Evidence, Retention):
+    """The store but for what submitters and workers of V2 do, which is written for each database."""

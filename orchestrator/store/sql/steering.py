@@ -1,0 +1,104 @@
+"""What is small and the same on both databases: V1's rows, requests to V1, and the account of written statuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from orchestrator.faults import Boundary
+from orchestrator.model import Engine, Status
+from orchestrator.store import rows
+from orchestrator.store import tables as t
+from orchestrator.store.port import Control
+from orchestrator.store.sql.connections import Connections
+from orchestrator.store.sql.locks import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from orchestrator.store.port import ExecutionRecord, V1Update
+
+_x = t.executions
+_NAMED = _x.c.name != ""  # a resource stands for it, which is to say what the row says
+_READ = {
+    "version": _x.c.version + 1,
+    "dirty": sa.or_(_x.c.dirty, _NAMED),
+}  # what changes whenever a reader could see it
+
+
+class Steering(Connections):
+    """Everything but what V2's workers, submitters and senders of signals do."""
+
+    async def v1_update(self, batch: Sequence[V1Update]) -> list[bool]:
+        ids = [update.execution_id for update in batch]
+
+        def write(c: sa.Connection) -> set[str]:
+            lock(c, ids)
+            for update in batch:
+                values = rows.projection_columns(update.projection)
+                change = sa.update(_x).where(_x.c.id == update.execution_id, _x.c.engine == Engine.V1)
+                c.execute(change.values(**values, step_deadline=update.step_deadline, **_READ))
+            return set(c.scalars(sa.select(_x.c.id).where(_x.c.id.in_(ids), _x.c.cancel_requested)))
+
+        asked = await self._writing(Boundary.V1_UPDATE, write)
+        return [execution_id in asked for execution_id in ids]
+
+    async def _control_v1(self, execution_id: str, control: Control, now: datetime) -> bool:
+        """V1 knows cancel alone (at once while it is pending, at the next node while it runs), and to let a restored
+        execution go.
+        """
+        ours = sa.and_(_x.c.id == execution_id, _x.c.engine == Engine.V1, _x.c.finished_at.is_(None))
+        if control is Control.RESUME:
+            freed = {"status": Status.PENDING.value, "suspend_requested": False, "due_at": now}
+            change = sa.update(_x).where(ours, _x.c.status == Status.SUSPENDED).values(**freed, **_READ)
+        elif control is Control.CANCEL:
+            pending = _x.c.status.in_([Status.PENDING, Status.SUSPENDED])
+            change = (
+                sa.update(_x)
+                .where(ours, _x.c.cancel_requested.is_not(True))
+                .values(
+                    cancel_requested=True,
+                    status=sa.case((pending, Status.CANCELLED.value), else_=_x.c.status),
+                    finished_at=sa.case((pending, sa.literal(now, t.Moment())), else_=None),
+                    due_at=None,
+                    **_READ,
+                )
+            )
+        else:
+            return False
+        return await self._writing(Boundary.DELIVER, lambda c: bool(c.execute(change).rowcount))
+
+    async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
+        urgent = sa.or_(_x.c.written_status.is_(None), _x.c.written_status != _x.c.status)
+        query = (
+            sa.select(*(_x.c[name] for name in rows.SHOWN))
+            .where(_x.c.dirty, sa.or_(urgent, _x.c.written_at <= now - every))
+            .order_by(_x.c.written_at.is_not(None), _x.c.written_at)
+            .limit(limit)
+        )
+        async with self._reading() as c:
+            return [rows.record(row) for row in await c.execute(query)]
+
+    async def written(self, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:
+        if not versions:
+            return
+        version = sa.bindparam("b_version", type_=sa.Integer)
+        update = (
+            sa.update(_x)
+            .where(_x.c.id == sa.bindparam("b_id"))
+            .values(
+                written_version=version,
+                written_status=sa.bindparam("b_status"),
+                written_at=now,
+                dirty=sa.and_(_NAMED, _x.c.version > version),
+            )
+        )
+        values = [{"b_id": i, "b_version": v, "b_status": s.value} for i, (v, s) in versions.items()]
+
+        def write(c: sa.Connection) -> None:
+            lock(c, versions)
+            c.execute(update, values)
+
+        await self._writing(Boundary.WRITTEN, write)
