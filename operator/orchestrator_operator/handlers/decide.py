@@ -10,18 +10,20 @@ else                           → Submit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.authoring import check_input
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.store.port import Control
+from orchestrator_operator.handlers.forking import Origin, fork_of
 from orchestrator_operator.specs.conditions import find
 from orchestrator_operator.specs.execution import ExecutionSpec, parse_execution
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from orchestrator.forks import Fork
     from orchestrator.model import Workflow
     from orchestrator.store.port import ExecutionRecord
 
@@ -110,6 +112,7 @@ class Submit:
     suspended: str | None = None  # a reason: it waits for a person
     controls: tuple[Control, ...] = ()  # to pass on right after
     handled: dict[str, Any] | None = None  # to remember before
+    fork: Fork | None = None  # it goes on from another one
 
 
 Decision = Nothing | Cancel | Steer | Lost | Refuse | Submit
@@ -127,8 +130,16 @@ def settled(seen: Seen) -> bool:
     )
 
 
-def decide(seen: Seen, record: ExecutionRecord | None, workflow: Compiled | None, epoch: datetime) -> Decision:
-    """See the module. `workflow` is None when there is no such resource; `epoch` is when the store was made."""
+def decide(
+    seen: Seen,
+    record: ExecutionRecord | None,
+    workflow: Compiled | None,
+    epoch: datetime,
+    origin: Origin | None = None,
+) -> Decision:
+    """See the module. `workflow` is None when there is no such resource; `epoch` is when the store was made; `origin`
+    is what `spec.from` names, as it was found.
+    """
     if seen.deleting:
         return Cancel() if record is not None and not record.status.terminal else Nothing()
     if record is not None:
@@ -137,14 +148,17 @@ def decide(seen: Seen, record: ExecutionRecord | None, workflow: Compiled | None
         return _lost(seen)
     try:
         spec = parse_execution(seen.spec)
-        _check_built(spec)
         runnable = _runnable(spec, workflow)
         if isinstance(runnable, Refuse):
             return runnable
-        check_input(runnable, spec.input)
+        fork = None
+        if spec.from_ is None:
+            check_input(runnable, spec.input)
+        else:
+            fork = fork_of(seen.uid, spec, runnable, origin)
     except InvalidInput as error:
         return Refuse(_reason(error.problems), error.problems)
-    return _submit(seen, spec, runnable, epoch)
+    return replace(_submit(seen, spec, runnable, epoch), fork=fork)
 
 
 def _steer(seen: Seen, record: ExecutionRecord) -> Decision:
@@ -181,15 +195,6 @@ def _lost(seen: Seen) -> Decision:
     return Nothing() if was == "Unknown" and seen.status.get("reason") == "StoreMissing" else Lost(was)
 
 
-def _check_built(spec: ExecutionSpec) -> None:
-    if spec.from_ is not None:
-        raise _NotBuilt([Problem("spec.from", "forking an execution is not built yet: leave the field out")])
-
-
-class _NotBuilt(InvalidInput):
-    pass
-
-
 def _runnable(spec: ExecutionSpec, workflow: Compiled | None) -> Workflow | Refuse:
     if workflow is None:
         message = f"there is no Workflow {spec.workflow!r} in this namespace: apply it, and this execution starts"
@@ -203,8 +208,8 @@ def _runnable(spec: ExecutionSpec, workflow: Compiled | None) -> Workflow | Refu
 
 def _reason(problems: tuple[Problem, ...]) -> str:
     first = problems[0].path if problems else ""
-    if first == "spec.from":
-        return "NotBuiltYet"
+    if first.startswith("spec.from"):
+        return "ForkRefused"
     return (
         "InvalidInput" if first == "spec.input" or first.startswith(("spec.input.", "spec.input[")) else "InvalidSpec"
     )

@@ -10,6 +10,7 @@ import structlog
 from orchestrator.errors import InvalidPayload, Problem
 from orchestrator.model import Engine
 from orchestrator.router import route
+from orchestrator.steering import deliver_signals
 from orchestrator.store.port import Control, Submission
 from orchestrator.telemetry import DECISIONS
 from orchestrator_operator.adapters.kubernetes import Conflict
@@ -25,6 +26,7 @@ from orchestrator_operator.handlers.decide import (
     decide,
     settled,
 )
+from orchestrator_operator.handlers.origin import find_origin
 from orchestrator_operator.handlers.seen import mapping, see, uid
 from orchestrator_operator.specs import EXECUTIONS
 from orchestrator_operator.specs.conditions import clip, condition, find, same, tell, upsert
@@ -125,7 +127,9 @@ class ExecutionHandler:
         compiled = (
             await self._workflows.find(seen.namespace, workflow) if isinstance(workflow, str) and workflow else None
         )
-        await self._apply(seen, decide(seen, record, compiled, self._epoch))
+        new = record is None and not seen.deleting and not seen.accepted
+        origin = await find_origin(self._store, self._kubernetes, seen, self._clock.now()) if new else None
+        await self._apply(seen, decide(seen, record, compiled, self._epoch, origin))
 
     async def _apply(self, seen: Seen, decision: Decision) -> None:
         match decision:
@@ -186,7 +190,7 @@ class ExecutionHandler:
             facts.flag,
             uid=seen.uid,
             routing_key=spec.routing_key,
-            engine=None if spec.engine == "auto" else Engine(spec.engine),
+            engine=Engine.V2 if decision.fork else None if spec.engine == "auto" else Engine(spec.engine),
             owner=facts.owner,
             v1_available=self._v1_available,
         )
@@ -198,6 +202,8 @@ class ExecutionHandler:
         if submitted.id != seen.uid:
             await self._refuse(seen, await self._duplicate(spec.idempotency_key, submitted.id))
             return
+        if decision.fork is not None:
+            await deliver_signals(self._store, decision.fork, self._clock.now())
         self._forget(seen)
         self._known.add(seen.uid)
         if submitted.created:
@@ -214,13 +220,15 @@ class ExecutionHandler:
             await self._control(seen.uid, control)
 
     def _submission(self, seen: Seen, decision: Submit, routing: Routing, facts: RoutingFacts) -> Submission:
-        spec = decision.spec
+        spec, fork = decision.spec, decision.fork
         return Submission(
             id=seen.uid,
-            workflow=decision.workflow,
+            workflow=fork.workflow if fork else decision.workflow,
             engine=routing.engine,
             assignment=routing.assignment,
-            input=spec.input,
+            input=fork.input if fork else spec.input,
+            lineage=fork.lineage if fork else None,
+            carried=fork.carried if fork else (),
             percent=routing.percent,
             attempt=facts.attempt,
             ages=facts.ages,

@@ -33,8 +33,23 @@ class ForkPoint(BaseModel):
 
     model_config = _WRITTEN_BY_PEOPLE
 
-    execution: Annotated[str, Field(max_length=253, description="Name of the execution to fork.")]
-    node: Annotated[str, Field(max_length=63, description="The node to begin again at.")]
+    execution: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            description="Name of an Execution in this namespace that is over; its uid, if its resource is gone.",
+        ),
+    ]
+    node: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=63,
+            description="The node to begin at: what is done before it is carried. Left out: where it failed or was "
+            "cancelled, with the workflow as it was then.",
+        ),
+    ] = None
 
 
 class ExecutionSpec(BaseModel):
@@ -64,7 +79,11 @@ class ExecutionSpec(BaseModel):
     suspend: Annotated[bool, Field(description="true: start no further step, until it is false again.")] = False
     cancel: Annotated[bool, Field(description="true: start no further step, ever. Cannot be taken back.")] = False
     from_: Annotated[
-        ForkPoint | None, Field(alias="from", description="Fork of another execution. Not built yet: refused.")
+        ForkPoint | None,
+        Field(
+            alias="from",
+            description="Begin where another execution of this workflow stood, on V2. Without `input` with its input.",
+        ),
     ] = None
     ttl_seconds_after_finished: Annotated[
         int | None,

@@ -105,7 +105,6 @@ class TestRefused:
         [
             (SEEN, None, "WorkflowNotFound", "spec.workflow"),
             (SEEN, Compiled(None, (Problem("spec.nodes", "…"),)), "WorkflowInvalid", "spec.workflow"),
-            (spec(**{"from": {"execution": "x", "node": "a"}}), CHAIN, "NotBuiltYet", "spec.from"),
             (spec(engine="v3"), CHAIN, "InvalidSpec", "spec.engine"),
             (spec(colour="red"), CHAIN, "InvalidSpec", "spec.colour"),
             (spec(ttlSecondsAfterFinished=-1), CHAIN, "InvalidSpec", "spec.ttlSecondsAfterFinished"),
