@@ -50,7 +50,7 @@ class Functions:
         return name
 
     def lookup(self, name: str) -> Function:
-        """The function of that name; raises StepError `FunctionNotRegistered`, which no retry would mend."""
+        """The function of that name; raises StepError `FunctionNotRegistered`, for another worker may have it."""
         try:
             return self._by_name[name]
         except KeyError:
@@ -59,7 +59,7 @@ class Functions:
                 "FunctionNotRegistered",
                 f"no function {name!r} is registered with this worker (registered: {known}); decorate it with "
                 "@orchestrator.functions.function and start the worker with its module",
-                retryable=False,
+                retryable=True,
             ) from None
 
     def names(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from orchestrator.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SHORTEST_RETENTION = timedelta(hours=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -29,6 +31,7 @@ class Settings:
     v1: str = "builtin"  # off | builtin
     concurrency: int = 200  # executions of each engine that a worker holds at once
     lease: timedelta = timedelta(seconds=15)  # how long a dead worker's executions wait for another
+    retention: timedelta | None = None  # executions that ended so long ago are dropped with their events; off: none
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -59,6 +62,11 @@ def _read(name: str, text: str) -> object:
             return number
         case "lease":
             return durations.parse(text)
+        case "retention":
+            kept = None if text == "off" else durations.parse(text)
+            if kept is not None and kept < _SHORTEST_RETENTION:
+                raise ValueError(f"{text!r} is shorter than 1h: what ended just now is still looked for; or say off")
+            return kept
         case "v1" if text not in ("off", "builtin"):
             raise ValueError(f"{text!r} is not off or builtin (http is not built yet)")
         case _:

@@ -48,6 +48,7 @@ class WorkerSettings:
     poll: timedelta = timedelta(milliseconds=200)
     engines: tuple[Engine, ...] = (Engine.V1, Engine.V2)
     drain: timedelta = timedelta(seconds=10)  # how long steps in flight may go on after a stop
+    retention: timedelta | None = None  # how long finished executions are kept; None: for ever
 
 
 class Worker:
@@ -90,7 +91,7 @@ class Worker:
         """Work until `stop` is set; with `until_idle` until nothing is left, leases and timers included."""
         beside = [
             asyncio.create_task(self._renew_for_ever(), name="renew-leases"),
-            asyncio.create_task(keep_house(self._store, self._clock), name="keep-house"),
+            asyncio.create_task(keep_house(self._store, self._clock, self._settings.retention), name="keep-house"),
         ]
         log.info("worker started", owner=self.owner, engines=[engine.value for engine in self._settings.engines])
         try:

@@ -34,7 +34,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     store = await open_store(settings.database, schema=settings.schema)
     runner = NodeRunner(allowed=allowed, secrets=secrets)
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
-    chosen = WorkerSettings(concurrency=settings.concurrency, lease=settings.lease, engines=engines)
+    chosen = WorkerSettings(
+        concurrency=settings.concurrency, lease=settings.lease, engines=engines, retention=settings.retention
+    )
     try:
         yield store, Worker(store, runner, SystemClock(), chosen)
     finally:
