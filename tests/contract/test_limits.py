@@ -306,11 +306,10 @@ async def test_a_limit_that_was_raised_lets_the_oldest_go_on(store: Store) -> No
     await submit(store, *"abcd", workflow=limited(1))
     await end(store, await claim_one(store, "a"), at=after(4))  # b runs
     await store.submit([submission("e", workflow=limited(3))], after(5))
-    healed = await store.heal_limits(after(6))
+    await store.heal_limits(after(6))
     running = {r.id for r in await store.active() if not r.queued}
     assert len(running) == 3
     assert {"b", "c"} <= running
-    assert healed == len(running - {"b", "e"})
     assert await store.heal_limits(after(7)) == 0
 
 
