@@ -15,8 +15,10 @@ _UNITS: Final = ((36 * 3600, 86_400, "d"), (90 * 60, 3600, "h"), (90, 60, "min")
 
 
 def length(duration: timedelta) -> str:
-    """A length of time, rounded for people: 0.4 s, 12 s, 4 min, 3 h, 5 d."""
+    """A length of time, rounded for people: 40 ms, 3.2 s, 12 s, 4 min, 3 h, 5 d."""
     seconds = max(duration.total_seconds(), 0.0)
+    if round(seconds, 1) < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
     for least, size, name in _UNITS:
         if seconds >= least:
             return f"{seconds / size:.0f} {name}"
