@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _READY_WITHIN = 60.0  # seconds
@@ -91,7 +92,8 @@ class _Account:
 class LocalPostgres:
     """One PostgreSQL server on 127.0.0.1 that trusts everybody; use it in a `with`, or call start() and stop()."""
 
-    def __init__(self, binaries: Path | None = None) -> None:
+    def __init__(self, binaries: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` are added to those of the tests, or replace them: measurements want full durability."""
         found = binaries or system_binaries() or packaged_binaries()
         if found is None:
             raise RuntimeError(
@@ -99,6 +101,7 @@ class LocalPostgres:
                 "or the development dependencies (uv sync), which bring one"
             )
         self.binaries = found
+        self._settings = _SETTINGS | dict(settings or {})
         self._account = _Account.choose()
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,6 +116,11 @@ class LocalPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The server's first process, the parent of all others; 0 while it does not run."""
+        return self._process.pid if self._process is not None else 0
 
     def url(self, database: str = "postgres") -> str:
         """The SQLAlchemy URL of a database."""
@@ -132,7 +140,7 @@ class LocalPostgres:
         if self._folder is None:
             self._prepare()
         folder = self._data
-        settings = [argument for item in _SETTINGS.items() for argument in ("-c", "=".join(item))]
+        settings = [argument for item in self._settings.items() for argument in ("-c", "=".join(item))]
         with (folder.parent / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", folder, "-p", str(self._port), *settings],

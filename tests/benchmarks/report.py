@@ -1,0 +1,153 @@
+"""What was measured, as tables for people: Markdown, made from the JSON alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Row = Mapping[str, Any]
+
+NAMES = {
+    "ours": "**Orchestrator**",
+    "ours-transform": "Orchestrator, `transform` steps",
+    "group-commit": "*group commit, no engine*",
+    "dbos": "DBOS, coroutines",
+    "dbos-threads": "DBOS, threads",
+    "temporal": "Temporal, state in a file",
+    "temporal-memory": "Temporal, state in memory",
+}
+TITLES = {"trivial": "Ten trivial steps", "http": "Ten HTTP steps of 50 ms"}
+PEERS = ("dbos", "dbos-threads")
+OURS = "ours"
+
+
+def side_by_side(result: Mapping[str, Any]) -> str:
+    """The tables of a side-by-side run."""
+    rows = result["summary"]
+    parts = [_about(result), _limit(result)]
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        parts.append(f"### {TITLES[workload]}")
+        parts.append(_workload([row for row in rows if row["workload"] == workload]))
+    parts.append("### How far apart")
+    parts.append(_ratios(rows, result["limit"]["best"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """`12,345`; a dash for what was not measured."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _about(result: Mapping[str, Any]) -> str:
+    on, database, packages, method = (result[key] for key in ("machine", "postgresql", "versions", "method"))
+    settings = ", ".join(f"`{name} = {value}`" for name, value in database["settings"].items())
+    loads = ", ".join(str(load) for load in on["load_average"])
+    shared = "shared by load, engine and database"
+    warmup, measured = f"{method['warmup_s']:g} s to warm up", f"{method['measured_s']:g} s measured"
+    peers = f"DBOS Transact {packages['dbos']}, Temporal {packages['temporal']} with SDK {packages['temporalio']}"
+    lines = (
+        f"- Measured {on['at']} at `{on['commit']}`, in {result['minutes']} minutes; load average before: {loads}.",
+        f"- {on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, {on['kernel']}, {on['file_system']}, {shared}.",
+        f"- PostgreSQL {database['version']}: {settings}.",
+        f"- Python {on['python']}, {peers}.",
+        f"- {method['rounds']} rounds, interleaved; each load {warmup}, then {measured}.",
+        "- Medians of the rounds; in brackets the lowest and the highest.",
+    )
+    return "\n".join(lines)
+
+
+def _limit(result: Mapping[str, Any]) -> str:
+    method, best = result["method"], result["limit"]["best"]
+    if best is None:
+        return "The limit was not measured."
+    by_clients: dict[int, list[float]] = {}
+    for row in result["limit"]["rounds"]:
+        by_clients.setdefault(row["clients"], []).append(row["commits_per_second"])
+    rates = "; ".join(
+        f"{clients} clients: {number(sorted(rates)[len(rates) // 2])}/s ({number(min(rates))}-{number(max(rates))})"
+        for clients, rates in by_clients.items()
+    )
+    return (
+        f"**The limit**, `pgbench` with one-row insert commits (`{method['pgbench_script']}`): {rates}. "
+        f"The best is {number(best['commits_per_second'])}/s."
+    )
+
+
+def _workload(rows: Sequence[Row]) -> str:
+    header = (
+        "",
+        "at once",
+        "steps/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU s per 1,000 steps: client",
+        "database",
+        "memory MB: client, peak",
+        "database",
+    )
+    return table(header, [_line(row) for row in rows])
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    name, at_once = NAMES[row["contender"]], str(row["at_once"])
+    if "steps_per_second" not in row:
+        return (name, at_once, "failed", *["-"] * 6)
+    spread = f"({number(row['lowest_steps_per_second'])}-{number(row['highest_steps_per_second'])})"
+    bound = "≥ " if row["latency_is_lower_bound"] else ""
+    return (
+        name,
+        at_once,
+        f"{number(row['steps_per_second'])} {spread}",
+        bound + number(row["p50_ms"]),
+        bound + number(row["p99_ms"]),
+        number(row["client_cpu_s_per_1000_steps"], 2),
+        number(row["server_cpu_s_per_1000_steps"], 2),
+        number(row["client_peak_mb"]),
+        number(row["server_mb"]),
+    )
+
+
+def _ratios(rows: Sequence[Row], best: Mapping[str, Any] | None) -> str:
+    lines = []
+    for workload, at_once in dict.fromkeys((row["workload"], row["at_once"]) for row in rows):
+        rates = {
+            row["contender"]: row["steps_per_second"]
+            for row in rows
+            if (row["workload"], row["at_once"]) == (workload, at_once) and "steps_per_second" in row
+        }
+        ours = rates.get(OURS)
+        if ours is None:
+            continue
+        lines.append(
+            (
+                TITLES[workload],
+                str(at_once),
+                number(ours),
+                *_times(ours, max((rates[name] for name in PEERS if name in rates), default=None)),
+                *_times(ours, rates.get("temporal")),
+                f"{ours / best['commits_per_second']:.2f}" if best and workload == "trivial" else "-",
+                f"{ours / rates['group-commit']:.2f}" if "group-commit" in rates else "-",
+            )
+        )
+    header = (
+        "",
+        "at once",
+        "ours, steps/s",
+        "of the better DBOS",
+        "of Temporal (file)",
+        "of the best pgbench",
+        "of group commit alone",
+    )
+    return table(header, lines)
+
+
+def _times(ours: float, theirs: float | None) -> tuple[str]:
+    return (f"{ours / theirs:.1f} x",) if theirs else ("-",)
