@@ -41,9 +41,9 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 test: lint tools ## All the tests
 	@$(RUN) pytest $(ARGS)
 
-bench: $(UV) ## Speed beside DBOS and Temporal, 25 minutes (ARGS=--quick: a look, in 4)
+bench: $(UV) ## Speed beside DBOS and Temporal, 25 minutes (ARGS=--quick: a look, in 4; WHAT=size|idle|queries|scaling)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
-	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks side-by-side $(ARGS)
+	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
 
 generate: setup ## Write the generated files (CRDs)
 	@$(RUN) python -m orchestrator_operator.specs.crds

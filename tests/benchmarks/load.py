@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tests.benchmarks import usage
+from tests.benchmarks.figures import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from cProfile import Profile
     from types import TracebackType
 
@@ -137,12 +137,3 @@ async def _watch(loop: _Loop, window: Window, server_pid: int | None, profiler: 
         server_mb=usage.tree_memory_mb(server_pid) if server_pid else 0.0,
         load_average=load_average,
     )
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile: the smallest value with at least that share of all values at or below it."""
-    if not values:
-        return float("nan")
-    ordered = sorted(values)
-    rank = -(-len(ordered) * share // 1)  # ceiling
-    return ordered[max(0, int(rank) - 1)]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAMES = {
     "ours": "**Orchestrator**",
     "ours-transform": "Orchestrator, `transform` steps",
+    "ours-sqlite": "Orchestrator on SQLite",
     "group-commit": "*group commit, no engine*",
     "dbos": "DBOS, coroutines",
     "dbos-threads": "DBOS, threads",
@@ -151,3 +152,79 @@ def _ratios(rows: Sequence[Row], best: Mapping[str, Any] | None) -> str:
 
 def _times(ours: float, theirs: float | None) -> tuple[str]:
     return (f"{ours / theirs:.1f} x",) if theirs else ("-",)
+
+
+def sizes(result: Mapping[str, Any]) -> str:
+    """The table of executions by their size."""
+    shapes = {"chain": "one after the other", "fan": "all at once", "map": "items of a map"}
+    header = ("nodes", "ended", "seconds", "steps", "ms a step", "CPU ms a step", "compiled in s", "memory MB")
+    lines = []
+    for row in result["rows"]:
+        name = f"{row['size']:,} {shapes[row['shape']]}"
+        if "skipped" in row or "error" in row:
+            lines.append((name, _reason(row), *["-"] * 6))
+            continue
+        figures = (row["ms_per_step"], row["cpu_ms_per_step"], row["compile_seconds"])
+        measured = (number(row["seconds"], 1), number(row["steps"]), *(number(figure, 2) for figure in figures))
+        lines.append((name, "yes" if row["finished"] else "no", *measured, number(row["peak_mb"])))
+    return f"{_on(result)}\n\n{table(header, lines)}\n"
+
+
+def waiting(result: Mapping[str, Any]) -> str:
+    """The table of what waiting executions cost."""
+    lines: list[tuple[str, ...]] = []
+    header = ("waiting", "transactions/s", "worker, % of a core", "database, % of a core", "worker's memory MB")
+    for row in result["rows"]:
+        if "error" in row:
+            lines.append((number(row["waiting"]), _reason(row), "-", "-", "-"))
+            continue
+        shares = (100 * row["worker_cores"], 100 * row["database_cores"])
+        shown = (number(row["transactions_per_second"], 1), *(number(share, 1) for share in shares))
+        lines.append((number(row["waiting"]), *shown, number(row["worker_peak_mb"])))
+    return f"{_on(result)}\n\n{table(header, lines)}\n"
+
+
+def monitoring(result: Mapping[str, Any]) -> str:
+    """The table of claims and queries beside a full store."""
+    postgresql, sqlite = (result["databases"][name] for name in ("postgresql", "sqlite"))
+    full = f"{number(postgresql['executions'])} executions, {number(postgresql['events'])} events"
+    tenth = f"{number(sqlite['executions'])} executions, {number(sqlite['events'])} events"
+    header = ("milliseconds, median (first)", f"PostgreSQL, {full}", f"SQLite, {tenth}")
+    lines = [
+        (f"query: {name}", *(_both(database["queries"][name]) for database in (postgresql, sqlite)))
+        for name in postgresql["queries"]
+    ]
+    for name, key in (("claim of 200 executions", "claim_ms"), ("claim while nothing is due", "nothing_due_ms")):
+        lines.append((name, number(postgresql[key], 1), number(sqlite[key], 1)))
+    return f"{_on(result)}\n\n{table(header, lines)}\n"
+
+
+def processes(result: Mapping[str, Any]) -> str:
+    """The table of worker processes."""
+    header = ("processes", "steps/s", "of one", "CPU s per 1,000 steps: workers", "database")
+    single = result["rows"][0]["steps_per_second"]
+    lines = [
+        (
+            str(row["processes"]),
+            number(row["steps_per_second"]),
+            f"{row['steps_per_second'] / single:.2f} x",
+            number(row["worker_cpu_s_per_1000_steps"], 2),
+            number(row["database_cpu_s_per_1000_steps"], 2),
+        )
+        for row in result["rows"]
+    ]
+    return f"{_on(result)}\n\n{table(header, lines)}\n"
+
+
+def _on(result: Mapping[str, Any]) -> str:
+    on = result["machine"]
+    where = f"{on['cpu']}, {on['cores']} cores, {on['memory_gb']} GB, PostgreSQL {result['postgresql']['version']}"
+    return f"Measured {on['at']} at `{on['commit']}`: {where}."
+
+
+def _reason(row: Row) -> str:
+    return f"skipped: {row['skipped']}" if "skipped" in row else f"failed: {row['error'].splitlines()[-1]}"
+
+
+def _both(answer: Row) -> str:
+    return f"{number(answer['median_ms'], 1)} ({number(answer['first_ms'], 1)})"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-import subprocess
-import sys
+import shutil
+import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 
+from tests.benchmarks import cell as cells
 from tests.benchmarks import machine, pgbench, servers
 from tests.benchmarks.cell import Cell
+from tests.benchmarks.figures import best_limit, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,20 +25,17 @@ if TYPE_CHECKING:
 
 WORKLOADS = ("trivial", "http")
 AT_ONCE = (1, 32, 256)
-CONTENDERS = ("ours", "ours-transform", "group-commit", "dbos", "dbos-threads", "temporal", "temporal-memory")
-TRIVIAL_ONLY = frozenset({"ours-transform", "group-commit"})  # they have no HTTP step, or no step at all
-_GRACE = 90.0  # seconds that a load may take beside its window: start, migrations, the last executions
-
-# What is the middle of the rounds, and what tells how far they lay apart.
-FIGURES = (
-    "steps_per_second",
-    "p50_ms",
-    "p99_ms",
-    "client_cpu_s_per_1000_steps",
-    "server_cpu_s_per_1000_steps",
-    "client_peak_mb",
-    "server_mb",
+CONTENDERS = (
+    "ours",
+    "ours-transform",
+    "ours-sqlite",
+    "group-commit",
+    "dbos",
+    "dbos-threads",
+    "temporal",
+    "temporal-memory",
 )
+TRIVIAL_ONLY = frozenset({"ours-transform", "ours-sqlite", "group-commit"})  # no HTTP step, or nothing new
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ class Bench:
                 "pgbench_table": pgbench.TABLE,
                 "pgbench_script": pgbench.SCRIPT.strip(),
             },
+            "configuration": cells.configurations(),
             "limit": {"rounds": self.limits, "best": best_limit(self.limits)},
             "summary": summary(self.cells),
             "rounds": self.cells,
@@ -124,7 +123,7 @@ class Bench:
                 url=url,
                 profile=self.plan.profile,
             )
-            measured = run_cell(cell)
+            measured = cells.run(cell)
         self.cells.append(label | measured)
         told = (
             f"{measured['steps_per_second']:,.0f} steps/s, p50 {measured['p50_ms']:,.0f} ms, "
@@ -135,26 +134,19 @@ class Bench:
         self.tell(f"{number}/{self.plan.rounds} {workload} x{at_once} {name}: {told}")
 
 
-def run_cell(cell: Cell) -> dict[str, Any]:
-    """Measure in a process of its own; `{"error": …}` when that failed."""
-    command = [sys.executable, "-m", "tests.benchmarks.cell", cell.as_argument()]
-    patience = cell.warmup + cell.measured + cell.drain + _GRACE
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
-    except subprocess.TimeoutExpired:
-        return {"error": f"no answer within {patience:.0f} s"}
-    if answer.returncode != 0 or not answer.stdout.strip():
-        return {"error": answer.stderr.strip()[-2000:] or f"exit code {answer.returncode}"}
-    measured: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
-    return measured
-
-
 @contextmanager
 def _home(server: LocalPostgres, contender: str) -> Iterator[tuple[str, int]]:
     """Where a contender keeps its state: an address and the process to watch. Fresh, and gone afterwards."""
     if contender.startswith("temporal"):
         with servers.temporal(in_memory=contender.endswith("memory")) as home:
             yield home
+        return
+    if contender.endswith("sqlite"):
+        folder = Path(tempfile.mkdtemp(prefix="orchestrator-sqlite-"))
+        try:
+            yield f"sqlite:///{folder / 'bench.db'}", 0
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return
     url = server.create_database()
     with _admin(server) as connection:
@@ -172,31 +164,3 @@ def _admin(server: LocalPostgres) -> psycopg.Connection:
 
 def _plain(url: str) -> str:
     return url.replace("+psycopg", "")
-
-
-def best_limit(limits: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The number of clients whose median over the rounds is the highest."""
-    rates: dict[int, list[float]] = {}
-    for row in limits:
-        rates.setdefault(row["clients"], []).append(row["commits_per_second"])
-    medians = [{"clients": clients, "commits_per_second": statistics.median(row)} for clients, row in rates.items()]
-    return max(medians, key=lambda row: row["commits_per_second"], default=None)
-
-
-def summary(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each load the median of its rounds, and of the rate also the lowest and the highest."""
-    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
-    for cell in cells:
-        groups.setdefault((cell["workload"], cell["at_once"], cell["contender"]), []).append(cell)
-    rows = []
-    for (workload, at_once, contender), group in groups.items():
-        row: dict[str, Any] = {"workload": workload, "at_once": at_once, "contender": contender}
-        good = [cell for cell in group if "error" not in cell]
-        row["failed_rounds"] = len(group) - len(good)
-        if good:
-            row |= {figure: statistics.median(cell[figure] for cell in good) for figure in FIGURES}
-            rates = [cell["steps_per_second"] for cell in good]
-            row |= {"lowest_steps_per_second": min(rates), "highest_steps_per_second": max(rates)}
-            row["latency_is_lower_bound"] = any(cell["unfinished"] for cell in good)
-        rows.append(row)
-    return rows
