@@ -7,7 +7,8 @@ from orchestrator.store.evidence import Evidence
 from orchestrator.store.logs import Logs
 from orchestrator.store.reading import Reading
 from orchestrator.store.submitting import Submitting
+from orchestrator.store.watched import Watched
 
 
-class SqlStore(Submitting, Claiming, Reading, Logs, Evidence):
+class SqlStore(Submitting, Claiming, Reading, Logs, Evidence, Watched):
     """The store on SQLAlchemy; PostgreSQL and SQLite add what differs."""
