@@ -49,7 +49,8 @@ class GuardedConnector(aiohttp.TCPConnector):
             use_dns_cache=False,
             socket_factory=_judged_socket,
         )
-        self._factory = functools.partial(_Handler, loop=self._loop)
+        factory: Any = functools.partial(_Handler, loop=self._loop)
+        self._factory = factory
         self._allowed = allowed
         self._look_ups = Threads("name look-up", _LOOK_UPS)
 
