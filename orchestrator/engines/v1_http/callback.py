@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_DRAIN: Final = 5.0  # seconds for calls that are under way when the worker ends
 _SCHEME: Final = "bearer "
 _REQUIRED: Final = "the header `Authorization: Bearer TOKEN` is required, with the token of this execution"
 
@@ -76,10 +77,11 @@ class CallbackServer:
     async def listening(self, listen: str) -> AsyncIterator[None]:
         """Serve while the block runs; raises OrchestratorError if nobody can listen there."""
         host, _, port = listen.rpartition(":")
-        runner = web.AppRunner(self.application(), access_log=None)
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_DRAIN)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host.strip("[]"), int(port))
+            # Workers of one machine and user share the port: each call goes to one of them, whichever.
+            site = web.TCPSite(runner, host.strip("[]"), int(port), reuse_port=True)
             try:
                 await site.start()
             except OSError as error:
