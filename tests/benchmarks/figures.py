@@ -29,6 +29,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, rank - 1)]
 
 
+def percentile_so_far(over: Sequence[float], unfinished: Sequence[float], share: float) -> tuple[float, bool]:
+    """The percentile of times, some of which are only ages so far; and whether it is no more than a lower bound.
+
+    An age above the percentile can grow without moving it, one below it may yet pass it.
+    """
+    value = percentile([*over, *unfinished], share)
+    return value, any(age <= value for age in unfinished)
+
+
 def best_limit(limits: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The number of pgbench's clients whose median over the rounds is the highest."""
     rates: dict[int, list[float]] = {}
@@ -55,6 +64,7 @@ def summary(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             row |= {figure: statistics.median(cell[figure] for cell in good) for figure in MEDIANS}
             rates = [cell["steps_per_second"] for cell in good]
             row |= {"lowest_steps_per_second": min(rates), "highest_steps_per_second": max(rates)}
-            row["latency_is_lower_bound"] = any(cell["unfinished"] for cell in good)
+            for bound in ("p50_is_lower_bound", "p99_is_lower_bound"):
+                row[bound] = any(cell[bound] for cell in good)
         rows.append(row)
     return rows

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tests.benchmarks import usage
-from tests.benchmarks.figures import percentile
+from tests.benchmarks.figures import percentile_so_far
 
 if TYPE_CHECKING:
     from cProfile import Profile
@@ -51,7 +51,9 @@ class Sample:
     executions: int  # that ended and are in the percentiles
     unfinished: int  # that began before the window's end and did not end within the drain: they count with their age
     p50_ms: float
+    p50_is_lower_bound: bool
     p99_ms: float
+    p99_is_lower_bound: bool
     client_cpu_s: float
     server_cpu_s: float
     client_peak_mb: float
@@ -123,14 +125,16 @@ async def _watch(loop: _Loop, window: Window, server_pid: int | None, profiler: 
     now = time.perf_counter()
     over = [end - began for began, end in loop.ended if end > opened and began < closed]
     unfinished = [now - began for began in loop.open_before(closed)]
-    ages = [*over, *unfinished]
+    (p50, p50_bound), (p99, p99_bound) = (percentile_so_far(over, unfinished, share) for share in (0.50, 0.99))
     return Sample(
         seconds=closed - opened,
         steps=steps,
         executions=len(over),
         unfinished=len(unfinished),
-        p50_ms=percentile(ages, 0.50) * 1000,
-        p99_ms=percentile(ages, 0.99) * 1000,
+        p50_ms=p50 * 1000,
+        p50_is_lower_bound=p50_bound,
+        p99_ms=p99 * 1000,
+        p99_is_lower_bound=p99_bound,
         client_cpu_s=own,
         server_cpu_s=server,
         client_peak_mb=usage.own_peak_mb(),

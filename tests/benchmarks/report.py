@@ -102,13 +102,11 @@ def _line(row: Row) -> tuple[str, ...]:
     if "steps_per_second" not in row:
         return (name, at_once, "failed", *["-"] * 6)
     spread = f"({number(row['lowest_steps_per_second'])}-{number(row['highest_steps_per_second'])})"
-    bound = "≥ " if row["latency_is_lower_bound"] else ""
     return (
         name,
         at_once,
         f"{number(row['steps_per_second'])} {spread}",
-        bound + number(row["p50_ms"]),
-        bound + number(row["p99_ms"]),
+        *(f"{'≥ ' * row[f'{name}_is_lower_bound']}{number(row[f'{name}_ms'])}" for name in ("p50", "p99")),
         number(row["client_cpu_s_per_1000_steps"], 2),
         number(row["server_cpu_s_per_1000_steps"], 2),
         number(row["client_peak_mb"]),

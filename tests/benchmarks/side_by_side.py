@@ -47,8 +47,8 @@ class Plan:
     at_once: Sequence[int] = AT_ONCE
     rounds: int = 3
     warmup: float = 2.0
-    measured: float = 6.0
-    drain: float = 6.0
+    measured: float = 5.0
+    drain: float = 5.0
     limit_seconds: float = 4.0  # for each number of pgbench's clients; 0: do not measure the limit
     profile: str = ""
 

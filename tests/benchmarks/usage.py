@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -15,8 +16,13 @@ def own_cpu() -> float:
 
 
 def own_peak_mb() -> float:
-    """The most memory that this process ever had resident, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """The most memory that this process ever had resident, in MB.
+
+    Not from getrusage: that remembers what the process was before it became this program, a copy of its parent.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(kilobytes) * 1024 / 1e6
 
 
 def tree_cpu(pid: int) -> float:

@@ -7,9 +7,10 @@ import pytest
 from tests.benchmarks import figures, pages
 
 
-def _round(rate: float, unfinished: int = 0) -> dict[str, object]:
+def _round(rate: float, *, bound: bool = False) -> dict[str, object]:
     row: dict[str, object] = dict.fromkeys(figures.MEDIANS, rate)
-    return row | {"workload": "trivial", "at_once": 1, "contender": "ours", "unfinished": unfinished}
+    row |= {"workload": "trivial", "at_once": 1, "contender": "ours"}
+    return row | {"p50_is_lower_bound": False, "p99_is_lower_bound": bound}
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
@@ -33,9 +34,17 @@ def test_a_round_that_failed_is_told_and_left_out() -> None:
     assert (row["failed_rounds"], row["steps_per_second"]) == (1, 10.0)
 
 
-def test_a_latency_of_unfinished_executions_is_a_lower_bound() -> None:
-    (row,) = figures.summary([_round(10.0), _round(10.0, unfinished=1)])
-    assert row["latency_is_lower_bound"]
+def test_an_age_below_a_percentile_makes_it_a_lower_bound() -> None:
+    assert figures.percentile_so_far([1, 2, 3], [2.5], 0.99) == (3, True)
+
+
+def test_an_age_above_a_percentile_leaves_it_exact() -> None:
+    assert figures.percentile_so_far([1, 2, 3], [9], 0.5) == (2, False)
+
+
+def test_one_round_with_a_lower_bound_makes_the_summary_one() -> None:
+    (row,) = figures.summary([_round(10.0), _round(10.0, bound=True)])
+    assert (row["p50_is_lower_bound"], row["p99_is_lower_bound"]) == (False, True)
 
 
 def test_the_limit_is_the_best_number_of_clients() -> None:
