@@ -5,9 +5,10 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
 RUN := $(UV) run --frozen --no-sync
+BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test generate clean
+.PHONY: help setup tools demo down lint test chaos bench generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,14 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 
 test: lint tools ## All the tests
 	@$(RUN) pytest $(ARGS)
+
+bench: $(UV) ## Speed beside DBOS and Temporal, 25 minutes (ARGS=--quick: a look, in 4; WHAT=size|idle|queries|scaling)
+	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
+	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
+
+chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begin with the same choices)
+	@CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) $(RUN) pytest tests/machine/chaos \
+		--timeout $$(( $(or $(MINUTES),10) * 60 + 1200 )) $(ARGS)
 
 generate: setup ## Write the generated files (CRDs)
 	@$(RUN) python -m orchestrator_operator.specs.crds

@@ -14,7 +14,7 @@ from orchestrator import events as e
 from orchestrator.decide.undoing import undoable
 from orchestrator.insight_steps import running, standing
 from orchestrator.model import Engine, Status, StepStatus
-from orchestrator.wording import count, failure, length
+from orchestrator.wording import count, failure, length, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,17 +64,20 @@ def _over(seen: Seen) -> str | None:
         return f"cancelled after {took}{why}{_undone(seen)}{again}"
     failed = record.failure
     where = f" at `{failed.node}`" if failed and failed.node else ""
+    tries = seen.execution.step(failed.node).attempts if seen.execution and failed and failed.node else 0
+    where += f" (all {tries} attempts)" if tries > 1 else ""
     return f"failed{where} after {took}: {failure(failed)}{_undone(seen)}{again}"
 
 
 def _undone(seen: Seen) -> str:
     if seen.execution is None:
         return ""
-    states = [state for key, state in seen.execution.steps.items() if key.endswith(":compensate")]
+    states = {key: state.status for key, state in seen.execution.steps.items() if key.endswith(":compensate")}
     if not states:
         return ""
-    done = sum(state.status is StepStatus.COMPLETED for state in states)
-    return f"; {done} of {count(len(states), 'step')} undone"
+    left = [key.partition(":")[0] for key, status in states.items() if status is StepStatus.FAILED]
+    not_undone = f", NOT {quoted(sorted(left))}" if left else ""
+    return f"; {len(states) - len(left)} of {count(len(states), 'step')} undone{not_undone}"
 
 
 def _of_v1(seen: Seen) -> str | None:
@@ -135,25 +138,23 @@ def _silent(seen: Seen) -> str | None:
     silence = seen.now - heard
     if silence < seen.lease * 2 / 3:
         return None
+    since = f"its worker {record.owner} has been silent for {length(silence)}"
     if record.due_at <= seen.now:
-        return f"its worker {record.owner} is silent for {length(silence)}; {_takes_over(seen.now - record.due_at)}"
-    left = length(record.due_at - seen.now)
-    return (
-        f"its worker {record.owner} is silent for {length(silence)}; another takes over in {left}, with the lease's end"
-    )
+        return f"{since}; {_takes_over(seen.now - record.due_at)}"
+    return f"{since}; another takes over when its lease ends, in {length(record.due_at - seen.now)}"
 
 
 def _takes_over(since: timedelta) -> str:
     if since < _PATIENCE:
         return "another takes over in a moment"
-    return f"its lease is over for {length(since)} and no other worker took it: is one running?"
+    return f"its lease ended {length(since)} ago and no other worker took over: is one running?"
 
 
 def _overdue(seen: Seen) -> str | None:
     record = seen.record
     if record.owner is not None or record.due_at is None or seen.now - record.due_at < _PATIENCE:
         return None
-    return f"due for {length(seen.now - record.due_at)}, and no worker takes it: is one running? ({_moving(seen)})"
+    return f"was due {length(seen.now - record.due_at)} ago and no worker took it: is one running? ({_moving(seen)})"
 
 
 def _cancelling(seen: Seen) -> str | None:

@@ -24,9 +24,9 @@ _NO_FUNCTION: Final = "FunctionNotRegistered"  # the failure of a worker that la
 def running(workflow: Workflow, x: Execution, now: datetime, owner: str | None, since: datetime) -> str:
     """What moves, or is waited for: retries first, for they are what people ask about."""
     frontier = Frontier.of(workflow, x)
-    parts = [standing(workflow, x, key, now) for key in frontier.retrying]
     runs = [run.key for run in decide(workflow, x, (), now).runs if run.key not in frontier.retrying]
-    maps = {key.partition("/")[0] for key in frontier.maps}
+    maps = set(frontier.maps)  # each tells of its own items
+    parts = [standing(workflow, x, key, now) for key in frontier.retrying if key.partition("/")[0] not in maps]
     steps = [key for key in runs if key.partition("/")[0] not in maps]
     if steps:
         parts.append(_runs(workflow, x, steps, owner, length(now - since)))
@@ -90,6 +90,8 @@ def _retrying(workflow: Workflow, x: Execution, key: str, now: datetime) -> str:
 def _waiting(node: Node, key: str, state: StepState, now: datetime) -> str:
     if state.child is not None:
         return f"`{key}` waits for child execution {state.child}"
+    if node.type == WaitNode.name and state.due is not None and state.due <= now:
+        return f"timer `{key}` is over"
     if node.type == WaitNode.name and state.due is not None:
         return f"waits for timer `{key}` for another {length(state.due - now)} (until {moment(state.due)})"
     until = "for ever" if state.due is None else f"until {moment(state.due)}, another {length(state.due - now)}"

@@ -164,6 +164,7 @@ def _spellings(character: str, times: int) -> str:
         "".join(f"%(?:25){{0,2}}{_hex(f'{byte:02x}')}" for byte in raw),
         "".join(rf"\\{{1,8}}u{_hex(units[at : at + 2].hex())}" for at in range(0, len(units), 2)),
         "".join(rf"\\{{1,8}}x{_hex(f'{byte:02x}')}" for byte in raw),
+        rf"\\{{1,8}}(?:x{_hex(f'{ord(character):02x}')}|U{_hex(f'{ord(character):08x}')})",
         _entity(character),
     ]
     if character == " ":

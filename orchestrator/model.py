@@ -115,6 +115,11 @@ class Workflow:
         return MappingProxyType({node.id: index for index, node in enumerate(self.nodes)})
 
     @cached_property
+    def always(self) -> tuple[Node, ...]:
+        """The nodes that join always."""
+        return tuple(node for node in self.nodes if node.join is Join.ALWAYS)
+
+    @cached_property
     def dependents(self) -> Mapping[str, tuple[Node, ...]]:
         """The nodes that need a node, by its id."""
         found: dict[str, list[Node]] = {node.id: [] for node in self.nodes}

@@ -158,10 +158,14 @@ def _version(folder: Path) -> Path:
 def _read(path: Path) -> str:
     """The text of a file; raises OSError, and ValueError for what is no text of a secret's size."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold the worker
-    with os.fdopen(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ValueError("is no file")
-        content = file.read(LARGEST + 1)
+        content = b""
+        while more := os.read(handle, LARGEST + 1 - len(content)):
+            content += more
+    finally:
+        os.close(handle)
     if len(content) > LARGEST:
         raise ValueError(f"has more than {LARGEST} bytes")
     try:

@@ -11,10 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator import durations
+from orchestrator.engines.v1_http import settings as v1_http_settings
 from orchestrator.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from orchestrator.engines.v1_http.settings import V1HttpSettings
 
 _SHORTEST_RETENTION = timedelta(hours=1)
 
@@ -28,10 +31,11 @@ class Settings:
     http_allow: str = ""  # hosts and CIDRs that HTTP nodes may reach although they are not public
     secrets: str = ""  # the folder of mounted Secrets, <namespace>/<name>/<key>; empty: nodes get none
     functions: str = ""  # modules that register python functions, separated by commas
-    v1: str = "builtin"  # off | builtin
+    v1: str = "builtin"  # off | builtin | http
     concurrency: int = 200  # executions of each engine that a worker holds at once
     lease: timedelta = timedelta(seconds=15)  # how long a dead worker's executions wait for another
     retention: timedelta | None = None  # executions that ended so long ago are dropped with their events; off: none
+    v1_http: V1HttpSettings | None = None  # with v1=http: ORCHESTRATOR_V1_…, each with its sentence over there
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -40,6 +44,8 @@ class Settings:
         values: dict[str, object] = {}
         problems: list[Problem] = []
         for field in fields(cls):
+            if field.name == "v1_http":
+                continue
             name = f"ORCHESTRATOR_{field.name.upper()}"
             text = source.get(name)
             if not text:
@@ -48,6 +54,11 @@ class Settings:
                 values[field.name] = _read(field.name, text)
             except ValueError as error:
                 problems.append(Problem(name, str(error)))
+        if values.get("v1") == "http":
+            try:
+                values["v1_http"] = v1_http_settings.read(source)
+            except InvalidInput as error:
+                problems += error.problems
         if problems:
             raise InvalidInput(problems)
         return cls(**values)  # type: ignore[arg-type]  # each was read by its own field's rule
@@ -67,7 +78,7 @@ def _read(name: str, text: str) -> object:
             if kept is not None and kept < _SHORTEST_RETENTION:
                 raise ValueError(f"{text!r} is shorter than 1h: what ended just now is still looked for; or say off")
             return kept
-        case "v1" if text not in ("off", "builtin"):
-            raise ValueError(f"{text!r} is not off or builtin (http is not built yet)")
+        case "v1" if text not in ("off", "builtin", "http"):
+            raise ValueError(f"{text!r} is not off, builtin or http")
         case _:
             return text

@@ -40,6 +40,8 @@ EXECUTION: Final[Mapping[tuple[Status | None, type[e.Event]], Status]] = {
     (_W, e.ExecutionSuspended): _S,
     (_W, e.CompensationStarted): _C,
     (_W, e.ExecutionCancelled): Status.CANCELLED,
+    (_S, e.StepCompleted): _S,  # a child that ended meanwhile
+    (_S, e.StepFailed): _S,
     (_S, e.ExecutionResumed): _R,
     (_S, e.CompensationStarted): _C,
     (_S, e.ExecutionCancelled): Status.CANCELLED,

@@ -179,6 +179,7 @@ def _started(lines: dict[str, Line], event: e.Event) -> None:
 
 
 def _suspended(lines: dict[str, Line], event: e.ExecutionSuspended) -> None:
+    lines[QUEUED].end(event.at)
     line = lines.setdefault(SUSPENDED, Line(SUSPENDED, status=""))
     line.begin(event.at, WAITED)
     line.notes.append(event.reason)
@@ -186,7 +187,6 @@ def _suspended(lines: dict[str, Line], event: e.ExecutionSuspended) -> None:
 
 def _resumed(lines: dict[str, Line], event: e.ExecutionResumed) -> None:
     lines[SUSPENDED].end(event.at)
-    lines[QUEUED].end(event.at)  # held back since it was submitted, it is started by this
 
 
 def _over(lines: dict[str, Line], event: e.Event) -> None:

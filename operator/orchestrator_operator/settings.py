@@ -50,7 +50,8 @@ class Settings(BaseModel):
         Field(pattern=r"^(https?://.+)?$", description="Prometheus, for the rollout's evidence; empty: always blind."),
     ] = ""
     v1: Annotated[
-        Literal["off", "builtin"], Field(description="The legacy engine: off (everything runs on V2) or builtin.")
+        Literal["off", "builtin", "http"],
+        Field(description="The legacy engine: off (everything runs on V2), builtin, or http (see the workers')."),
     ] = "builtin"
     kubeconfig: Annotated[
         str | None, Field(description="A kubeconfig file; else KUBECONFIG, the pod's own account, or ~/.kube/config.")

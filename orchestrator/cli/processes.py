@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import functions
 from orchestrator.clock import SystemClock
+from orchestrator.engines.v1_http.open import open_v1_http
+from orchestrator.errors import OrchestratorError
 from orchestrator.model import Engine
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.runner import NodeRunner
 from orchestrator.secrets import SecretFolder
 from orchestrator.store import open_store
+from orchestrator.store.sql.watched import Watched
 from orchestrator.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
@@ -37,8 +40,15 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     chosen = WorkerSettings(
         concurrency=settings.concurrency, lease=settings.lease, engines=engines, retention=settings.retention
     )
+    clock = SystemClock()
     try:
-        yield store, Worker(store, runner, SystemClock(), chosen)
+        async with AsyncExitStack() as stack:
+            v1 = None
+            if settings.v1_http is not None:
+                if not isinstance(store, Watched):
+                    raise OrchestratorError("ORCHESTRATOR_V1=http needs a store that keeps watches")
+                v1 = await stack.enter_async_context(open_v1_http(store, settings.v1_http, clock, settings.lease))
+            yield store, Worker(store, runner, clock, chosen, v1)
     finally:
         await runner.aclose()
         await store.close()

@@ -96,7 +96,7 @@ def run(
 
 
 def _after_an_interruption(record: ExecutionRecord) -> str:
-    if record.engine is Engine.V1:
+    if _stays_behind(record):
         return f"{record.id} stays {record.status}, since V1 keeps no checkpoints; run it again from the start"
     return (
         f"{record.id} is kept and goes on with `orchestrator worker --until-idle`, or with this command and the same "
@@ -121,19 +121,28 @@ async def _run(
         idempotency_key=idempotency_key,
         log_line=f"{routing.announcement} execution={uid} workflow={workflow.id} reason={routing.reason}",
     )
+    if routing.engine is Engine.V2 and settings.v1_http is not None:
+        settings = replace(settings, v1="off", v1_http=None)  # no port is listened on for what this run does not need
     async with opened(settings) as (store, worker):
         submitted = (await store.submit([submission], clock.now()))[0]
         if not submitted.created:
-            _can_go_on(await _read(store, submitted.id))
+            _can_go_on(await _read(store, submitted.id), settings)
         return await _finish(store, worker, submitted.id)
 
 
-def _can_go_on(record: ExecutionRecord) -> None:
-    if record.engine is Engine.V1 and record.status is Status.RUNNING:
+def _stays_behind(record: ExecutionRecord) -> bool:
+    """Whether nobody takes it over from a process that ended: the built-in V1, which has no leases."""
+    return record.engine is Engine.V1 and record.status is Status.RUNNING and record.due_at is None
+
+
+def _can_go_on(record: ExecutionRecord, settings: Settings) -> None:
+    if _stays_behind(record):
         raise OrchestratorError(
             f"execution {record.id} of this idempotency key is running on V1, which keeps no checkpoints: if its "
             "process died it stays so, and only a run with another key starts again"
         )
+    if record.engine is Engine.V1 and record.finished_at is None and settings.v1 == "off":
+        raise OrchestratorError(f"execution {record.id} of this idempotency key is on V1: run it with --engine v1")
 
 
 async def _route(uid: str, choice: EngineChoice, *, v1_available: bool) -> Routing:

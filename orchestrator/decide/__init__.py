@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.decide.frontier import Frontier
+from orchestrator.decide.frontier import OUTPUT, Frontier
 from orchestrator.decide.model import Decision, RunNode
 from orchestrator.decide.projection import current_node, project
 from orchestrator.decide.rules import ORDINARY, RULES, at_rest
 from orchestrator.decide.runs import runs as attempts
 from orchestrator.decide.turn import Turn
 from orchestrator.fold import apply
-from orchestrator.model import Status
+from orchestrator.model import Join, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.model import Execution, Workflow
 
-__all__ = ["Decision", "Frontier", "RunNode", "current_node", "decide", "project"]
+__all__ = ["OUTPUT", "Decision", "Frontier", "RunNode", "current_node", "decide", "project"]
 
 
 def decide(
@@ -76,9 +76,8 @@ def _wake_at(turn: Turn) -> datetime | None:
     if turn.held and x.status is not Status.COMPENSATING:
         return None
     if turn.failing or x.status is Status.COMPENSATING:
-        keys = (*frontier.retrying, *frontier.waiting)
-        return min((due for key in keys if turn.may_move(key) and (due := x.step(key).due) is not None), default=None)
-    due = frontier.next_due(x)
+        return frontier.moments.upcoming(turn.now, turn.may_move)
+    due = frontier.moments.upcoming(turn.now)
     if turn.workflow.timeout is None or x.started_at is None:
         return due
     deadline = x.started_at + turn.workflow.timeout
@@ -86,9 +85,17 @@ def _wake_at(turn: Turn) -> datetime | None:
 
 
 def _cancels(turn: Turn) -> tuple[str, ...]:
-    """The child executions that must end before this one can: it is cancelled, or fails."""
-    x = turn.execution
-    stopping = x.cancel_requested or turn.failing
-    if not stopping or x.status not in (Status.RUNNING, Status.WAITING, Status.SUSPENDED):
+    """The child executions that nobody needs any more: they must end before this one, or the map that they do, can."""
+    x, children = turn.execution, turn.frontier.children
+    if not children or x.status not in (Status.RUNNING, Status.WAITING, Status.SUSPENDED):
         return ()
-    return tuple(turn.open_children)
+    if x.cancel_requested:
+        return tuple(children)
+    if not turn.failing and not turn.frontier.maps_due:
+        return ()
+    return tuple(child for child, key in children.items() if _given_up(turn, key))
+
+
+def _given_up(turn: Turn, key: str) -> bool:
+    node = turn.node_of(key)
+    return (turn.failing and node.join is not Join.ALWAYS) or ("/" in key and turn.gave_up(node))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
+from orchestrator.decide.undoing import undoable
 from orchestrator.model import Failure, Status, StepStatus
 
 if TYPE_CHECKING:
@@ -14,27 +15,23 @@ if TYPE_CHECKING:
 
 def next_to_undo(turn: Turn) -> tuple[Node, str, str | None] | None:
     """The next step to undo: its node, its key, and its item's key; None when all are, or one is waited for."""
-    if turn.execution.status is not Status.COMPENSATING:
+    x, frontier = turn.execution, turn.frontier
+    key = frontier.next_to_undo(x) if x.status is Status.COMPENSATING else None
+    if key is None:
         return None
-    for key in turn.frontier.to_undo(turn.execution):
-        undo = f"{key}:compensate"
-        state = turn.execution.step(undo)
-        if state.status.terminal:
-            continue
-        if undo in turn.frontier.running or (state.due is not None and state.due > turn.now):
-            return None
-        return turn.node_of(key), key, key.partition("/")[2] or None
-    return None
+    undo = f"{key}:compensate"
+    due = x.step(undo).due
+    if undo in frontier.running or (due is not None and due > turn.now):
+        return None
+    return turn.node_of(key), key, key.partition("/")[2] or None
 
 
 def ended_backward(turn: Turn) -> e.Event | None:
     """Everything is undone, or could not be: the execution ends with what made it turn back."""
-    x = turn.execution
-    if x.status is not Status.COMPENSATING or turn.frontier.running:
+    x, frontier = turn.execution, turn.frontier
+    if x.status is not Status.COMPENSATING or frontier.running or frontier.next_to_undo(x) is not None:
         return None
-    keys = turn.frontier.to_undo(x)
-    if any(not x.step(f"{key}:compensate").status.terminal for key in keys):
-        return None
+    keys = undoable(turn.workflow, x)
     left = [key for key in keys if x.step(f"{key}:compensate").status is StepStatus.FAILED]
     if x.failure is None and not left:
         return e.ExecutionCancelled(turn.now)

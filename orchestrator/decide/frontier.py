@@ -9,16 +9,19 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
+from orchestrator.decide.moments import Moments
 from orchestrator.decide.undoing import undoable
 from orchestrator.model import Execution, Join, Node, StepState, StepStatus, Workflow, step_key
 from orchestrator.nodes.switch import SwitchNode, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
+
+OUTPUT: Final = ""  # stands for the execution's own output among the steps whose value was refused
 
 
 @dataclass(slots=True)
@@ -43,11 +46,16 @@ class Frontier:
     runnable: OrderedDict[str, None] = field(default_factory=OrderedDict)  # those of them that a worker is to run
     retrying: dict[str, None] = field(default_factory=dict)
     waiting: dict[str, None] = field(default_factory=dict)
+    children: dict[str, str] = field(default_factory=dict)  # executions that have not ended: who waits for each
+    children_over: dict[str, None] = field(default_factory=dict)  # steps whose child has ended
     maps: dict[str, MapCursor] = field(default_factory=dict)
+    maps_due: dict[str, None] = field(default_factory=dict)  # those that have no item left, or one that failed
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # steps whose value no store keeps: kind, why
-    _to_undo: list[str] | None = None
+    moments: Moments = field(default_factory=Moments)
+    _listeners: dict[str, list[tuple[datetime, int]]] = field(default_factory=dict)  # heaps of places, by signal
+    _to_undo: list[str] | None = None  # a stack
     _places: dict[str, dict[str, int]] = field(default_factory=dict)  # of maps: each item's place, by its key
-    _dues: list[tuple[datetime, str]] = field(default_factory=list)  # a heap; entries that are out of date stay in it
+    _ways: dict[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)  # of switches: named, taken
     _heads: list[int] = field(default_factory=list)  # a heap of places: nodes that may be the current one
 
     @classmethod
@@ -61,44 +69,45 @@ class Frontier:
             frontier.open += 1
             if state.status is StepStatus.PENDING:
                 frontier.left[node.id] = sum(not execution.step(need).status.terminal for need in node.needs)
-                frontier._consider(node, execution)
+                frontier._consider(node, execution, node.needs)
             else:
-                frontier._note(node.id, state)
+                frontier._note(node.id, state, execution)
                 heapq.heappush(frontier._heads, workflow.position[node.id])
         for key, state in execution.steps.items():
-            if not state.status.terminal and ("/" in key or ":" in key):
-                frontier._note(key, state)
+            if not state.status.terminal and ("/" in key or ":" in key) and not _given_up(key, execution):
+                frontier._note(key, state, execution)
         for node_id in frontier.maps:
             frontier._start_map(node_id, execution)
         return frontier
 
     def advance(self, event: e.Event, after: Execution) -> None:
         """Take in one event; `after` is the execution that it made."""
+        if isinstance(event, e.ChildEnded):
+            key = self.children.pop(event.child, None)
+            if key is not None:
+                self.children_over[key] = None
         if not isinstance(event, e.STEP):
             return
         item, undo = getattr(event, "item", None), getattr(event, "undo", False)
         key = step_key(event.node, item, undo=undo)
         state = after.step(key)
-        for group in (self.retrying, self.waiting):
-            group.pop(key, None)
+        self._forget(key)
         self.running.discard(key)
-        if item is None and not undo:
-            self.candidates.pop(key, None)
-            self.runnable.pop(key, None)
-            self.left.pop(key, None)
-        self._note(key, state)
-        if item is None and not undo and not state.status.terminal:
-            heapq.heappush(self._heads, self.workflow.position[key])
+        self._note(key, state, after)
+        if undo:
+            return
+        if item is not None:
+            self._item(event.node, state)
+            return
+        self.candidates.pop(key, None)
+        self.runnable.pop(key, None)
+        self.left.pop(key, None)
+        if state.status.terminal:
+            self._over(key, after)
+            return
+        heapq.heappush(self._heads, self.workflow.position[key])
         if state.status is StepStatus.MAPPING:
             self._start_map(key, after)
-        elif item is not None and not undo and state.status.terminal:
-            cursor = self.maps.get(event.node)
-            if cursor is not None:
-                cursor.left -= 1
-                cursor.active -= 1
-                cursor.failed += state.status is StepStatus.FAILED
-        elif item is None and not undo and state.status.terminal:
-            self._over(event.node, after)
 
     def start(self, key: str, execution: Execution, node: str, item: str | None = None) -> None:
         """An attempt of this step begins; `item` is its key if it does one of a map's items."""
@@ -110,25 +119,8 @@ class Frontier:
                 cursor.pending.popleft()
             else:
                 cursor.pending.remove(place)
-        self.retrying.pop(key, None)
+        self._forget(key)
         self.running.add(key)
-
-    def due(self, execution: Execution, now: datetime) -> list[str]:
-        """The steps whose moment has come (timers, retries, signals to give up), earliest first."""
-        found = []
-        while self._dues and self._dues[0][0] <= now:
-            entry = heapq.heappop(self._dues)
-            if self._valid(entry, execution):
-                found.append(entry)
-        for entry in found:  # they stay due until something happens to them
-            heapq.heappush(self._dues, entry)
-        return [key for _, key in found]
-
-    def next_due(self, execution: Execution) -> datetime | None:
-        """The earliest moment at which something is due, if nothing else happens."""
-        while self._dues and not self._valid(self._dues[0], execution):
-            heapq.heappop(self._dues)
-        return self._dues[0][0] if self._dues else None
 
     def head(self, execution: Execution) -> Node:
         """The first node that is not over and whose needs are; the last node if there is none."""
@@ -137,11 +129,16 @@ class Frontier:
             heapq.heappop(self._heads)
         return nodes[self._heads[0]] if self._heads else nodes[-1]
 
-    def to_undo(self, execution: Execution) -> list[str]:
-        """The steps that compensation takes back, in its order; fixed once it began."""
+    def next_to_undo(self, execution: Execution) -> str | None:
+        """The step that compensation takes back next, also while that is being done; None when all are.
+
+        Their order is fixed once compensation began.
+        """
         if self._to_undo is None:
-            self._to_undo = undoable(self.workflow, execution)
-        return self._to_undo
+            self._to_undo = undoable(self.workflow, execution)[::-1]
+        while self._to_undo and execution.step(f"{self._to_undo[-1]}:compensate").status.terminal:
+            self._to_undo.pop()
+        return self._to_undo[-1] if self._to_undo else None
 
     def places(self, node_id: str, execution: Execution) -> dict[str, int]:
         """Where each of a map's items stands, by its key."""
@@ -149,19 +146,57 @@ class Frontier:
             self._places[node_id] = {key: index for index, key in enumerate(execution.step(node_id).keys)}
         return self._places[node_id]
 
-    def _valid(self, entry: tuple[datetime, str], execution: Execution) -> bool:
-        due, key = entry
-        return execution.step(key).due == due and (key in self.retrying or key in self.waiting)
+    def listener(self, signal: str, may_move: Callable[[str], bool]) -> str | None:
+        """The node that has waited longest for a signal of this name, among those that may move."""
+        heap, nodes = self._listeners.get(signal, []), self.workflow.nodes
+        while heap and nodes[heap[0][1]].id not in self.waiting:
+            heapq.heappop(heap)
+        if not heap or may_move(nodes[heap[0][1]].id):
+            return nodes[heap[0][1]].id if heap else None
+        others = (nodes[place].id for _, place in sorted(heap))
+        return next((key for key in others if key in self.waiting and may_move(key)), None)
 
-    def _note(self, key: str, state: StepState) -> None:
+    def leads_on(self, execution: Execution, need: str, node: Node) -> bool:
+        """Whether a node that `node` needs is completed, and leads to it: a switch leads to the branch it took."""
+        return execution.step(need).status is StepStatus.COMPLETED and not self.passed_by(execution, need, node)
+
+    def passed_by(self, execution: Execution, need: str, node: Node) -> bool:
+        """Whether a node that is over is a switch that took another branch than `node`'s."""
+        switch = self.workflow.by_id[need]
+        if switch.type != SwitchNode.name:
+            return False
+        if need not in self._ways:
+            output = execution.step(need).output
+            taken = output.get("taken", ()) if isinstance(output, dict) else ()
+            self._ways[need] = (frozenset(target for _, target in targets(switch.with_)), frozenset(taken))
+        named, taken = self._ways[need]
+        return node.id in named and node.id not in taken
+
+    def _forget(self, key: str) -> None:
+        """Something happened to a step: what was known of it does not count any more."""
+        self.retrying.pop(key, None)
+        self.waiting.pop(key, None)
+        self.children_over.pop(key, None)
+        self.moments.forget(key)
+
+    def _note(self, key: str, state: StepState, execution: Execution) -> None:
         if state.status is StepStatus.RETRYING and key not in self.running:
             self.retrying[key] = None
+            if state.due is not None:
+                self.moments.retry(state.due, key)
         elif state.status is StepStatus.WAITING:
             self.waiting[key] = None
+            if state.due is not None:
+                self.moments.wait(state.due, key)
+            if state.signal is not None and state.first_started_at is not None:
+                heap = self._listeners.setdefault(state.signal, [])
+                heapq.heappush(heap, (state.first_started_at, self.workflow.position[key]))
+            if state.child is not None and state.child in execution.children:
+                self.children_over[key] = None
+            elif state.child is not None:
+                self.children[state.child] = key
         elif state.status is StepStatus.MAPPING:
             self.maps[key] = MapCursor(deque(), 0)
-        if state.due is not None and not state.status.terminal:
-            heapq.heappush(self._dues, (state.due, key))
 
     def _start_map(self, node_id: str, execution: Execution) -> None:
         cursor = self.maps[node_id]
@@ -176,36 +211,41 @@ class Frontier:
                 cursor.pending.append(index)
             else:
                 cursor.active += 1
+        if not cursor.left or cursor.failed:
+            self.maps_due[node_id] = None
+
+    def _item(self, node_id: str, state: StepState) -> None:
+        cursor = self.maps.get(node_id)
+        if cursor is None or not state.status.terminal:
+            return
+        cursor.left -= 1
+        cursor.active -= 1
+        cursor.failed += state.status is StepStatus.FAILED
+        if not cursor.left or cursor.failed:
+            self.maps_due[node_id] = None
 
     def _over(self, node_id: str, execution: Execution) -> None:
         self.open -= 1
-        self.maps.pop(node_id, None)
+        if self.maps.pop(node_id, None) is not None:
+            self.maps_due.pop(node_id, None)
+            for key in [key for key in self.retrying if key.startswith(f"{node_id}/") and ":" not in key]:
+                self._forget(key)  # the map gave up, and its items with it
         for node in self.workflow.dependents[node_id]:
             if node.id in self.left:
                 self.left[node.id] -= 1
-                self._consider(node, execution)
+                self._consider(node, execution, (node_id,))
 
-    def _consider(self, node: Node, execution: Execution) -> None:
-        """Make a pending node a candidate if its needs let it begin, or be skipped."""
+    def _consider(self, node: Node, execution: Execution, over: Collection[str]) -> None:
+        """Make a pending node a candidate if its needs let it begin, or be skipped; `over` are those to look at."""
         if self.left[node.id] == 0:
             heapq.heappush(self._heads, self.workflow.position[node.id])
-        elif node.join is not Join.ANY or not any(leads_on(self.workflow, execution, n, node) for n in node.needs):
+        elif node.join is not Join.ANY or not any(self.leads_on(execution, need, node) for need in over):
             return
         if node.id not in self.running and node.id not in self.runnable:
             self.candidates[node.id] = None
 
 
-def leads_on(workflow: Workflow, execution: Execution, need: str, node: Node) -> bool:
-    """Whether a node that `node` needs is completed, and leads to it: a switch leads to the branch that it took."""
-    state = execution.step(need)
-    return state.status is StepStatus.COMPLETED and not passed_by(workflow, execution, need, node)
-
-
-def passed_by(workflow: Workflow, execution: Execution, need: str, node: Node) -> bool:
-    """Whether a node that is over is a switch that took another branch than `node`'s."""
-    switch = workflow.by_id[need]
-    if switch.type != SwitchNode.name:
-        return False
-    named = {target for _, target in targets(switch.with_)}
-    output = execution.step(need).output
-    return node.id in named and (not isinstance(output, dict) or node.id not in output.get("taken", ()))
+def _given_up(key: str, execution: Execution) -> bool:
+    """Whether a step is an item of a map that is over without it."""
+    node, slash, item = key.partition("/")
+    return bool(slash) and ":" not in item and execution.step(node).status.terminal

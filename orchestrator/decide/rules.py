@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator import expressions
 from orchestrator.decide.compensating import ended_backward
-from orchestrator.decide.frontier import leads_on, passed_by
+from orchestrator.decide.frontier import OUTPUT
 from orchestrator.decide.starting import begin
 from orchestrator.decide.undoing import undoable
 from orchestrator.decide.waiting import child_ended, moment_came, signal_taken
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def cancelled(turn: Turn) -> e.Event | None:
     """A cancel takes effect once nothing is in flight; what was begun to be undone is undone to its end."""
     x = turn.execution
-    if not x.cancel_requested or x.status is Status.COMPENSATING or turn.frontier.running or turn.open_children:
+    if not x.cancel_requested or x.status is Status.COMPENSATING or turn.frontier.running or turn.frontier.children:
         return None
     if turn.workflow.undo_on_cancel and x.status is not Status.PENDING and undoable(turn.workflow, x):
         return e.CompensationStarted(turn.now, None)
@@ -55,15 +55,18 @@ def failed(turn: Turn) -> e.Event | None:
     x = turn.execution
     if not turn.failing or x.cancel_requested or x.status is not Status.RUNNING:
         return None
-    if turn.frontier.running or turn.open_children:
+    if turn.frontier.running or turn.frontier.children:
         return None
-    always = (node for node in turn.workflow.nodes if node.join is Join.ALWAYS)
-    if any(not x.step(node.id).status.terminal for node in always):
+    if any(not x.step(node.id).status.terminal for node in turn.workflow.always):
         return None
-    failure = why_it_fails(turn)
-    return (
-        e.CompensationStarted(turn.now, failure) if undoable(turn.workflow, x) else e.ExecutionFailed(turn.now, failure)
-    )
+    return _ended_badly(turn, why_it_fails(turn))
+
+
+def _ended_badly(turn: Turn, failure: Failure) -> e.Event:
+    """The end with a failure; what was done is undone before."""
+    if undoable(turn.workflow, turn.execution):
+        return e.CompensationStarted(turn.now, failure)
+    return e.ExecutionFailed(turn.now, failure)
 
 
 def why_it_fails(turn: Turn) -> Failure:
@@ -101,23 +104,27 @@ def resolved(turn: Turn) -> e.Event | None:
 
 def _candidate(turn: Turn) -> Node | None:
     """The node to look at next: after a failure one that joins always, once all it needs is over or never begins."""
-    by_id, x = turn.workflow.by_id, turn.execution
+    by_id = turn.workflow.by_id
     if not turn.failing:
         key = next(iter(turn.frontier.candidates), None)
         return None if key is None else by_id[key]
+    frontier = turn.frontier
     ready = (
         node
-        for node in turn.workflow.nodes
-        if node.join is Join.ALWAYS
-        and turn.pending(node)
-        and node.id not in turn.frontier.running
-        and node.id not in turn.frontier.runnable
-        and not any(
-            need in turn.frontier.running or (by_id[need].join is Join.ALWAYS and not x.step(need).status.terminal)
-            for need in node.needs
-        )
+        for node in turn.workflow.always
+        if turn.pending(node)
+        and node.id not in frontier.running
+        and node.id not in frontier.runnable
+        and not any(_still_moves(turn, by_id[need]) for need in node.needs)
     )
     return next(ready, None)
+
+
+def _still_moves(turn: Turn, node: Node) -> bool:
+    """Whether a node may still do something after a failure: it is in flight, or joins always and is not over."""
+    if turn.execution.step(node.id).status.terminal:
+        return False
+    return node.join is Join.ALWAYS or turn.busy(node.id)
 
 
 def _skipped(turn: Turn, node: Node) -> e.Event | None:
@@ -132,14 +139,14 @@ def _skipped(turn: Turn, node: Node) -> e.Event | None:
 
 
 def _why_skipped(turn: Turn, node: Node) -> str | None:
-    x, workflow = turn.execution, turn.workflow
+    x, frontier = turn.execution, turn.frontier
     if node.join is Join.ALL:
         for need in node.needs:
             if x.step(need).status is StepStatus.SKIPPED:
                 return f"{need} was skipped"
-            if passed_by(workflow, x, need, node):
+            if frontier.passed_by(x, need, node):
                 return f"{need} took another branch"
-    elif node.join is Join.ANY and node.needs and not any(leads_on(workflow, x, n, node) for n in node.needs):
+    elif node.join is Join.ANY and node.needs and not any(frontier.leads_on(x, n, node) for n in node.needs):
         return f"none of {', '.join(node.needs)} leads here"
     return None
 
@@ -148,28 +155,22 @@ def mapped(turn: Turn) -> e.Event | None:
     """A map whose items are over is over; one with more failures than it tolerates fails once none is in flight."""
     if turn.execution.status is not Status.RUNNING:
         return None
-    for node_id, cursor in turn.frontier.maps.items():
+    for node_id in turn.frontier.maps_due:
         if not turn.may_move(node_id):
             continue
-        node, state = turn.workflow.by_id[node_id], turn.execution.step(node_id)
-        tolerated = mapping.tolerated(node.with_, len(state.keys))
-        if cursor.failed > tolerated and not _busy(turn, node_id):
-            return turn.failed(node, _items_failed(turn, node, cursor.failed, tolerated))
-        if cursor.left == 0:
+        node, cursor = turn.workflow.by_id[node_id], turn.frontier.maps[node_id]
+        if turn.gave_up(node):
+            if not turn.busy(node_id):
+                return turn.failed(node, _items_failed(turn, node, cursor.failed))
+        elif cursor.left == 0:
             return turn.completed(node, _results(turn, node))
     return None
 
 
-def _busy(turn: Turn, node_id: str) -> bool:
-    """Whether an item is in flight, or a child runs for one; what waits for a retry is given up."""
-    x, prefix = turn.execution, f"{node_id}/"
-    children = (key for key in turn.frontier.waiting if x.step(key).child is not None)
-    return any(key.startswith(prefix) for key in (*turn.frontier.running, *children))
-
-
-def _items_failed(turn: Turn, node: Node, failures: int, tolerated: int) -> Failure:
+def _items_failed(turn: Turn, node: Node, failures: int) -> Failure:
     first = _failures(turn, node)[0]
     total = len(turn.execution.step(node.id).keys)
+    tolerated = mapping.tolerated(node.with_, total)
     message = (
         f"{failures} of {total} items failed, {tolerated} are tolerated; "
         f"item {first['key']}: {first['kind']}: {first['message']}"
@@ -198,20 +199,29 @@ def succeeded(turn: Turn) -> e.Event | None:
     x = turn.execution
     if x.status is not Status.RUNNING or turn.frontier.open or turn.failing or turn.held:
         return None
+    if OUTPUT in turn.frontier.refused:
+        return _ended_badly(turn, Failure(*turn.frontier.refused[OUTPUT]))
     try:
         output = expressions.evaluate(turn.workflow.output, turn.scope(), "spec.output")
     except ExpressionError as error:
-        return e.ExecutionFailed(turn.now, Failure("ExpressionError", str(error)))
+        return _ended_badly(turn, Failure("ExpressionError", str(error)))
     return e.ExecutionSucceeded(turn.now, output)
 
 
 def at_rest(turn: Turn) -> e.Event | None:
     """Only timers, signals and children are left, so no worker needs to hold it."""
     frontier = turn.frontier
-    busy = bool(frontier.running or frontier.retrying or frontier.runnable)
-    if turn.execution.status is Status.RUNNING and frontier.waiting and not busy and not turn.held and not turn.failing:
-        return e.ExecutionWaiting(turn.now)
-    return None
+    if turn.execution.status is not Status.RUNNING or frontier.running or not frontier.waiting:
+        return None
+    if turn.held or turn.failing:  # what does not move any more is not waited for
+        rests = _waits(turn) and not any(map(turn.may_move, (*frontier.retrying, *frontier.runnable)))
+    else:
+        rests = not frontier.retrying and not frontier.runnable
+    return e.ExecutionWaiting(turn.now) if rests else None
+
+
+def _waits(turn: Turn) -> bool:
+    return bool(turn.frontier.children) or any(map(turn.may_move, turn.frontier.waiting))
 
 
 #: Those that alone can have something to say while nobody asked for anything and nothing failed.

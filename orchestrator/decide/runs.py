@@ -9,7 +9,7 @@ from orchestrator import expressions
 from orchestrator.decide.compensating import next_to_undo
 from orchestrator.decide.model import RunNode
 from orchestrator.errors import ExpressionError
-from orchestrator.model import Status, StepStatus, step_key
+from orchestrator.model import Status, step_key
 from orchestrator.nodes import mapping
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def _all(turn: Turn) -> Iterator[RunNode]:
         if turn.may_move(key):
             node = turn.workflow.by_id[key]
             yield _forward(turn, node, node, None)
-    for key in turn.frontier.due(x, turn.now):
-        if x.step(key).status is StepStatus.RETRYING and turn.may_move(key):
+    for key in turn.frontier.moments.ripe(turn.now):
+        if turn.may_move(key):
             node, item = turn.node_of(key), key.partition("/")[2] or None
-            if item is not None and _gave_up(turn, node):
+            if item is not None and turn.gave_up(node):
                 continue
             yield _forward(turn, node, node.body if item is not None and node.body else node, item)
     yield from _items(turn)
@@ -70,31 +70,27 @@ def _items(turn: Turn) -> Iterator[RunNode]:
     for node_id, cursor in turn.frontier.maps.items():
         node = turn.workflow.by_id[node_id]
         state = turn.execution.step(node_id)
-        if node.body is None or not turn.may_move(node_id):
-            continue
-        if _gave_up(turn, node):
+        if node.body is None or not cursor.pending or not turn.may_move(node_id) or turn.gave_up(node):
             continue
         free = mapping.concurrency(node.with_) - cursor.active
         for index in [cursor.pending[place] for place in range(min(free, len(cursor.pending)))]:
             yield _forward(turn, node, node.body, state.keys[index])
 
 
-def _gave_up(turn: Turn, node: Node) -> bool:
-    """Whether more of a map's items failed than it tolerates."""
-    items = len(turn.execution.step(node.id).keys)
-    return turn.frontier.maps[node.id].failed > mapping.tolerated(node.with_, items)
-
-
 def _forward(turn: Turn, owner: Node, node: Node, item: str | None) -> RunNode:
     x = turn.execution
     key = step_key(owner.id, item)
+    if key in turn.prepared:
+        return turn.prepared[key]
     scope = turn.scope() if item is None else turn.scope(item=turn.item(owner, item))
     path = turn.path(owner, "with" if item is None else "with.do.with")
     try:
         with_ = expressions.evaluate(node.with_, scope, path)
     except ExpressionError as error:
         raise _Unfit(turn.error(owner, error, item=item), key, owner.id, item) from None
-    return RunNode(key, node, x.step(key).attempts + 1, with_, x.idempotency_key(key), scope, item)
+    run = RunNode(key, node, x.step(key).attempts + 1, with_, x.idempotency_key(key), scope, item)
+    turn.prepared[key] = run  # a step behind it may be unfit: then all of them are gone through again
+    return run
 
 
 def _backward(turn: Turn, owner: Node, key: str, item: str | None) -> RunNode:

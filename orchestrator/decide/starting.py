@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.decide.turn import Turn
     from orchestrator.model import Node
 
+MOST_MESSAGE: Final = 2000  # characters: a longer one could be a failure that no store keeps
+
 
 def begin(turn: Turn, node: Node) -> e.Event | None:
     """The event with which a decided node begins; None for one that a worker runs."""
@@ -50,7 +52,7 @@ def _switch(turn: Turn, node: Node) -> e.Event:
 
 def _fail(turn: Turn, node: Node) -> e.Event:
     parsed: Any = fail.FailNode.parse(evaluated(turn, node))
-    return turn.failed(node, Failure(parsed.kind, parsed.message, node=node.id))
+    return turn.failed(node, Failure(parsed.kind, parsed.message[:MOST_MESSAGE], node=node.id))
 
 
 def _signal(turn: Turn, node: Node) -> e.Event:

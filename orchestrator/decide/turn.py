@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
 from orchestrator import expressions
 from orchestrator.errors import ExpressionError, StepError
 from orchestrator.model import Failure, Join, Status, StepStatus, step_key
+from orchestrator.nodes.mapping import tolerated
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.decide.frontier import Frontier
+    from orchestrator.decide.model import RunNode
     from orchestrator.model import Execution, Node, Workflow
 
 
@@ -41,6 +43,7 @@ class Turn:
     frontier: Frontier
     now: datetime
     chance: float  # in [0, 1): the jitter of retries that are decided here
+    prepared: dict[str, RunNode] = field(default_factory=dict)  # attempts that are to start when this turn ends
 
     @property
     def failing(self) -> bool:
@@ -51,7 +54,7 @@ class Turn:
     def ordinary(self) -> bool:
         """It runs, and nothing came from outside: most turns, which need few of the rules."""
         x = self.execution
-        asked = x.cancel_requested or x.suspend_requested or x.signals or x.children
+        asked = x.cancel_requested or x.suspend_requested or x.signals or self.frontier.children_over
         return x.status is Status.RUNNING and not asked and not self.failing and self.workflow.timeout is None
 
     @property
@@ -60,20 +63,29 @@ class Turn:
         return self.execution.cancel_requested or self.execution.suspend_requested
 
     @property
-    def open_children(self) -> list[str]:
-        """The child executions that have not ended."""
-        x = self.execution
-        children = (x.step(key).child for key in self.frontier.waiting)
-        return [child for child in children if child is not None and child not in x.children]
+    def moving(self) -> bool:
+        """Steps may start, and waits may end: some of them, if something failed."""
+        return self.execution.status in (Status.RUNNING, Status.WAITING) and not self.held
 
     def may_move(self, key: str) -> bool:
         """Whether a step may start, or end by itself, as things stand."""
-        x = self.execution
-        if x.status is Status.COMPENSATING:
+        if self.execution.status is Status.COMPENSATING:
             return key.endswith(":compensate")
-        if self.held or x.status not in (Status.RUNNING, Status.WAITING):
-            return False
-        return not self.failing or self.node_of(key).join is Join.ALWAYS
+        return self.moving and (not self.failing or self.node_of(key).join is Join.ALWAYS)
+
+    def busy(self, node_id: str) -> bool:
+        """Whether a node or one of its items is in flight, or a child runs for it; what waits for a retry is not."""
+        items, frontier = f"{node_id}/", self.frontier
+        if node_id in frontier.running:
+            return True
+        if node_id in frontier.maps:
+            return any(key.startswith(items) for key in (*frontier.running, *frontier.children.values()))
+        return self.execution.step(node_id).child in frontier.children
+
+    def gave_up(self, node: Node) -> bool:
+        """Whether more of a map's items failed than it tolerates."""
+        cursor = self.frontier.maps[node.id]
+        return cursor.failed > 0 and cursor.failed > tolerated(node.with_, len(self.execution.step(node.id).keys))
 
     def node_of(self, key: str) -> Node:
         """The node that a step belongs to."""
@@ -104,7 +116,7 @@ class Turn:
             try:
                 result = expressions.evaluate(output, self.scope(**more), self.path(node, "output"))
             except ExpressionError as error:
-                return self.error(node, error, item=item)
+                return self.error(node, error, item=item, signal=signal)
         began = self.execution.step(key).first_started_at or self.now
         took = (self.now - began).total_seconds() * 1000
         return e.StepCompleted(self.now, node.id, node.type, attempt, result, began, took, item, signal=signal)
@@ -128,13 +140,20 @@ class Turn:
         )
 
     def error(
-        self, node: Node, error: ExpressionError | StepError, *, item: str | None = None, undo: bool = False
+        self,
+        node: Node,
+        error: ExpressionError | StepError,
+        *,
+        item: str | None = None,
+        undo: bool = False,
+        signal: int | None = None,
     ) -> e.StepFailed:
         """The final failure of a step whose expressions, or whose `with`, cannot be used."""
         attempt = self.execution.step(step_key(node.id, item, undo=undo)).attempts + 1
         kind = error.kind if isinstance(error, StepError) else "ExpressionError"
         message = error.message if isinstance(error, StepError) else str(error)
-        return self.failed(node, Failure(kind, message, node=node.id), attempt=attempt, item=item, undo=undo)
+        failure = Failure(kind, message, node=node.id)
+        return self.failed(node, failure, attempt=attempt, item=item, undo=undo, signal=signal)
 
     def item(self, node: Node, key: str) -> Any:
         """The element of a map by its item's key."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.decide.starting import evaluated
 from orchestrator.errors import ExpressionError
-from orchestrator.model import Failure, Status, StepStatus
+from orchestrator.model import Failure, Status
 from orchestrator.nodes import approval
 from orchestrator.retry import decide_retry
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 
 def child_ended(turn: Turn) -> e.Event | None:
-    """A child's end ends the step that waited for it, whatever else was asked for meanwhile."""
+    """A child's end ends the step that waited for it, whatever was asked for meanwhile: its effect took place."""
     x = turn.execution
-    if x.status not in (Status.RUNNING, Status.WAITING) or not x.children:
+    if x.status not in (Status.RUNNING, Status.WAITING, Status.SUSPENDED):
         return None
-    for key in turn.frontier.waiting:
-        child = x.step(key).child
-        if child is not None and child in x.children:
-            return _after_child(turn, key, x.children[child])
-    return None
+    key = next(iter(turn.frontier.children_over), None)
+    if key is None:
+        return None
+    return _after_child(turn, key, x.children[x.step(key).child or ""])
 
 
 def _after_child(turn: Turn, key: str, ended: Ended) -> e.Event:
@@ -49,17 +48,24 @@ def _after_child(turn: Turn, key: str, ended: Ended) -> e.Event:
 
 
 def signal_taken(turn: Turn) -> e.Event | None:
-    """The first signal of a name goes to the first node that waits for it."""
+    """The first signal of a name goes to the node that has waited for it longest."""
+    if not turn.moving:
+        return None
     for arrived in turn.execution.signals:
-        for key in turn.frontier.waiting:
-            if turn.execution.step(key).signal == arrived.name and turn.may_move(key):
-                return _after_signal(turn, key, arrived)
+        key = turn.frontier.listener(arrived.name, turn.may_move)
+        if key is not None:
+            return _after_signal(turn, key, arrived)
     return None
 
 
 def _after_signal(turn: Turn, key: str, arrived: Signal) -> e.Event:
     node = turn.workflow.by_id[key]
     payload = arrived.payload
+    if node.type == approval.ApprovalNode.name and not isinstance(payload, dict):  # its sender did not check it
+        failure = Failure(
+            "InvalidSignal", f"signal {arrived.name!r} is no map with approved and approver", node=node.id
+        )
+        return turn.failed(node, failure, signal=arrived.seq)
     rejected = node.type == approval.ApprovalNode.name and not payload.get("approved")
     if rejected and node.with_.get("onReject", "fail") == "fail":
         comment = f": {payload['comment']}" if payload.get("comment") else ""
@@ -72,12 +78,12 @@ def _after_signal(turn: Turn, key: str, arrived: Signal) -> e.Event:
 
 def moment_came(turn: Turn) -> e.Event | None:
     """A timer that is over fires; a signal whose time is over is given up."""
-    for key in turn.frontier.due(turn.execution, turn.now):
-        state = turn.execution.step(key)
-        if state.status is not StepStatus.WAITING or not turn.may_move(key):
-            continue
-        return turn.completed(turn.workflow.by_id[key], None) if state.signal is None else _given_up(turn, key)
-    return None
+    key = turn.frontier.moments.fired(turn.now, turn.may_move) if turn.moving else None
+    if key is None:
+        return None
+    if turn.execution.step(key).signal is not None:
+        return _given_up(turn, key)
+    return turn.completed(turn.workflow.by_id[key], None)
 
 
 def _given_up(turn: Turn, key: str) -> e.Event:

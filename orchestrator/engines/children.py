@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator.authoring import check_input
-from orchestrator.errors import InvalidInput, StepError
+from orchestrator.errors import ExpressionError, InvalidInput, InvalidPayload, StepError
+from orchestrator.limits import limit_key
 from orchestrator.model import Assignment, Engine
 from orchestrator.nodes.child import ChildNode, child_id
+from orchestrator.payloads import check_size
+from orchestrator.store.codec import dump_json
 from orchestrator.store.port import Delivery, Submission
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.decide import RunNode
     from orchestrator.engines.tools import Tools
-    from orchestrator.model import Execution
+    from orchestrator.model import Execution, Workflow
 
 DEEPEST: Final = 16  # generations: a workflow that calls itself must end somewhere
 
@@ -45,7 +48,8 @@ async def begin_child(run: RunNode, state: Execution, tools: Tools) -> Child:
     except InvalidInput as error:
         found = "; ".join(str(problem) for problem in error.problems)
         raise StepError("InvalidInput", f"{workflow.id}: {found}", retryable=False) from None
-    child = child_id(run.idempotency_key, run.attempt)
+    _check_fits(workflow, parsed.input)
+    child = child_id(f"{state.id}/{run.key}", run.attempt)  # never another execution's child: that one ended for it
     submission = Submission(
         id=child,
         workflow=workflow,
@@ -59,6 +63,15 @@ async def begin_child(run: RunNode, state: Execution, tools: Tools) -> Child:
         tools.clock.now(), run.node.id, ChildNode.name, run.attempt, child, workflow.id, workflow.revision, run.item
     )
     return Child(event, submission)
+
+
+def _check_fits(workflow: Workflow, value: Any) -> None:
+    """Raise StepError for an input that the store would refuse in the commit that makes the child."""
+    try:
+        check_size(dump_json(value, "with.input"), "with.input")
+        limit_key(workflow, value)
+    except (InvalidPayload, ExpressionError) as error:
+        raise StepError(type(error).__name__, f"{workflow.id}: {error}", retryable=False) from None
 
 
 def end_for_parent(state: Execution, now: datetime) -> tuple[Delivery, ...]:

@@ -4,22 +4,16 @@ the step does.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.errors import InvalidPayload
-from orchestrator.fold import apply
 from orchestrator.model import Failure, step_key
 from orchestrator.payloads import check_size
 from orchestrator.store import codec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from orchestrator.decide import Decision
-    from orchestrator.model import Execution
 
 
 class Unfit(Exception):
@@ -68,11 +62,3 @@ def refused_step(event: e.Event, error: InvalidPayload) -> e.StepFailed | None:
         event.item,
         undo=event.undo,
     )
-
-
-def refused_end(before: Execution, decision: Decision, failure: Failure) -> Decision:
-    """A success whose output was refused, as the failure that it is; any other decision as it is."""
-    if not decision.events or not isinstance(decision.events[-1], e.ExecutionSucceeded):
-        return decision
-    events = (*decision.events[:-1], e.ExecutionFailed(decision.events[-1].at, failure))
-    return replace(decision, events=events, execution=reduce(apply, events, before))

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
 from orchestrator import telemetry
-from orchestrator.decide import Decision, Frontier, RunNode, decide, project
+from orchestrator.decide import OUTPUT, Decision, Frontier, RunNode, decide, project
 from orchestrator.engines.attempts import Attempted, attempt
 from orchestrator.engines.children import end_for_parent
 from orchestrator.engines.measures import observe
-from orchestrator.engines.refusals import Unfit, encoded, refused_end, refused_step
+from orchestrator.engines.refusals import Unfit, encoded, refused_step
 from orchestrator.engines.tools import Tools
 from orchestrator.errors import InvalidPayload, LeaseLost
 from orchestrator.fold import apply, fold
-from orchestrator.model import Execution, Failure, Workflow, step_key
+from orchestrator.model import Execution, Workflow, step_key
 from orchestrator.store.port import Append, Claim, Delivery, Outcome, Release
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Drive:
         self._tasks: dict[asyncio.Task[Attempted], RunNode] = {}
         self._deadlines: dict[str, datetime] = {}
         self._ended: list[Attempted] = []  # steps that ended, not committed yet
-        self._refused: dict[str, tuple[str, str]] = {}  # decided steps whose value cannot be kept
-        self._refused_end: Failure | None = None
+        self._refused: dict[str, tuple[str, str]] = {}  # what was decided and cannot be kept (see Frontier)
         self._told: set[str] = set()  # children that were asked to cancel
         self._last_append: tuple[int, float] | None = None  # (first seq, ms its commit took)
         self._known_at: datetime | None = tools.clock.now()  # when the store last said that it is ours, at `seq`
@@ -77,8 +76,6 @@ class Drive:
         """Decide, commit, start what follows, and wait: once. None when this worker has nothing left to do for it."""
         self.state, self.seq = state, state.seq
         decision, events = self._decide(workflow, state)
-        if not self._told.issuperset(decision.cancels):
-            await self._cancel_children(decision.cancels)
         over = not decision.runs and not self._tasks
         if events:
             try:
@@ -88,10 +85,13 @@ class Drive:
                 return state
             if not committed:
                 return await self._catch_up(state)
-            state, self._ended, self._refused_end = decision.execution, [], None
+            state, self._ended = decision.execution, []
+            self._refused.pop(OUTPUT, None)
             self.state, self.seq = state, state.seq
-        elif over:
-            await self._release(decision.wake_at)
+        else:
+            await self._cancel_children(decision.cancels)
+            if over:
+                await self._release(decision.wake_at)
         if over:
             return None
         if self.stopping and not self._tasks:
@@ -110,15 +110,13 @@ class Drive:
             self._frontier.advance(event, state)
         now, chance = self.tools.clock.now(), self.tools.chance.random()
         decision = decide(workflow, state, (), now, frontier=self._frontier, chance=chance)
-        if self._refused_end is not None:
-            decision = refused_end(state, decision, self._refused_end)
         return decision, (*results, *decision.events)
 
     async def _go_on(self, state: Execution, decision: Decision) -> Execution:
         runs = () if self.stopping else decision.runs
         if runs and not await self._still_so():
             return await self._catch_up(state)
-        if len(runs) == 1 and not self._tasks and decision.wake_at is None:
+        if len(runs) == 1 and not self._tasks and decision.wake_at is None and not self._listening:
             self._ended.append(await attempt(runs[0], state, self.tools))  # alone: no task of its own is needed
         else:
             for run in runs:
@@ -133,11 +131,16 @@ class Drive:
             return await self._catch_up(state)
         return state
 
+    @property
+    def _listening(self) -> bool:
+        """Whether a signal, or a child's end, could move something beside the steps in flight."""
+        return self._frontier is None or bool(self._frontier.waiting)
+
     def _refuse(self, error: Unfit | InvalidPayload, events: Sequence[e.Event]) -> None:
         """A value can never be kept: what follows is told as a failure (see refusals.py)."""
         self._frontier = None
         if isinstance(error, InvalidPayload):  # the database's own finding: it does not say which
-            self._refused_end = Failure(type(error).__name__, str(error))
+            self._refused[OUTPUT] = (type(error).__name__, str(error))
             mended = [refused_step(ended.event, error) for ended in self._ended]
             if not any(mended) and not isinstance(events[-1], e.ExecutionSucceeded):
                 raise error
@@ -152,7 +155,7 @@ class Drive:
         elif isinstance(event, e.MapStarted | e.StepCompleted):
             self._refused[_key(event)] = (type(reason).__name__, str(reason))
         elif isinstance(event, e.ExecutionSucceeded):
-            self._refused_end = Failure(type(reason).__name__, str(reason))
+            self._refused[OUTPUT] = (type(reason).__name__, str(reason))
         else:
             raise reason
 
@@ -179,9 +182,15 @@ class Drive:
             raise LeaseLost(f"execution {self.claim.id}: another worker went on with it")
 
     async def _cancel_children(self, children: Sequence[str]) -> None:
+        """Ask children to cancel, for a reason that is committed already."""
+        requests = self._requests(children)
+        if requests:
+            await self.tools.store.deliver(requests)
+            self._told.update(children)
+
+    def _requests(self, children: Sequence[str]) -> tuple[Delivery, ...]:
         now = self.tools.clock.now()
-        await self.tools.store.deliver([Delivery(child, e.CancelRequested(now)) for child in children])
-        self._told.update(children)
+        return tuple(Delivery(child, e.CancelRequested(now)) for child in children if child not in self._told)
 
     async def _still_so(self) -> bool:
         """Whether a step may start on what is known here; False when a request was recorded. Raises LeaseLost."""
@@ -216,7 +225,7 @@ class Drive:
             timed_append=timed_append,
             timed_ms=timed_ms,
             submissions=tuple(ended.submission for ended in self._ended if ended.submission is not None),
-            deliveries=end_for_parent(state, now),
+            deliveries=(*end_for_parent(state, now), *self._requests(decision.cancels)),
         )
         began = time.perf_counter()
         outcome = await self.tools.journal.put(append)
@@ -226,6 +235,7 @@ class Drive:
             raise LeaseLost(f"execution {self.claim.id}: another worker owns it")
         if outcome is Outcome.STALE:
             return False
+        self._told.update(decision.cancels)
         self._known_at = now
         self._last_append = (first_seq, took * 1000)
         observe(events, state, took)

@@ -77,7 +77,9 @@ def credential(auth: Auth, url: URL, secrets: Secrets, namespace: str) -> tuple[
         name = auth.basic.username if isinstance(auth.basic.username, str) else read(auth.basic.username)
         if ":" in name:
             raise unusable("the user name contains a colon, which basic authentication cannot send (RFC 7617)")
-        value = "Basic " + base64.b64encode(f"{name}:{read(auth.basic.password)}".encode()).decode()
+        pair = base64.b64encode(f"{name}:{read(auth.basic.password)}".encode()).decode()
+        secrets.masks.add(pair)  # as good as the password, and echoed in forms of its own
+        value = f"Basic {pair}"
     elif auth.header is not None:
         value = auth.header.prefix + read(auth.header.value)
     elif auth.bearer is not None:

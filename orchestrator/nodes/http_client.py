@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import certifi
+from aiohttp.client_proto import ResponseHandler
 
 from orchestrator.errors import StepError
 from orchestrator.nodes.addresses import SETTING, Address, AllowList
@@ -48,6 +49,8 @@ class GuardedConnector(aiohttp.TCPConnector):
             use_dns_cache=False,
             socket_factory=_judged_socket,
         )
+        factory: Any = functools.partial(_Handler, loop=self._loop)
+        self._factory = factory
         self._allowed = allowed
         self._look_ups = Threads("name look-up", _LOOK_UPS)
 
@@ -78,6 +81,15 @@ class GuardedConnector(aiohttp.TCPConnector):
     async def close(self, *, abort_ssl: bool = False) -> None:
         self._look_ups.close()
         await super().close(abort_ssl=abort_ssl)
+
+
+class _Handler(ResponseHandler):
+    """A connection that is closed with what it could not send: a service that reads nothing would keep it for ever."""
+
+    def close(self) -> None:
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.transport.abort()
+        super().close()
 
 
 def _judged_socket(address: Any) -> socket.socket:

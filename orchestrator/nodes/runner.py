@@ -108,7 +108,7 @@ class NodeRunner:
             )
         kind = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
         retryable = kind == "Timeout" or node.type == PythonNode.name
-        return StepError(kind, self._storable(str(error) or kind), retryable=retryable)
+        return StepError(self._masks.text(kind), self._storable(str(error) or kind), retryable=retryable)
 
     def _storable(self, message: str) -> str:
         """A message without secrets and what a database refuses, and no longer than a status can bear."""

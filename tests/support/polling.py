@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,3 +21,11 @@ def eventually(condition: Callable[[], T | None], what: str, within: float = PAT
         assert time.monotonic() < deadline, f"within {within:.0f} s there was not: {what} (the last look: {result!r})"
         time.sleep(every)
     return result
+
+
+async def until(condition: Callable[[], object], what: str, within: float = PATIENCE, every: float = 0.02) -> None:
+    """The same beside other tasks: `condition` is asked in a thread."""
+    deadline = time.monotonic() + within
+    while not (result := await asyncio.to_thread(condition)):
+        assert time.monotonic() < deadline, f"within {within:.0f} s there was not: {what} (the last look: {result!r})"
+        await asyncio.sleep(every)

@@ -17,17 +17,21 @@ import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psycopg
+from sqlalchemy import make_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _READY_WITHIN = 60.0  # seconds
 _STOPPED_WITHIN = 20.0
+_GONE_WITHIN = 5.0  # children of a killed server; where nobody reaps orphans they only seem to be there
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
 # Durability against a crash of the machine is not under test; a crash of the server is, and survives these.
@@ -91,7 +95,10 @@ class _Account:
 class LocalPostgres:
     """One PostgreSQL server on 127.0.0.1 that trusts everybody; use it in a `with`, or call start() and stop()."""
 
-    def __init__(self, binaries: Path | None = None) -> None:
+    def __init__(
+        self, binaries: Path | None = None, *, where: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`settings` are added to those of the tests, or replace them: measurements want full durability."""
         found = binaries or system_binaries() or packaged_binaries()
         if found is None:
             raise RuntimeError(
@@ -99,6 +106,8 @@ class LocalPostgres:
                 "or the development dependencies (uv sync), which bring one"
             )
         self.binaries = found
+        self._where = where  # its folder is made in there
+        self._settings = _SETTINGS | dict(settings or {})
         self._account = _Account.choose()
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,6 +123,11 @@ class LocalPostgres:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """The server's first process, the parent of all others; 0 while it does not run."""
+        return self._process.pid if self._process is not None else 0
+
     def url(self, database: str = "postgres") -> str:
         """The SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/{database}"
@@ -127,12 +141,21 @@ class LocalPostgres:
 
     def start(self) -> None:
         """Start the server, with the data it had before, or with none; returns when it accepts connections."""
+        self.launch()
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Start the server and do not wait: it may have much to recover first."""
         if self._process is not None:
             return
         if self._folder is None:
             self._prepare()
         folder = self._data
-        settings = [argument for item in _SETTINGS.items() for argument in ("-c", "=".join(item))]
+        settings = [argument for item in self._settings.items() for argument in ("-c", "=".join(item))]
         with (folder.parent / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", folder, "-p", str(self._port), *settings],
@@ -146,11 +169,6 @@ class LocalPostgres:
                 group=self._account.gid,
                 extra_groups=None if self._account.uid is None else [],
             )
-        try:
-            self._wait_until_ready(self._process)
-        except BaseException:
-            self.kill()
-            raise
 
     def stop(self) -> None:
         """Stop the server, cutting its connections, and remove its data."""
@@ -160,6 +178,12 @@ class LocalPostgres:
             self._folder = None
             atexit.unregister(self.stop)
 
+    def start_again(self) -> None:
+        """Start it if it has ended by itself; returns when it accepts connections."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        self.start()
+
     def restart(self) -> None:
         """Stop it in order and start it again: same port, same data."""
         self._shut_down()
@@ -167,10 +191,24 @@ class LocalPostgres:
 
     def kill(self) -> None:
         """Kill every process of it at once, as a power cut would; `start` recovers the data on the same port."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        if self._process is None:
+            return
+        group = self._process.pid
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(group, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        deadline = time.monotonic() + _GONE_WITHIN
+        while time.monotonic() < deadline:  # the next server refuses to start beside what is left of this one
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.01)
+
+    def said(self) -> str:
+        """The server's log."""
+        return (self._data.parent / "server.log").read_text(errors="replace")
 
     @property
     def _data(self) -> Path:
@@ -189,7 +227,7 @@ class LocalPostgres:
             self.kill()
 
     def _prepare(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="orchestrator-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="orchestrator-postgres-", dir=self._where))
         self._account.give(self._folder)
         atexit.register(self.stop)
         if not self._account.reaches(self.binaries):
@@ -212,15 +250,14 @@ class LocalPostgres:
         if made.returncode != 0:
             raise RuntimeError(f"{self.binaries / 'initdb'} failed:\n{made.stdout}\n{made.stderr}")
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _READY_WITHIN
+    def _wait_until_ready(self) -> None:
+        process, deadline = self._process, time.monotonic() + _READY_WITHIN
         while True:
             try:
                 self._connect().close()
             except psycopg.OperationalError as error:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    log = (self._data.parent / "server.log").read_text(errors="replace")
-                    raise RuntimeError(f"PostgreSQL did not start: {error}\n{log[-3000:]}") from error
+                if process is None or process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"PostgreSQL did not start: {error}\n{self.said()[-3000:]}") from error
                 time.sleep(0.05)
             else:
                 return
@@ -229,6 +266,11 @@ class LocalPostgres:
         return psycopg.connect(
             host="127.0.0.1", port=self._port, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5
         )
+
+
+def plain_url(database: str) -> str:
+    """A database's URL as psycopg itself takes it."""
+    return make_url(database).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _copied(binaries: Path, folder: Path) -> Path:

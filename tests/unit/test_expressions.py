@@ -267,9 +267,17 @@ def test_a_bad_expression_is_found_when_the_workflow_is_checked(text: str, compl
     assert complaint in message
 
 
-def test_item_is_known_where_it_is_allowed() -> None:
-    assert messages("${item.id}", item=True) == []
-    assert give("${item}", item=5) == 5
+@pytest.mark.parametrize("name", ["item", "result"])
+def test_a_name_of_one_place_is_known_there(name: str) -> None:
+    assert messages(f"${{{name}.id}}", extra=frozenset({name})) == []
+    assert give(f"${{{name}}}", **{name: 5}) == 5
+
+
+@pytest.mark.parametrize("name", ["item", "result"])
+def test_a_name_of_one_place_is_unknown_elsewhere(name: str) -> None:
+    other = frozenset({"item", "result"} - {name})
+    (message,) = messages(f"${{{name}}}", extra=other)
+    assert f"undeclared reference to '{name}'" in message
 
 
 def test_a_node_that_exists_but_is_not_upstream_is_told_apart_from_one_that_does_not_exist() -> None:

@@ -40,7 +40,7 @@ def draw(lines: Sequence[Line], now: datetime, width: int) -> list[str]:
         drawn.append(text.rstrip())
         if line.notes:
             drawn.append(f"  {'; '.join(line.notes)}"[:width])
-    return [*drawn, _LEGEND] if bars else drawn
+    return [*drawn, _LEGEND] if bars and any(line.started for line in shown) else drawn
 
 
 def line_json(line: Line) -> dict[str, Any]:
@@ -74,13 +74,15 @@ def _cells(line: Line, lines: Sequence[Line], now: datetime) -> tuple[str, ...]:
     if line.started is None:
         return line.key, line.status, "", "", ""
     at = f"+{length(line.started - begin)}"
-    return line.key, line.status, at, length((line.ended or now) - line.started), str(line.attempts or "")
+    # A pause before a retry that is still to come ends later than now.
+    took = length(min(line.ended or now, now) - line.started)
+    return line.key, line.status, at, took, str(line.attempts or "")
 
 
 def _span(lines: Sequence[Line], now: datetime) -> tuple[datetime, datetime]:
     noticed = [line for line in lines if line.started and not _unnoticed(line)]
     begin = min((line.started for line in noticed if line.started), default=now)
-    end = max((line.ended or now for line in noticed), default=now)
+    end = max((min(line.ended or now, now) for line in noticed), default=now)
     return begin, max(end, begin)
 
 

@@ -83,8 +83,9 @@ async def look(store: Store, execution_id: str, now: datetime) -> Shown:
 
 async def _before(store: Store, record: ExecutionRecord) -> int:
     """How many are queued under the same limit and older."""
-    older = Filter(record.workflow_id, queued=True, created_before=record.created_at, limit=_QUEUE)
-    return sum(other.limit_key == record.limit_key for other in await store.executions(older))
+    queued = await store.executions(Filter(record.workflow_id, queued=True, limit=_QUEUE))
+    place = (record.created_at, record.id)
+    return sum(other.limit_key == record.limit_key and (other.created_at, other.id) < place for other in queued)
 
 
 def _described(shown: Shown) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from orchestrator.store.sql.logs import Logs
 from orchestrator.store.sql.reading import Reading
 from orchestrator.store.sql.retention import Retention
 from orchestrator.store.sql.steering import Steering
+from orchestrator.store.sql.watched import Watched
 
 
-class SqlStore(Steering, Reading, Logs, Evidence, Retention):
+class SqlStore(Steering, Reading, Logs, Evidence, Retention, Watched):
     """The store but for what submitters and workers of V2 do, which is written for each database."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _x = t.executions
 _NAMED = _x.c.name != ""  # a resource stands for it, which is to say what the row says
-_READ = {
+READ = {
     "version": _x.c.version + 1,
     "dirty": sa.or_(_x.c.dirty, _NAMED),
 }  # what changes whenever a reader could see it
@@ -39,7 +39,7 @@ class Steering(Connections):
             for update in batch:
                 values = rows.projection_columns(update.projection)
                 change = sa.update(_x).where(_x.c.id == update.execution_id, _x.c.engine == Engine.V1)
-                c.execute(change.values(**values, step_deadline=update.step_deadline, **_READ))
+                c.execute(change.values(**values, step_deadline=update.step_deadline, **READ))
             return set(c.scalars(sa.select(_x.c.id).where(_x.c.id.in_(ids), _x.c.cancel_requested)))
 
         asked = await self._writing(Boundary.V1_UPDATE, write)
@@ -52,7 +52,7 @@ class Steering(Connections):
         ours = sa.and_(_x.c.id == execution_id, _x.c.engine == Engine.V1, _x.c.finished_at.is_(None))
         if control is Control.RESUME:
             freed = {"status": Status.PENDING.value, "suspend_requested": False, "due_at": now}
-            change = sa.update(_x).where(ours, _x.c.status == Status.SUSPENDED).values(**freed, **_READ)
+            change = sa.update(_x).where(ours, _x.c.status == Status.SUSPENDED).values(**freed, **READ)
         elif control is Control.CANCEL:
             pending = _x.c.status.in_([Status.PENDING, Status.SUSPENDED])
             change = (
@@ -63,7 +63,7 @@ class Steering(Connections):
                     status=sa.case((pending, Status.CANCELLED.value), else_=_x.c.status),
                     finished_at=sa.case((pending, sa.literal(now, t.Moment())), else_=None),
                     due_at=None,
-                    **_READ,
+                    **READ,
                 )
             )
         else:

@@ -262,7 +262,7 @@ def test_a_file_that_is_not_there_is_bad_input(shell: Shell, name: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("ORCHESTRATOR_V1", "http", "error: ORCHESTRATOR_V1: "),
+        ("ORCHESTRATOR_V1", "grpc", "error: ORCHESTRATOR_V1: "),
         ("ORCHESTRATOR_LEASE", "soon", "error: ORCHESTRATOR_LEASE: "),
         ("ORCHESTRATOR_CONCURRENCY", "0", "error: ORCHESTRATOR_CONCURRENCY: "),
         ("ORCHESTRATOR_HTTP_ALLOW", "10.0.0.0/99", "error: ORCHESTRATOR_HTTP_ALLOW: "),

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from orchestrator import events as e
 from orchestrator.decide import Decision, decide, project
 from orchestrator.fold import apply, submitted
-from orchestrator.model import Execution, Failure, StepStatus, Status
+from orchestrator.model import Execution, Failure, Status
 from tests.support.engine import AT, at, node, spec
 from tests.support.stores import workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from orchestrator.model import Workflow
 
 
@@ -155,60 +150,3 @@ def test_a_cancel_beats_a_suspension() -> None:
 def test_the_row_is_where_a_person_would_look() -> None:
     row = project(DIAMOND, running(DIAMOND, None, completed("a"), completed("b")))
     assert (row.current_node, row.done, row.total) == ("c", 2, 4)
-
-
-@st.composite
-def workflows(draw: st.DrawFn) -> Workflow:
-    size = draw(st.integers(1, 6))
-    nodes = []
-    for i in range(size):
-        needs = draw(st.sets(st.sampled_from([f"n{j}" for j in range(i)]))) if i else set()
-        type_ = draw(st.sampled_from(["transform", "transform", "wait"]))
-        when = draw(st.sampled_from([None, None, "${true}", "${false}"]))
-        fields = {} if when is None else {"when": when}
-        nodes.append(node(f"n{i}", *sorted(needs), type_=type_, **fields))
-    return workflow(spec(*nodes))
-
-
-@settings(max_examples=150, deadline=None)
-@given(workflows(), st.data())
-def test_every_execution_comes_to_an_end_and_never_stands_still_without_a_reason(
-    flow: Workflow, data: st.DataObject
-) -> None:
-    state, now, in_flight = running(flow), 0.0, dict[str, int]()
-    started: list[tuple[str, int]] = []
-    for _ in range(200):
-        decision = decide(flow, state, in_flight, at(now))
-        state = decision.execution
-        assert_progress(decision, in_flight)
-        if state.status.terminal:
-            break
-        for run in decision.runs:
-            assert (run.node.id, run.attempt) not in started
-            started.append((run.node.id, run.attempt))
-            in_flight[run.node.id] = run.attempt
-        if data.draw(st.integers(0, 9)) == 0 and not state.cancel_requested:
-            state = apply(state, data.draw(st.sampled_from([e.CancelRequested, e.SuspendRequested]))(at(now)))
-        if state.status is Status.SUSPENDED or (state.suspend_requested and not in_flight):
-            state = apply(state, e.ResumeRequested(at(now)))
-        if in_flight:
-            id_ = data.draw(st.sampled_from(sorted(in_flight)))
-            attempt = in_flight.pop(id_)
-            state = apply(state, outcome(id_, attempt, now, data))
-        now += 1
-    assert state.status.terminal
-    assert all(s.status is not StepStatus.WAITING or state.status is not Status.SUCCESS for s in state.nodes.values())
-
-
-def outcome(id_: str, attempt: int, now: float, data: st.DataObject) -> e.Event:
-    if data.draw(st.integers(0, 3)) == 0:
-        retry = at(now + 2) if attempt < 3 else None
-        return e.StepFailed(at(now), id_, "transform", attempt, Failure("K", "m"), at(now), 1, retry)
-    return e.StepCompleted(at(now), id_, "transform", attempt, None, at(now), 1)
-
-
-def assert_progress(decision: Decision, in_flight: Collection[str]) -> None:
-    """Something is running, will run, is over, or waits for a person."""
-    state = decision.execution
-    reasons = (decision.runs, in_flight, decision.wake_at, state.status.terminal, state.status is Status.SUSPENDED)
-    assert any(reasons), f"nothing would ever look at {state} again"

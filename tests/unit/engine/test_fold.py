@@ -7,7 +7,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
 from orchestrator.fold import fold
-from orchestrator.model import Failure, StepStatus, Status
+from orchestrator.model import Failure, Status, StepStatus
 from tests.support.engine import AT, at
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.model import Failure, RetryPolicy
-from orchestrator.retry import backoff, decide_retry
+from orchestrator.retry import backoff, decide_retry, retryable
 from tests.support.engine import AT, at
 
 POLICY = RetryPolicy(5, timedelta(milliseconds=500), 2, timedelta(minutes=1), "full")
@@ -49,12 +50,62 @@ def test_it_gives_up_when_too_much_time_has_passed() -> None:
     assert decide(policy, attempt=3) is None
 
 
+@pytest.mark.parametrize(
+    ("on", "never", "kind", "status", "tried_again"),
+    [
+        (None, (), "Broken", None, False),  # what the error says of itself: no
+        (("Broken",), (), "Broken", None, True),
+        (("Timeout",), (), "Broken", None, False),
+        (("503",), (), "HttpStatus", 503, True),
+        (("5xx",), (), "HttpStatus", 503, True),
+        (("5xx",), (), "HttpStatus", 404, False),
+        (("5xx",), ("503",), "HttpStatus", 503, False),
+        (("HttpStatus",), ("5xx",), "HttpStatus", 502, False),
+        (("HttpStatus",), ("5xx",), "HttpStatus", 404, True),
+    ],
+)
+def test_a_policy_says_which_errors_are_retried(
+    on: tuple[str, ...] | None, never: tuple[str, ...], kind: str, status: int | None, tried_again: bool
+) -> None:
+    policy = replace(POLICY, on=on, non_retryable=never)
+    assert retryable(policy, Failure(kind, "m", retryable=False, status=status)) is tried_again
+
+
+def test_an_error_that_says_it_is_retryable_is_not_retried_when_the_policy_names_others() -> None:
+    assert not retryable(replace(POLICY, on=("Timeout",)), Failure("Broken", "m", retryable=True))
+
+
+def after_request(seconds: float, **policy: Any) -> object:
+    decision = decide_retry(
+        replace(POLICY, jitter="none", **policy),
+        Failure("HttpStatus", "429", retryable=True, status=429),
+        attempt=1,
+        first_started_at=AT,
+        now=AT,
+        chance=0.0,
+        retry_after=timedelta(seconds=seconds),
+    )
+    return decision.at
+
+
+def test_a_service_that_asks_for_time_gets_it_even_beyond_the_cap() -> None:
+    assert after_request(90) == at(90)
+
+
+def test_a_service_that_asks_for_less_than_the_backoff_is_left_alone_for_the_backoff() -> None:
+    assert after_request(0.1) == at(0.5)
+
+
+def test_a_service_that_asks_for_more_time_than_there_is_ends_the_retries() -> None:
+    assert after_request(90, max_elapsed=timedelta(seconds=60)) is None
+
+
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_the_delay_is_never_negative_and_never_above_the_cap(attempt: int, chance: float) -> None:
     decision = decide_retry(
         replace(POLICY, max_attempts=20_000),
+        Failure("Broken", "broken", retryable=True),
         attempt=attempt,
-        retryable=True,
         first_started_at=AT,
         now=AT,
         chance=chance,

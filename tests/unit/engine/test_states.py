@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
-from orchestrator.model import Failure, StepStatus, Status
+from orchestrator.model import Failure, Status, StepStatus
 from orchestrator.states import EXECUTION, STEP, advance, advance_step
 from tests.support.engine import AT
 
@@ -40,25 +40,27 @@ def test_every_event_can_happen_sometime() -> None:
     assert {kind for _, kind in EXECUTION} == set(e.ALL)
 
 
-STEPS = (e.StepCompleted, e.StepFailed, e.StepSkipped, e.TimerStarted)
-
-
-# Only a failed attempt can be followed by a retry.
-CASES = [(kind, retried) for kind in STEPS for retried in ((True, False) if kind is e.StepFailed else (False,))]
+# A failed attempt can be followed by a retry, a carried step can have been skipped; no other event has a variant.
+VARIANTS: dict[type[e.Event], dict[str, Any]] = {e.StepFailed: {"retry_at": AT}, e.StepCarried: {"skipped": True}}
+CASES = [(kind, variant) for kind in e.STEP for variant in ((True, False) if kind in VARIANTS else (False,))]
 
 
 @pytest.mark.parametrize("before", list(StepStatus))
-@pytest.mark.parametrize(("kind", "retried"), CASES)
-def test_exactly_the_rows_of_the_nodes_table_are_legal(
-    before: StepStatus, kind: type[e.StepEvent], retried: bool
+@pytest.mark.parametrize(("kind", "variant"), CASES)
+def test_exactly_the_rows_of_the_steps_table_are_legal(
+    before: StepStatus, kind: type[e.StepEvent], variant: bool
 ) -> None:
-    event = example(kind, retry_at=AT if retried else None)
-    assert isinstance(event, STEPS)
-    if (before, kind, retried) in STEP:
-        assert advance_step(before, event) is STEP[before, kind, retried]
+    event = example(kind, **(VARIANTS[kind] if variant else {"skipped": False}))
+    assert isinstance(event, e.STEP)
+    if (before, kind, variant) in STEP:
+        assert advance_step(before, event) is STEP[before, kind, variant]
     else:
         with pytest.raises(IllegalTransition, match="'a'"):
             advance_step(before, event)
+
+
+def test_every_row_of_the_steps_table_is_of_a_variant_that_there_is() -> None:
+    assert {(kind, variant) for _, kind, variant in STEP} == set(CASES)
 
 
 @pytest.mark.parametrize("terminal", [status for status in StepStatus if status.terminal])

@@ -33,7 +33,7 @@ def test_durations_are_written_as_everywhere() -> None:
         ("ORCHESTRATOR_METRICS_PORT", "70000"),
         ("ORCHESTRATOR_RESYNC_INTERVAL", "1 parsec"),
         ("ORCHESTRATOR_RESYNC_INTERVAL", "0s"),
-        ("ORCHESTRATOR_V1", "http"),
+        ("ORCHESTRATOR_V1", "grpc"),
         ("ORCHESTRATOR_PROMETHEUS", "localhost:9090"),
         ("ORCHESTRATOR_NAMESPACE", ""),
     ],

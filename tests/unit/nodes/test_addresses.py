@@ -28,7 +28,21 @@ from orchestrator.nodes.addresses import AllowList
         "ff02::1",
         "::ffff:127.0.0.1",
         "2002:7f00:1::",  # 6to4 of 127.0.0.1
+        "2002:a9fe:a9fe::",  # 6to4 of 169.254.169.254
         "64:ff9b::a00:1",  # NAT64 of 10.0.0.1
+        "64:ff9b:1::101:101",  # NAT64 within a network
+        "::101:101",  # IPv4-compatible, deprecated
+        "2001:0:101:101::",  # Teredo
+        "2001:db8::1",
+        "3fff::1",
+        "5f00::1",
+        "fec0::1",  # site-local, deprecated
+        "4000::1",  # never given out
+        "192.0.0.192",
+        "168.63.129.16",
+        "192.88.99.1",
+        "198.18.0.1",
+        "fd00:ec2::254",
     ],
 )
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
@@ -51,6 +65,7 @@ def test_a_public_address_is_allowed(address: str) -> None:
         ("10.0.0.1", "x", 80, "10.0.0.2", False),
         ("10.0.0.1:8080", "x", 8080, "10.0.0.1", True),
         ("10.0.0.1:8080", "x", 80, "10.0.0.1", False),
+        ("168.63.129.16", "x", 80, "168.63.129.16", True),
         ("::1", "x", 80, "::1", True),
         ("[::1]:80", "x", 80, "::1", True),
         ("[::1]:80", "x", 81, "::1", False),

@@ -1,89 +1,19 @@
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
-import socket
-import ssl
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from orchestrator.errors import StepError
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.http import HttpNode
 from orchestrator.nodes.http_with import MAX_BODY
+from tests.support.services import Names, Service, certificate, failure, ok, redirect, start
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.nodes.base import StepContext
-
-Answer = Callable[[web.Request], Any]
-
-
-@dataclass
-class Service:
-    """A real HTTP service on this machine whose answers a test writes down; it keeps what it was asked."""
-
-    server: TestServer
-    answers: dict[str, Answer] = field(default_factory=dict)
-    requests: list[web.Request] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-
-    def url(self, path: str, host: str | None = None) -> str:
-        return f"{self.server.scheme}://{host or self.server.host}:{self.server.port}{path}"
-
-    def answer(self, path: str, response: Answer) -> str:
-        self.answers[path] = response
-        return self.url(path)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request)
-        self.bodies.append(await request.read())
-        response = self.answers[request.path](request)
-        return await response if asyncio.iscoroutine(response) else response
-
-
-async def start(context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Service:
-    app = web.Application()
-    service = Service(TestServer(app, host=host, scheme="https" if context else "http"))
-    app.router.add_route("*", "/{path:.*}", service.handle)
-    await service.server.start_server(**({"ssl": context} if context else {}))
-    return service
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    started = await start()
-    yield started
-    await started.server.close()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpNode]:
-    node = HttpNode(AllowList.parse("127.0.0.0/8"))
-    yield node
-    await node.aclose()
-
-
-def ok(_: web.Request) -> web.Response:
-    return web.json_response({"ok": True})
-
-
-async def failure(awaitable: Any) -> StepError:
-    with pytest.raises(StepError) as caught:
-        await awaitable
-    return caught.value
 
 
 # ---- the request
@@ -281,24 +211,6 @@ async def test_an_address_that_is_not_allowed_is_refused(service: Service, conte
     assert service.requests == []
 
 
-class Names:
-    """A resolver of our own: each name gives one address after another, and counts how often it was asked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **addresses: list[str]) -> None:
-        self.asked: Counter[str] = Counter()
-        real = socket.getaddrinfo
-
-        def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
-            if host not in addresses:
-                return real(host, port, *arguments, **options)
-            answers = addresses[host]
-            address = answers[min(self.asked[host], len(answers) - 1)]
-            self.asked[host] += 1
-            return real(str(ip_address(address)), port, *arguments, **options)
-
-        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-
-
 async def test_a_name_is_resolved_once_and_its_judged_address_is_used(
     http: HttpNode, service: Service, context: StepContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,10 +232,6 @@ async def test_a_name_that_leads_to_a_private_address_is_refused(
 
 
 # ---- redirects
-
-
-def redirect(url: str, status: int = 302) -> Answer:
-    return lambda _: web.Response(status=status, headers={"Location": url})
 
 
 async def test_a_redirect_is_followed(http: HttpNode, service: Service, context: StepContext) -> None:
@@ -395,32 +303,6 @@ async def test_a_redirect_to_what_is_no_web_address_fails(
 
 
 # ---- TLS
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file, secret = folder / "cert.pem", folder / "key.pem"
-    file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(file, secret)
-    return file, context
 
 
 async def test_tls_is_verified_against_the_name_and_not_the_address(

@@ -187,6 +187,21 @@ async def test_cancelling_a_step_is_no_failure(call: Any) -> None:
         await step
 
 
+async def test_an_error_keeps_what_retries_go_by(call: Any) -> None:
+    async def f() -> None:
+        raise StepError("Busy", "later", retryable=True, status=503, retry_after=timedelta(seconds=7))
+
+    error = await failure(call(f))
+    assert (error.kind, error.message, error.retryable) == ("Busy", "later", True)
+    assert (error.status, error.retry_after) == (503, timedelta(seconds=7))
+
+
+async def test_a_transform_that_no_store_could_keep_fails_for_good(runner: NodeRunner, context: StepContext) -> None:
+    error = await failure(runner.run(node("transform"), {"a": "\x00"}, context))
+    assert (error.kind, error.retryable) == ("InvalidOutput", False)
+    assert error.message.startswith("output.a: ")
+
+
 async def test_an_unregistered_function_is_refused(runner: NodeRunner, context: StepContext) -> None:
     error = await failure(runner.run(node("python"), {"call": "os:system"}, context))
     assert (error.kind, error.retryable) == ("FunctionNotRegistered", True)

@@ -1,0 +1,128 @@
+"""`python -m tests.benchmarks`: measure, print tables, write JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+
+from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
+from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_out, _log = Console(), Console(stderr=True)
+
+Output = Annotated[Path | None, typer.Option("--output", help="Write everything that was measured there, as JSON.")]
+Quick = Annotated[bool, typer.Option("--quick", help="One short round: a look, no result.")]
+
+
+@app.callback()
+def _benchmarks() -> None:
+    """Measure speed, and what it costs. Needs the dependency group `bench`: see the Makefile."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+@app.command()
+def side_by_side(  # noqa: PLR0917 - typer's options are parameters
+    contender: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(CONTENDERS)}. All by default.")] = None,
+    workload: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(WORKLOADS)}.")] = None,
+    at_once: Annotated[list[int] | None, typer.Option(help=f"Executions at once, by default {AT_ONCE}.")] = None,
+    rounds: Annotated[int, typer.Option(min=1)] = Plan.rounds,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Measured, after the warm-up.")] = Plan.measured,
+    limit: Annotated[bool, typer.Option(help="Measure the limit by pgbench, too.")] = True,
+    profile: Annotated[str, typer.Option(help="Write where the time of a load went to this file.")] = "",
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """This engine beside DBOS Transact, Temporal and pgbench, on one PostgreSQL."""
+    plan = Plan(
+        contenders=contender or CONTENDERS,
+        workloads=workload or WORKLOADS,
+        at_once=at_once or AT_ONCE,
+        rounds=rounds,
+        measured=seconds,
+        profile=profile,
+        limit_seconds=Plan.limit_seconds if limit else 0,
+    )
+    if quick:
+        plan = replace(plan, rounds=1, warmup=1.0, measured=2.0, drain=0.5, limit_seconds=2.0 if limit else 0)
+    unknown = {*plan.contenders} - {*CONTENDERS} | {*plan.workloads} - {*WORKLOADS}
+    if unknown:
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; see --help")
+    result = Bench(plan, _tell).run()
+    _show(result, report.side_by_side, output)
+
+
+@app.command()
+def size(
+    deadline: Annotated[float, typer.Option(help="Seconds that one execution may take.")] = 120.0,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """What the number of nodes costs: 10 to 10,000 in one execution, and maps of up to 10,000 items."""
+    _show(sizes.run(_tell, 10.0 if quick else deadline), report.sizes, output)
+
+
+@app.command()
+def idle(
+    executions: Annotated[int, typer.Option(help="How many wait.")] = 100_000,
+    seconds: Annotated[float, typer.Option(help="Watched.")] = 20.0,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """What executions that wait cost meanwhile."""
+    measured = waiting.run(_tell, executions // 10 if quick else executions, 5.0 if quick else seconds)
+    _show(measured, report.waiting, output)
+
+
+@app.command()
+def queries(
+    executions: Annotated[int, typer.Option(help="Finished ones, ten events each; SQLite has a tenth.")] = 1_000_000,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """Claims and the seven monitoring queries beside a full store."""
+    _show(monitoring.run(_tell, executions // 20 if quick else executions), report.monitoring, output)
+
+
+@app.command()
+def scaling(
+    executions: Annotated[int, typer.Option(help="The heap that is worked off.")] = 10_000,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """Worker processes on one PostgreSQL: 1, 2 and 4."""
+    _show(processes.run(_tell, executions // 10 if quick else executions), report.processes, output)
+
+
+@app.command()
+def page() -> None:
+    """Write the tables of docs/benchmarks.md from the JSON beside it."""
+    pages.write()
+
+
+def _show(result: dict[str, Any], render: Callable[[dict[str, Any]], str], output: Path | None) -> None:
+    _keep(result, output)
+    _out.print(render(result), markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(line: str) -> None:
+    _log.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _keep(result: dict[str, Any], output: Path | None) -> None:
+    if output is not None:
+        output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,56 @@
+"""Time is shared by the tests that were chosen, the seed is theirs all, and a summary says what was done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.chaos import Chaos, first_seed, minutes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEED = first_seed()
+_told: list[Chaos] = []
+_chosen: list[pytest.Item] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is chaos. (A conftest's hook sees all items of the run.)"""
+    for item in items:
+        if "tests/machine/chaos" in item.path.as_posix():
+            item.add_marker(pytest.mark.chaos)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    _chosen[:] = [item for item in session.items if item.get_closest_marker("chaos") is not None]
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Chaos]:
+    """What this test may spend."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        if mine.long:
+            with capsys.disabled():
+                print(f"\n[chaos] {text}", end="", flush=True)  # noqa: T201 — a person is waiting for ten minutes
+        else:
+            print(text)  # noqa: T201 — pytest shows it when the test fails: the seed is there
+
+    share = minutes() * 60 / max(1, len(_chosen))
+    mine = Chaos(request.node.name, SEED, share, say)
+    _told.append(mine)
+    yield mine
+    mine.facts["seconds"] = round(time.monotonic() - began)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _told:
+        return
+    terminalreporter.section(f"chaos, CHAOS_SEED={SEED}")
+    for chaos in _told:
+        facts = ", ".join(f"{count} {what}" for what, count in chaos.facts.items())
+        terminalreporter.write_line(f"{chaos.test}: {facts or 'did not finish a round'}")
