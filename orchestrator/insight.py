@@ -214,12 +214,17 @@ def _failing(seen: Seen) -> str | None:
     why = "its time is over"
     if x.failed_step is not None:
         why = f"`{x.failed_step}` failed with {failure(x.step(x.failed_step).failure)}"
-    return f"failing, since {why}: {_moving(seen)}"
+    return f"failing, since {why}: {_steps(seen) or _until_then(seen)}"
 
 
 def _moving(seen: Seen) -> str:
+    owner = seen.record.owner
+    return _steps(seen) or (f"between two steps on worker {owner}" if owner else "a worker takes it in a moment")
+
+
+def _steps(seen: Seen) -> str | None:
     if seen.execution is None or seen.workflow is None:
-        return seen.record.status.value
+        return None
     return running(seen.workflow, seen.execution, seen.now, seen.record.owner, seen.last_at)
 
 

@@ -21,8 +21,8 @@ _TOLD: Final = 3  # steps that a sentence tells of
 _NO_FUNCTION: Final = "FunctionNotRegistered"  # the failure of a worker that lacks the code
 
 
-def running(workflow: Workflow, x: Execution, now: datetime, owner: str | None, since: datetime) -> str:
-    """What moves, or is waited for: retries first, for they are what people ask about."""
+def running(workflow: Workflow, x: Execution, now: datetime, owner: str | None, since: datetime) -> str | None:
+    """What moves, or is waited for: retries first, for they are what people ask about. None: nothing that is known."""
     frontier = Frontier.of(workflow, x)
     runs = [run.key for run in decide(workflow, x, (), now).runs if run.key not in frontier.retrying]
     maps = set(frontier.maps)  # each tells of its own items
@@ -37,7 +37,7 @@ def running(workflow: Workflow, x: Execution, now: datetime, owner: str | None, 
     if more > 0:
         parts.append(f"{count(more, 'step')} more wait")
     if not parts:
-        return f"between two steps on worker {owner}" if owner else "a worker takes it in a moment"
+        return None
     told, left = parts[:_TOLD], len(parts) - _TOLD
     return "; ".join(told) + (f"; and {left} more" if left > 0 else "")
 
