@@ -54,7 +54,7 @@ class Pool:
             process = await asyncio.create_subprocess_exec(*self.command, env=self.environment)
             log.info("worker process started", number=number, pid=process.pid)
             code = await self._watch(process)
-            mark_process_dead(process.pid, self.environment[_MULTIPROCESS])
+            mark_process_dead(process.pid, self.environment[_MULTIPROCESS])  # type: ignore[no-untyped-call]  # it has no types
             if code == 0 or self.stop.is_set():
                 return
             pause = 1.0 if time.monotonic() - began > _STEADY else min(2 * pause, _LONGEST_PAUSE)
@@ -104,7 +104,7 @@ def _metrics_folder() -> Iterator[Path]:
 
 def _serve(port: int, address: str, folder: Path) -> None:
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # it has no types
     try:
         start_http_server(port, address, registry)
     except (OSError, OverflowError) as error:

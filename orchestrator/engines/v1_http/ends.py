@@ -10,7 +10,6 @@ from orchestrator import telemetry
 from orchestrator.engines.v1_http import reports
 from orchestrator.errors import InvalidPayload, StoreError, UnknownExecution
 from orchestrator.journal import GroupCommit
-from orchestrator.unbroken import unbroken
 from orchestrator.store.sql.watched import End, Ended, WatchStore
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ class Ends:
             await self._count(execution_id, report, ended)
         return ended.ours
 
-    @unbroken
     async def note(self, line: str) -> None:
         """A line for the log that existing queries read; lost if the store is away."""
         try:

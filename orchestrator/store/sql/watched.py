@@ -223,7 +223,12 @@ def _ours(held: Mapping[str, int]) -> Any:
 
 def _watch(row: Any, *, begun: bool) -> Watch:
     return Watch(
-        claim=rows.claim(row, begun=begun),
+        claim=rows.claim(
+            Engine.V1,
+            (row.id, row.workflow_id, row.revision, row.fence, row.seq, row.status, begun),
+            row.created_at,
+            row.input,
+        ),
         started_at=row.started_at,
         deadline=row.step_deadline,
         posted=row.current_node_id != "",  # the first note is written right before the post
