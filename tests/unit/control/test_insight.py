@@ -183,7 +183,7 @@ def test_what_fails_says_what_it_still_waits_for(bench: Bench) -> None:
     x = begun(bench, node("refused"), node("hangs", timeout="1h"))
     assert (
         why(bench, x)
-        == f"failing, since `refused` failed with HTTP 400: steps in flight on worker {bench.get(x).owner}"
+        == f"failing, since `refused` failed with HTTP 400: steps in flight on worker {bench.get(x).owner} end first"
     )
 
 
