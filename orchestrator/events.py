@@ -51,6 +51,19 @@ class StepCarried:
 
 
 @dataclass(frozen=True, slots=True)
+class StepStarted:
+    """An attempt of a step that can be compensated is about to begin. If its worker dies and the step never runs
+    again, its effect may have taken place all the same, and is undone.
+    """
+
+    at: datetime
+    node: str
+    node_type: str
+    attempt: int
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepCompleted:
     """An attempt succeeded; from now on this step never runs again. `node_type` is kept for reports."""
 
@@ -246,6 +259,7 @@ Event: TypeAlias = (
     ExecutionSubmitted
     | ExecutionStarted
     | StepCarried
+    | StepStarted
     | StepCompleted
     | StepFailed
     | StepSkipped
@@ -279,6 +293,7 @@ ALL: tuple[type[Event], ...] = (
     ExecutionSubmitted,
     ExecutionStarted,
     StepCarried,
+    StepStarted,
     StepCompleted,
     StepFailed,
     StepSkipped,

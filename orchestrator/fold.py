@@ -6,11 +6,12 @@ An event costs the logarithm of the number of steps, so a history costs little m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
 from orchestrator.errors import IllegalTransition
-from orchestrator.model import Ended, Execution, Signal, StepState, step_key
+from orchestrator.model import Ended, Execution, Signal, StepState, StepStatus, step_key
 from orchestrator.states import advance, advance_step
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def apply(state: Execution, event: e.Event) -> Execution:
 
 #: What an event changes besides the status; types that are not here change nothing else.
 _CHANGES: Mapping[type[e.Event], Callable[[Execution, Any], dict[str, Any]]] = {
+    e.StepStarted: lambda state, event: {"steps": _begun(state, event)},
     e.ExecutionStarted: lambda _, event: {"started_at": event.at},
     e.ExecutionResumed: lambda state, event: {"suspend_requested": False, "started_at": state.started_at or event.at},
     e.ExecutionSuspended: lambda *_: {"suspend_requested": True},
@@ -80,6 +82,14 @@ _CHANGES: Mapping[type[e.Event], Callable[[Execution, Any], dict[str, Any]]] = {
     e.ExecutionFailed: lambda _, event: {"finished_at": event.at, "failure": event.failure},
     e.ExecutionCancelled: lambda _, event: {"finished_at": event.at},
 }
+
+
+def _begun(state: Execution, event: e.StepStarted) -> Any:
+    key = step_key(event.node, event.item)
+    before = state.step(key)
+    if before.status not in (StepStatus.PENDING, StepStatus.RETRYING):
+        raise IllegalTransition(f"StepStarted cannot happen to step {key!r}, which is {before.status}")
+    return state.steps.insert(key, replace(before, begun=event.attempt))
 
 
 def _step(state: Execution, status: Status, event: e.StepEvent) -> Execution:

@@ -194,6 +194,7 @@ class StepState:
 
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0  # attempts that ended
+    begun: int = 0  # the attempt that was about to begin, of a step that can be compensated; 0: none, or it ended
     output: Any = None
     failure: Failure | None = None
     due: datetime | None = None  # of the next attempt, of the timer, or when a signal is given up
@@ -235,6 +236,7 @@ class Lineage:
     root: str
     fresh: tuple[str, ...] = ()
     roots: tuple[tuple[str, str], ...] = ()  # step, execution
+    children: tuple[tuple[str, str], ...] = ()  # step, and the child execution that its own child repeats
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ EXECUTION: Final[Mapping[tuple[Status | None, type[e.Event]], Status]] = {
     (_P, e.ExecutionStarted): _R,
     (_P, e.ExecutionSuspended): _S,
     (_P, e.ExecutionCancelled): Status.CANCELLED,  # a concurrency limit that skips
+    (_R, e.StepStarted): _R,
     (_R, e.StepCompleted): _R,
     (_R, e.StepFailed): _R,
     (_R, e.StepSkipped): _R,

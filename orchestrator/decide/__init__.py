@@ -12,6 +12,7 @@ from orchestrator.decide.frontier import OUTPUT, Frontier
 from orchestrator.decide.model import Decision, RunNode
 from orchestrator.decide.projection import current_node, project
 from orchestrator.decide.rules import ORDINARY, RULES, at_rest
+from orchestrator.decide.runs import beginnings
 from orchestrator.decide.runs import runs as attempts
 from orchestrator.decide.turn import Turn
 from orchestrator.fold import apply
@@ -52,6 +53,9 @@ def decide(
             if event is None and not runs:
                 event = at_rest(turn)
         if event is None:
+            for started in beginnings(turn, runs):
+                turn.execution = apply(turn.execution, started)
+                emitted.append(started)
             return Decision(tuple(emitted), turn.execution, runs, _wake_at(turn), _cancels(turn))
         turn.execution = apply(turn.execution, event)
         turn.frontier.advance(event, turn.execution)

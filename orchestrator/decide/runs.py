@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from orchestrator import events as e
 from orchestrator import expressions
 from orchestrator.decide.compensating import next_to_undo
 from orchestrator.decide.model import RunNode
@@ -13,9 +14,8 @@ from orchestrator.model import Status, step_key
 from orchestrator.nodes import mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from orchestrator import events as e
     from orchestrator.decide.turn import Turn
     from orchestrator.model import Node
 
@@ -34,6 +34,17 @@ def runs(turn: Turn) -> tuple[tuple[RunNode, ...], e.Event | None]:
     for run in started:
         turn.frontier.start(run.key, turn.execution, run.node.id, None if run.undo else run.item)
     return started, None
+
+
+def beginnings(turn: Turn, started: Sequence[RunNode]) -> list[e.StepStarted]:
+    """What is written down before attempts begin whose effect may have to be undone, though nobody may ever hear of it:
+    their worker dies, and the execution turns back before they run again.
+    """
+    return [
+        e.StepStarted(turn.now, run.node.id, turn.node_of(run.key).type, run.attempt, run.item)
+        for run in started
+        if not run.undo and turn.node_of(run.key).undo is not None and turn.execution.step(run.key).begun != run.attempt
+    ]
 
 
 class _Unfit(Exception):

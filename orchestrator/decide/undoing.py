@@ -25,6 +25,8 @@ def undoable(workflow: Workflow, execution: Execution) -> list[str]:
             step = execution.step(key)
             if step.status is StepStatus.COMPLETED and step.attempts:
                 found.append((step.ended, key))
+            elif step.begun:  # its worker died, or its execution turned back: it may have had its effect
+                found.append((execution.seq + 1, key))
             elif node.undo_failed and step.attempts and step.status is not StepStatus.COMPLETED:
                 found.append((step.ended or execution.seq + 1, key))
     return [key for _, key in sorted(found, reverse=True)]
