@@ -63,7 +63,7 @@ def close(runner: asyncio.Runner, store: Store) -> None:
 
 
 def empty(url: str) -> None:
-    """Every story begins with an empty store, the same one: a new database for each would take longer than the story."""
+    """Every story begins with an empty store: the same one, since to make a database takes longer than a story."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         for name in ("workflow_events", "workflow_executions", "workflow_limits", "edge_logs"):

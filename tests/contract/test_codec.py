@@ -27,8 +27,8 @@ values = st.recursive(
 )
 moments = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - given its zone by hypothesis
 failures = st.builds(Failure, texts, texts, st.booleans(), st.none() | texts, status=st.none() | st.integers(100, 599))
-roots = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
-lineages = st.builds(Lineage, texts, st.integers(1, 9), texts, st.lists(texts, max_size=2).map(tuple), roots)
+pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
+lineages = st.builds(Lineage, texts, st.integers(1, 9), texts, st.lists(texts, max_size=2).map(tuple), pairs, pairs)
 
 BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "Any": values,

@@ -12,8 +12,8 @@ from orchestrator import events as e
 from orchestrator.decide import project
 from orchestrator.fold import apply, fold
 from orchestrator.model import Engine, Failure
-from orchestrator.store import Append, open_store
-from tests.support.stores import LEASE, submission, workflow
+from orchestrator.store import open_store
+from tests.support.stores import append, submission, workflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -80,28 +80,23 @@ SELECT execution_id, seq, type, schema_version, data->>'reason', created_at
 
 
 class History:
-    """Writes one execution's events, one append each, and lets it look `minutes` old."""
+    """Writes one execution's events, one append each."""
 
-    def __init__(self, store: Store, claim: Claim, at: datetime) -> None:
-        self._store, self._claim, self._at = store, claim, at
+    def __init__(self, store: Store, claim: Claim) -> None:
+        self._store, self._claim = store, claim
         self._timed: int | None = None
 
     async def record(self, event: e.Event, previous_took_ms: float | None = None) -> None:
         state = apply(fold(self._claim.id, await self._store.events(self._claim.id)), event)
-        append = Append(
-            execution_id=self._claim.id,
-            append_id=f"{self._claim.id}-{state.seq}",
-            fence=self._claim.fence,
+        new = append(
+            self._claim,
+            event,
             first_seq=state.seq,
-            events=(event,),
             projection=project(workflow(), state),
-            due_at=self._at + LEASE,
-            release=state.status.terminal,
-            step_deadline=None,
             timed_append=self._timed if previous_took_ms is not None else None,
             timed_ms=previous_took_ms,
         )
-        await self._store.append([append])
+        await self._store.append([new])
         self._timed = state.seq
 
 
@@ -116,7 +111,7 @@ async def query(postgres: LocalPostgres) -> AsyncIterator[Query]:
     async def begun(id_: str, at: datetime) -> History:
         await store.submit([submission(id_, log_line=f"Usando Orchestrator V2 execution={id_}")], at)
         claims = await store.claim("w", Engine.V2, 10, timedelta(days=1), at)
-        return History(store, next(claim for claim in claims if claim.id == id_), at)
+        return History(store, next(claim for claim in claims if claim.id == id_))
 
     slow = await begun("slow", old)
     await slow.record(e.StepCompleted(old, "a", "transform", 1, {"x": 1}, old, 1.0))

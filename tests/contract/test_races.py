@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from datetime import timedelta
 
 from orchestrator import events as e
 from orchestrator.model import Engine
-from orchestrator.store import Delivery, Outcome, Store
+from orchestrator.store import Claim, Delivery, Filter, Outcome, Store
 from tests.support.stores import (
     LEASE,
     START,
@@ -23,59 +24,67 @@ from tests.support.stores import (
 )
 
 
+class Hands:
+    """Several hands on the same rows, in orders of their own, until `rounds` rounds of appends are done."""
+
+    def __init__(self, store: Store, ids: list[str], claims: list[Claim], rounds: int) -> None:
+        self.store, self.ids, self.claims, self.rounds = store, ids, claims, rounds
+        self.chance = random.Random(7)
+        self.over = asyncio.Event()
+
+    async def append(self) -> None:
+        for round_ in range(self.rounds):
+            waiting = self.chance.sample(self.claims, len(self.claims))
+            while waiting:
+                seqs = {record.id: record.seq for record in await self.store.executions(Filter(limit=1000))}
+                batch = [
+                    append(claim, completed("a"), first_seq=seqs[claim.id] + 1, append_id=f"{round_}")
+                    for claim in waiting
+                ]
+                outcomes = await self.store.append(batch)
+                assert Outcome.FENCED not in outcomes
+                stale = [c for c, outcome in zip(waiting, outcomes, strict=True) if outcome is Outcome.STALE]
+                waiting = self.chance.sample(stale, len(stale))
+        self.over.set()
+
+    async def renew(self) -> None:
+        held = {claim.id: claim.fence for claim in self.claims}
+        while not self.over.is_set():
+            shuffled = self.chance.sample(sorted(held.items()), len(held))
+            assert len(await self.store.renew(dict(shuffled), LEASE, START)) == len(held)
+            await asyncio.sleep(0.005)
+
+    async def write(self) -> None:
+        while not self.over.is_set():
+            dirty = await self.store.dirty(START, 1000, timedelta(0))
+            self.chance.shuffle(dirty)
+            await self.store.written({record.id: (record.version, record.status) for record in dirty}, START)
+            await asyncio.sleep(0.005)
+
+    async def signal(self) -> None:
+        for number in itertools.count():
+            if self.over.is_set():
+                return
+            event = e.SignalReceived(START, "s", None, f"{number}")
+            await self.store.deliver([Delivery(id_, event) for id_ in self.chance.sample(self.ids, 5)])
+            await asyncio.sleep(0.02)
+
+    async def submit(self) -> None:
+        for number in itertools.count():
+            if self.over.is_set():
+                return
+            await self.store.submit([submission(f"y{number}", workflow=limited(200))], START)
+            await self.store.heal_limits(START)
+            await asyncio.sleep(0.02)
+
+
 async def test_hands_on_the_same_rows_never_wait_for_each_other_in_a_ring(store: Store) -> None:
     """A deadlock would cost PostgreSQL a second and one of the two writers its work."""
-    ids = [f"x{i:03}" for i in range(120)]
+    ids = [f"x{i:03}" for i in range(60)]
     await store.submit([submission(id_, name=id_, workflow=limited(200)) for id_ in ids], START)
-    claims = await store.claim("worker-1", Engine.V2, len(ids), LEASE, START)
-    held = {claim.id: claim.fence for claim in claims}
-    chance = random.Random(7)
-    over = asyncio.Event()
-
-    async def appends() -> None:
-        for round_ in range(40):
-            chance.shuffle(claims)
-            stale = claims[:80]
-            while stale:
-                batch = [
-                    append(claim, completed("a"), first_seq=(await row(store, claim.id)).seq + 1, append_id=f"{round_}")
-                    for claim in stale
-                ]
-                outcomes = await store.append(batch)
-                assert Outcome.FENCED not in outcomes
-                stale = [c for c, outcome in zip(stale, outcomes, strict=True) if outcome is Outcome.STALE]
-        over.set()
-
-    async def renewals() -> None:
-        while not over.is_set():
-            shuffled = chance.sample(sorted(held.items()), len(held))
-            assert len(await store.renew(dict(shuffled), LEASE, START)) == len(held)
-
-    async def written() -> None:
-        while not over.is_set():
-            dirty = await store.dirty(START, 1000, timedelta(0))
-            chance.shuffle(dirty)
-            await store.written({record.id: (record.version, record.status) for record in dirty}, START)
-            await asyncio.sleep(0)
-
-    async def signals() -> None:
-        number = 0
-        while not over.is_set():
-            number += 1
-            some = chance.sample(ids, 10)
-            await store.deliver([Delivery(id_, e.SignalReceived(START, "s", None, f"{number}")) for id_ in some])
-            await asyncio.sleep(0)
-
-    async def others() -> None:
-        number = 0
-        while not over.is_set():
-            number += 1
-            await store.submit([submission(f"y{number}", workflow=limited(200))], START)
-            await store.heal_limits(START)
-            await asyncio.sleep(0)
-
+    hands = Hands(store, ids, await store.claim("worker-1", Engine.V2, len(ids), LEASE, START), rounds=15)
     async with asyncio.TaskGroup() as group:
-        for work in (appends, renewals, written, signals, others):
+        for work in (hands.append, hands.renew, hands.write, hands.signal, hands.submit):
             group.create_task(work())
     for id_ in ids:
         assert (await row(store, id_)).seq == len(await kinds(store, id_))
