@@ -4,10 +4,11 @@
     fork     from a node on, with another input or a newer workflow if that is wanted
 
 Idempotency keys: a repetition is the same request to every service, so its steps go on using the keys of the original.
-Three kinds of steps take keys of their own (`Lineage.fresh`): those that were compensated since, whose old key a
-service would answer with the effect that was taken back; nodes that joined `always` after the failure, which reacted
-to something that is no longer so; and child executions, whose old one is over. A fork with another input or workflow
-is another request: all its keys are its own.
+Two kinds of steps take keys of their own (`Lineage.fresh`): those that were compensated since, whose old key a service
+would answer with the effect that was taken back; and nodes that joined `always` after the failure, which reacted to
+something that is no longer so. A child execution that is to run again repeats the one that the original had
+(`Lineage.children`), so that this holds for its steps, too. A fork with another input or workflow is another request:
+all its keys are its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from orchestrator.authoring import check_input
 from orchestrator.errors import InvalidExecution, Problem
 from orchestrator.fork_notes import DONE, NAMED, Again, names
 from orchestrator.model import Join, Lineage, Status, StepStatus, step_key
-from orchestrator.nodes.child import ChildNode
+from orchestrator.nodes.child import ChildNode, child_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +70,11 @@ def repeat(workflow: Workflow, original: Execution, fork_id: str, now: datetime)
     """
     if original.status is Status.SUCCESS:
         raise _refusal("", f"{original.id} succeeded: there is nothing to retry; a fork begins again at a node")
+    return replay(workflow, original, fork_id, now)
+
+
+def replay(workflow: Workflow, original: Execution, fork_id: str, now: datetime) -> Fork:
+    """As `repeat`, of a success, too: the repetition has nothing to do then but to end as the original did."""
     _check_over(original)
     return _go_on(workflow, workflow, original, fork_id, now, Again(workflow, original), original.input)
 
@@ -137,18 +143,22 @@ def _whole(state: StepState, again: Again, node_id: str) -> bool:
 def _repeated(workflow: Workflow, x: Execution, again: Again, carried: Iterable[e.StepCarried]) -> Lineage:
     kept = {step_key(event.node, event.item) for event in carried}
     fresh: set[str] = set()
+    children = {} if x.lineage is None else {key: child for key, child in x.lineage.children if key not in kept}
     for key, state in x.steps.items():
         if ":" in key or key in kept or state.status is StepStatus.PENDING:
             continue
         node = workflow.by_id[key.partition("/")[0]]
-        if key in again.undone or node.id in again.reacted or _runs_a_child(node, key):
+        if key in again.undone or node.id in again.reacted:
             fresh |= {key, f"{key}:compensate"}
+            children.pop(key, None)
+        elif state.attempts and _runs_a_child(node, key):
+            children[key] = child_id(f"{x.id}/{key}", state.attempts)
     before = x.lineage
     root = x.id if before is None else before.root
     others = () if before is None else (*before.fresh, *(key for key, _ in before.roots))
     roots = {key: x.key_root(key) for key in others if key not in fresh}
     elsewhere = tuple(sorted((key, other) for key, other in roots.items() if other != root))
-    return Lineage(x.id, x.seq, root, tuple(sorted(fresh)), elsewhere)
+    return Lineage(x.id, x.seq, root, tuple(sorted(fresh)), elsewhere, tuple(sorted(children.items())))
 
 
 def _runs_a_child(node: Node, key: str) -> bool:

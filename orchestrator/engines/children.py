@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
+from orchestrator import forks
 from orchestrator.authoring import check_input
 from orchestrator.errors import ExpressionError, InvalidInput, InvalidPayload, StepError
+from orchestrator.fold import fold
 from orchestrator.limits import limit_key
 from orchestrator.model import Assignment, Engine
 from orchestrator.nodes.child import ChildNode, child_id
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from orchestrator.decide import RunNode
     from orchestrator.engines.tools import Tools
+    from orchestrator.forks import Fork
     from orchestrator.model import Execution, Workflow
 
 DEEPEST: Final = 16  # generations: a workflow that calls itself must end somewhere
@@ -50,6 +53,9 @@ async def begin_child(run: RunNode, state: Execution, tools: Tools) -> Child:
         raise StepError("InvalidInput", f"{workflow.id}: {found}", retryable=False) from None
     _check_fits(workflow, parsed.input)
     child = child_id(f"{state.id}/{run.key}", run.attempt)  # never another execution's child: that one ended for it
+    fork = await _repetition(run, state, tools, child, Wanted(workflow, parsed.input))
+    if fork is not None:
+        workflow = fork.workflow
     submission = Submission(
         id=child,
         workflow=workflow,
@@ -58,11 +64,41 @@ async def begin_child(run: RunNode, state: Execution, tools: Tools) -> Child:
         input=parsed.input,
         parent=state.id,
         depth=state.depth + 1,
+        lineage=fork.lineage if fork else None,
+        carried=fork.carried if fork else (),
     )
     event = e.ChildStarted(
         tools.clock.now(), run.node.id, ChildNode.name, run.attempt, child, workflow.id, workflow.revision, run.item
     )
     return Child(event, submission)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a child is to run now."""
+
+    workflow: Workflow
+    input: Any
+
+
+async def _repetition(run: RunNode, state: Execution, tools: Tools, child: str, wanted: Wanted) -> Fork | None:
+    """In an execution that repeats another one: the repetition of that one's child, so that what its steps have done
+    is not done again. None for a child of its own. Raises StepError.
+    """
+    known = dict(state.lineage.children).get(run.key) if state.lineage is not None and run.attempt == 1 else None
+    if known is None:
+        return None
+    history = await tools.store.events(known)
+    if not history:
+        message = f"child execution {known}, which this one is to repeat, is not kept any more; begin a new execution"
+        raise StepError("ChildForgotten", message, retryable=False)
+    old = fold(known, history)
+    if old.workflow_id != wanted.workflow.id or old.input != wanted.input:
+        return None
+    try:
+        return forks.replay(await tools.store.workflow(old.workflow_id, old.revision), old, child, tools.clock.now())
+    except InvalidInput as error:
+        raise StepError("ChildNotOver", f"child execution {known}: {error}", retryable=True) from None
 
 
 def _check_fits(workflow: Workflow, value: Any) -> None:

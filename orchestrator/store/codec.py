@@ -77,14 +77,15 @@ def _dump_lineage(lineage: Lineage | None) -> dict[str, Any] | None:
         return None
     known = {"origin": lineage.origin, "origin_seq": lineage.origin_seq, "root": lineage.root}
     fresh = {"fresh": lineage.fresh} if lineage.fresh else {}
-    return known | fresh | ({"roots": lineage.roots} if lineage.roots else {})
+    roots = {"roots": lineage.roots} if lineage.roots else {}
+    return known | fresh | roots | ({"children": lineage.children} if lineage.children else {})
 
 
 def _load_lineage(data: dict[str, Any] | None) -> Lineage | None:
     if data is None:
         return None
-    roots = tuple((step, root) for step, root in data.get("roots", ()))
-    return Lineage(data["origin"], data["origin_seq"], data["root"], tuple(data.get("fresh", ())), roots)
+    roots, children = (tuple((step, other) for step, other in data.get(name, ())) for name in ("roots", "children"))
+    return Lineage(data["origin"], data["origin_seq"], data["root"], tuple(data.get("fresh", ())), roots, children)
 
 
 def _load_moment(text: str | None) -> datetime | None:

@@ -13,7 +13,7 @@ from orchestrator.events import StepCarried
 from orchestrator.forks import Change, Fork
 from orchestrator.model import Status
 from orchestrator.testing import Bench
-from tests.support.situations import broken, every, node, state, undo
+from tests.support.situations import broken, every, node, seen, state, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,6 +177,45 @@ class TestRepeating:
         x = shop.run({"nodes": nodes})
         again, _ = shop.retry(x)
         assert shop.service.since() == [f"{x}/charge", f"{again}/tell"]
+
+    def test_a_child_that_failed_is_repeated_and_not_begun_anew(self, shop: Shop) -> None:
+        shop.bench.workflow(CHAIN, name="child")
+        shop.service.broken = {"charge": 400}
+        x = shop.run({"nodes": [node("sub", type_="workflow", with_={"workflow": "child"}), node("end", "sub")]})
+        child = seen(shop.bench, x).children[0].id
+        again, _ = shop.retry(x)
+        assert shop.service.since() == [f"{child}/charge", f"{child}/ship", f"{x}/end"]
+        assert shop.bench.get(again).status is Status.SUCCESS
+
+    def test_a_child_that_succeeded_before_its_step_failed_does_nothing_again(self, shop: Shop) -> None:
+        shop.bench.workflow({**CHAIN, "output": {"n": 1}}, name="child")
+        sub = node("sub", type_="workflow", with_={"workflow": "child"}, output="${result.nothing}")
+        again, _ = shop.retry(shop.run({"nodes": [sub]}))
+        assert shop.service.since() == []
+        assert shop.bench.get(again).failure is not None
+
+    def test_the_children_of_a_map_are_repeated_each(self, shop: Shop) -> None:
+        shop.bench.workflow({"nodes": [node("a"), node("b", "a", with_={"url": "${input.n}"})]}, name="child")
+        do = {"type": "workflow", "with": {"workflow": "child", "input": {"n": "${item}"}}}
+        shop.service.broken = {"b": 400}
+        x = shop.run({"nodes": [node("each", type_="map", with_={"items": ["u", "v"], "do": do, "tolerate": 1})]})
+        again, _ = shop.retry(x)
+        assert {key.rpartition("/")[2] for key in shop.service.since()} == {"b"}
+        assert shop.bench.get(again).status is Status.SUCCESS
+
+    def test_a_child_that_is_not_kept_any_more_fails_the_step_by_name(self, shop: Shop) -> None:
+        shop.bench.workflow(CHAIN, name="child")
+        shop.service.broken = {"charge": 400}
+        x = shop.run({"nodes": [node("sub", type_="workflow", with_={"workflow": "child"})]})
+        known = asyncio.run(steering.look_up(shop.bench.store, x))
+        shop.bench.clock.advance(10)
+        asyncio.run(shop.bench.store.drop_finished(shop.bench.clock.now()))
+        made = forks.repeat(known.workflow, known.execution, "again", shop.bench.clock.now())
+        asyncio.run(shop.bench.store.submit([steering.submission(made)], shop.bench.clock.now()))
+        shop.bench.run()
+        failure = shop.bench.get("again").failure
+        assert failure is not None
+        assert failure.kind == "ChildForgotten"
 
     def test_a_cancelled_one_goes_on_where_it_stood(self, shop: Shop) -> None:
         spec = {"nodes": [node("a"), node("pause", "a", type_="wait", with_={"duration": "1h"}), node("b", "pause")]}
