@@ -127,7 +127,8 @@ def _failed(lines: dict[str, Line], event: e.StepFailed) -> None:
 
 
 def _attempt(line: Line, event: e.StepCompleted | e.StepFailed, kind: str) -> None:
-    line.attempts = event.attempt
+    if not line.total:  # a map counts the attempts of its items
+        line.attempts = event.attempt
     if any(stretch.end is None for stretch in line.stretches):  # a wait, or a map: it was told when it began
         line.end(event.at)
         return
