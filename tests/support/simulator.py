@@ -5,7 +5,6 @@ At each step it is held to its promises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from orchestrator import events as e
 from orchestrator.decide import Decision, Frontier, RunNode, decide, project
 from orchestrator.fold import apply, submitted
 from orchestrator.model import Execution, Failure, Join, Status, StepStatus, step_key
-from orchestrator.nodes.mapping import tolerated
+from orchestrator.nodes.mapping import concurrency, tolerated
 from orchestrator.retry import decide_retry
 from tests.support.engine import AT
 
@@ -27,25 +26,21 @@ if TYPE_CHECKING:
 _OVER = 400  # rounds after which an execution that everybody helps must have ended
 
 
-@dataclass
 class Simulation:
     """One execution. `history` is what was committed; `in_flight` are attempts that a worker makes."""
 
-    workflow: Workflow
-    chance: random.Random
-    now: datetime = AT
-    history: list[e.Event] = field(default_factory=list)
-    in_flight: dict[str, RunNode] = field(default_factory=dict)
-    results: list[e.Event] = field(default_factory=list)  # attempts that ended, not committed yet
-    asked: set[str] = field(default_factory=set)  # children that were asked to cancel
-    frontier: Frontier | None = None
-    wake_at: datetime | None = None
-
-    def __post_init__(self) -> None:
-        first = e.ExecutionSubmitted(self.now, self.workflow.id, self.workflow.revision, {})
+    def __init__(self, workflow: Workflow, chance: random.Random, input_: Any = None) -> None:
+        self.workflow, self.chance = workflow, chance
+        self.now: datetime = AT
+        self.in_flight: dict[str, RunNode] = {}
+        self.results: list[e.Event] = []  # attempts that ended, not committed yet
+        self.asked: set[str] = set()  # children that were asked to cancel
+        self.frontier: Frontier | None = None
+        self.wake_at: datetime | None = None
+        first = e.ExecutionSubmitted(AT, workflow.id, workflow.revision, {} if input_ is None else input_)
         self.state = submitted("x", first)
-        self.history.append(first)
-        self.outside(e.ExecutionStarted(self.now))
+        self.history: list[e.Event] = [first]
+        self.outside(e.ExecutionStarted(AT))
 
     def outside(self, event: e.Event) -> None:
         """Something that the owner did not decide; it hears of it by reading, so its frontier is built anew."""
@@ -67,19 +62,26 @@ class Simulation:
         if not accepted and (results or decision.events):
             self.frontier = None
             return
-        for run in decision.runs:
-            self.check_start(decision, run)
-            self.in_flight[run.key] = run
         self.history += [*results, *decision.events]
         self.state, self.results, self.wake_at = decision.execution, [], decision.wake_at
         self.asked.update(decision.cancels)
-        self.check_frontier()
-        self.check_reason(decision)
+        self.check(decision)
+        self.in_flight.update({run.key: run for run in decision.runs})
 
     # -- what must hold
 
-    def check_start(self, decision: Decision, run: RunNode) -> None:
-        x, key = decision.execution, run.key
+    def check(self, decision: Decision) -> None:
+        """Of a decision that is committed, and whose attempts do not run yet."""
+        starting: set[str] = set()
+        for run in decision.runs:
+            assert run.key not in starting, f"{run.key} starts twice"
+            self.check_start(decision.execution, run, starting)
+            starting.add(run.key)
+        self.check_frontier({*self.in_flight, *starting})
+        self.check_reason(decision, {*self.in_flight, *starting})
+
+    def check_start(self, x: Execution, run: RunNode, starting: set[str]) -> None:
+        key = run.key
         assert key not in self.in_flight, f"{key} runs twice at once"
         assert not x.step(key).status.terminal, f"{key} is over, and runs again"
         assert run.attempt == x.step(key).attempts + 1
@@ -94,8 +96,8 @@ class Simulation:
         assert not failing or node.join is Join.ALWAYS, f"{key} starts after a failure"
         if run.item is not None:
             assert x.step(node.id).status is StepStatus.MAPPING
-            begun = [other for other in self.in_flight if other.startswith(f"{node.id}/")]
-            assert len(begun) < int(node.with_["concurrency"])
+            begun = [other for other in {*self.in_flight, *starting} if other.startswith(f"{node.id}/")]
+            assert len(begun) < concurrency(node.with_)
             failed = sum(x.step(f"{node.id}/{item}").status is StepStatus.FAILED for item in x.step(node.id).keys)
             assert failed <= tolerated(node.with_, len(x.step(node.id).keys)), f"{key} starts in a map that gave up"
             return
@@ -116,9 +118,9 @@ class Simulation:
         waiting = (state.child for state in x.steps.values() if state.status is StepStatus.WAITING)
         return [child for child in waiting if child is not None and child not in x.children]
 
-    def check_frontier(self) -> None:
+    def check_frontier(self, in_flight: set[str]) -> None:
         assert self.frontier is not None
-        anew = Frontier.of(self.workflow, self.state, self.in_flight)
+        anew = Frontier.of(self.workflow, self.state, in_flight)
         if not self.state.status.terminal:
             assert self.seen(self.frontier) == self.seen(anew)
         assert project(self.workflow, self.state, self.frontier) == project(self.workflow, self.state)
@@ -144,18 +146,18 @@ class Simulation:
             "to_undo": frontier.next_to_undo(self.state) if self.state.status is Status.COMPENSATING else None,
         }
 
-    def check_reason(self, decision: Decision) -> None:
+    def check_reason(self, decision: Decision, in_flight: set[str]) -> None:
         """It is over, or something is in flight, due, or expected from outside; and nobody looks again for nothing."""
         x = self.state
         assert decision.wake_at is None or decision.wake_at > self.now, "it would look again at once, for ever"
         if x.status is Status.WAITING:
-            assert not self.in_flight
+            assert not in_flight
         expects = [state for state in x.steps.values() if state.status is StepStatus.WAITING]
         signals = not x.cancel_requested and any(state.signal is not None for state in expects)
         told = all(child in self.asked for child in self.children_of(x)) or not (x.cancel_requested or x.failed_step)
         always = any(node.join is Join.ALWAYS for node in self.workflow.nodes)
         assert told or always, "a child that nobody needs was not asked to cancel"
-        reasons = (x.status.terminal, self.in_flight, decision.wake_at, self.children_of(x), signals)
+        reasons = (x.status.terminal, in_flight, decision.wake_at, self.children_of(x), signals)
         assert any(reasons) or x.status is Status.SUSPENDED, f"nothing would ever look at {x} again"
 
     # -- the world
@@ -247,16 +249,17 @@ class Simulation:
             failure = Failure(self.chance.choice(["Broken", "Other"]), "m", retryable=self.chance.random() < 0.5)
             self.results.append(self.failed(run, failure))
         elif run.node.type == "workflow":
-            child = f"{run.key}#{run.attempt}"
-            self.results.append(
-                e.ChildStarted(self.now, run.node.id, "workflow", run.attempt, child, "default/child", "rev", run.item)
-            )
+            self.results.append(self.child_started(run))
         else:
-            self.results.append(
-                e.StepCompleted(
-                    self.now, run.node.id, run.node.type, run.attempt, {}, self.now, 1, run.item, undo=run.undo
-                )
-            )
+            self.results.append(self.completed(run, {}))
+
+    def child_started(self, run: RunNode) -> e.ChildStarted:
+        child = f"{run.key}#{run.attempt}"
+        return e.ChildStarted(self.now, run.node.id, "workflow", run.attempt, child, "default/child", "rev", run.item)
+
+    def completed(self, run: RunNode, output: Any) -> e.StepCompleted:
+        node = run.node
+        return e.StepCompleted(self.now, node.id, node.type, run.attempt, output, self.now, 1, run.item, undo=run.undo)
 
     def failed(self, run: RunNode, failure: Failure) -> e.StepFailed:
         retry = decide_retry(
