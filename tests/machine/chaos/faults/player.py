@@ -6,7 +6,6 @@ import asyncio
 import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,15 +19,16 @@ from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.runner import NodeRunner
 from orchestrator.store import Delivery, open_store
 from orchestrator.worker import Worker, WorkerSettings
-from tests.machine.faults.shapes import EXECUTION
+from tests.machine.chaos.faults.shapes import EXECUTION
 from tests.support.stores import submission
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from orchestrator.nodes.base import StepContext
     from orchestrator.store import Store
-    from tests.machine.faults.shapes import Shape
+    from tests.machine.chaos.faults.shapes import Shape
 
 LEASE = timedelta(milliseconds=400)
 _SETTINGS = WorkerSettings(
@@ -73,7 +73,7 @@ def functions_of(book: Book) -> Functions:
 async def play(database: str, shape: Shape, folder: Path, service: str) -> None:
     """Submit, send what the shape sends, and work until nothing is left; idempotent."""
     book = Book(folder / "effects")
-    store = await _insisted(lambda: open_store(database))
+    store = await _insisted(lambda: opened(database))
     try:
         await _ask(store, shape, service)
         async with NodeRunner(allowed=AllowList.parse("127.0.0.0/8"), functions=functions_of(book)) as runner:
@@ -86,6 +86,12 @@ async def play(database: str, shape: Shape, folder: Path, service: str) -> None:
             await worker.run(asyncio.Event(), until_idle=True)  # a cancel may have come when it was idle already
     finally:
         await store.close()
+
+
+async def opened(database: str) -> Store:
+    """A path, or an URL with the name of a schema behind a `#`."""
+    url, _, schema = database.partition("#")
+    return await open_store(url, schema=schema or "public")
 
 
 async def _ask(store: Store, shape: Shape, service: str) -> None:

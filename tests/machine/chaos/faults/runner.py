@@ -1,6 +1,6 @@
 """Ends a process at every commit of a shape, lets another go on, and judges what it finds. A program of its own:
 
-    python -m tests.machine.faults.runner SHAPE --database sqlite --folder DIR [--cases 30]
+    python -m tests.machine.chaos.faults.runner SHAPE --database sqlite --folder DIR --service URL [--cases 30]
 
 Each case forks from one warm process, so a case costs a fraction of a second. It prints a line of JSON: how many cases
 there were, which commits were reached, and everything that was wrong.
@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.faults import Moment
 from orchestrator.invariants import violations
-from orchestrator.store import Filter, open_store
+from orchestrator.store import Filter
 from orchestrator.testing.faults import CRASHED, crash_at, lose, parse, record
-from tests.machine.faults.player import Book, play, silence
-from tests.machine.faults.shapes import EXECUTION, SHAPES
+from tests.machine.chaos.faults.player import Book, opened, play, silence
+from tests.machine.chaos.faults.shapes import EXECUTION, SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.machine.faults.shapes import Shape
+    from tests.machine.chaos.faults.shapes import Shape
 
 _WITHIN = 60  # seconds: a play that takes longer hangs
 
@@ -39,21 +39,21 @@ def main() -> None:
     silence()
     parser = argparse.ArgumentParser()
     parser.add_argument("shape", choices=SHAPES)
-    parser.add_argument("--databases", nargs="+", required=True, help="one fresh database URL a case, or `sqlite`")
+    parser.add_argument("--database", required=True, help="`sqlite`, or the URL of a PostgreSQL: a schema a case")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--service", required=True)
     parser.add_argument("--cases", type=int, default=0, help="at most so many, spread evenly; 0: every one")
     chosen = parser.parse_args()
-    cases = Cases(SHAPES[chosen.shape], chosen.folder, chosen.databases, chosen.service)
+    cases = Cases(SHAPES[chosen.shape], chosen.folder, chosen.database, chosen.service)
     print(json.dumps(cases.run(chosen.cases)), flush=True)  # noqa: T201 - the answer of this program
 
 
 class Cases:
     """All the faults of one shape on one kind of store."""
 
-    def __init__(self, shape: Shape, folder: Path, databases: list[str], service: str) -> None:
+    def __init__(self, shape: Shape, folder: Path, database: str, service: str) -> None:
         self._shape, self._folder, self._service = shape, folder, service
-        self._databases = iter(databases) if databases != ["sqlite"] else None
+        self._database = database
         self._number = 0
 
     def run(self, most: int) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Cases:
         found: list[str] = []
 
         async def look() -> None:
-            store = await open_store(database)
+            store = await opened(database)
             try:
                 for row in await store.executions(Filter(limit=100)):
                     workflow = await store.workflow(row.workflow_id, row.revision)
@@ -136,7 +136,9 @@ class Cases:
         self._number += 1
         folder = self._folder / str(self._number)
         folder.mkdir(parents=True)
-        return folder, next(self._databases) if self._databases is not None else str(folder / "orchestrator.db")
+        return folder, (
+            str(folder / "orchestrator.db") if self._database == "sqlite" else f"{self._database}#case{self._number}"
+        )
 
 
 def _spread(cases: list[Any], most: int) -> list[Any]:
