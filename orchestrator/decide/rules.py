@@ -70,9 +70,9 @@ def _ended_badly(turn: Turn, failure: Failure) -> e.Event:
 
 
 def why_it_fails(turn: Turn) -> Failure:
-    """The failure of the first step that failed for good, or the time that was over."""
+    """What came first: the failure of a step for good, or the end of its time."""
     x, limit = turn.execution, turn.workflow.timeout
-    if x.failed_step is None:
+    if x.timed_out or x.failed_step is None:
         seconds = f"{limit.total_seconds():g} s" if limit else "it may"
         return Failure("ExecutionTimeout", f"took longer than {seconds}; spec.timeout allows no more")
     failure = x.step(x.failed_step).failure or Failure("Unknown", "the step failed")

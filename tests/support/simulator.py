@@ -36,6 +36,7 @@ class Simulation:
         self.results: list[e.Event] = []  # attempts that ended, not committed yet
         self.asked: set[str] = set()  # children that were asked to cancel
         self.frontier: Frontier | None = None
+        self.refused: dict[str, tuple[str, str]] = {}
         self.wake_at: datetime | None = None
         first = e.ExecutionSubmitted(AT, workflow.id, workflow.revision, {} if input_ is None else input_)
         self.state = submitted("x", first)
@@ -55,6 +56,7 @@ class Simulation:
         state, results = self.state, self.results
         if self.frontier is None:
             self.frontier = Frontier.of(self.workflow, state, [*self.in_flight, *(key_of(event) for event in results)])
+            self.frontier.refused = self.refused
         for event in results:
             state = apply(state, event)
             self.frontier.advance(event, state)

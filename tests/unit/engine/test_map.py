@@ -195,16 +195,14 @@ def test_an_item_maps_its_output() -> None:
 
 def test_a_list_that_no_store_keeps_fails_its_map() -> None:
     x = Driven(node("a"), node("m", "a", type_="map", **{"with": {"items": [1], "do": DO}}))
-    assert x.frontier is not None
-    x.frontier.refused["m"] = ("PayloadTooLarge", "the list is too large")
+    x.refused["m"] = ("PayloadTooLarge", "the list is too large")
     x.complete("a")
     assert (x.failure.kind, x.failure.node, x.started) == ("PayloadTooLarge", "m", ["a"])
 
 
 def test_results_that_no_store_keeps_fail_their_map() -> None:
     x = Driven(mapping([1]))
-    assert x.frontier is not None
-    x.frontier.refused["m"] = ("PayloadTooLarge", "the output is too large")
+    x.refused["m"] = ("PayloadTooLarge", "the output is too large")
     x.complete("m/0")
     assert (x.failure.kind, x.failure.node) == ("PayloadTooLarge", "m")
 
