@@ -325,6 +325,8 @@ STEP: tuple[type[StepEvent], ...] = (
     ChildStarted,
     MapStarted,
 )
+#: Those that name a node.
+OF_A_NODE: tuple[type[StepEvent | StepStarted], ...] = (StepStarted, *STEP)
 OUTSIDE: tuple[type[OutsideEvent], ...] = (
     SignalReceived,
     ChildEnded,

@@ -81,7 +81,7 @@ def _events(events: list[str], number: int, append: Append) -> None:
         timed = f',"timed_append":{append.timed_append},"timed_ms":{append.timed_ms}'
     for seq, (event, data) in enumerate(zip(append.events, append.data, strict=True), first):
         step = ""
-        if isinstance(event, e.STEP):
+        if isinstance(event, e.OF_A_NODE):
             step = f',"node":{quote(event.node)},"node_type":{quote(event.node_type)}'
             attempt = getattr(event, "attempt", None)
             if attempt is not None:
@@ -163,7 +163,7 @@ def _draft(draft: Draft, number: int = 0) -> str:
 def _first_events(draft: Draft, number: int = 0) -> Iterable[str]:
     for seq, (event, data) in enumerate(draft.events, 1):
         step = ""
-        if isinstance(event, e.STEP):
+        if isinstance(event, e.OF_A_NODE):
             step = f',"node":{quote(event.node)},"node_type":{quote(event.node_type)}'
         yield (
             f'{{"n":{number},"id":{quote(draft.id)},"seq":{seq},"type":"{type(event).__name__}",'
