@@ -49,6 +49,7 @@ class Frontier:
     children: dict[str, str] = field(default_factory=dict)  # executions that have not ended: who waits for each
     children_over: dict[str, None] = field(default_factory=dict)  # steps whose child has ended
     maps: dict[str, MapCursor] = field(default_factory=dict)
+    maps_left: dict[str, None] = field(default_factory=dict)  # those with items that nothing happened to
     maps_due: dict[str, None] = field(default_factory=dict)  # those that have no item left, or one that failed
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # steps whose value no store keeps: kind, why
     moments: Moments = field(default_factory=Moments)
@@ -119,6 +120,8 @@ class Frontier:
                 cursor.pending.popleft()
             else:
                 cursor.pending.remove(place)
+            if not cursor.pending:
+                del self.maps_left[node]
         self._forget(key)
         self.running.add(key)
 
@@ -211,6 +214,8 @@ class Frontier:
                 cursor.pending.append(index)
             else:
                 cursor.active += 1
+        if cursor.pending:
+            self.maps_left[node_id] = None
         if not cursor.left or cursor.failed:
             self.maps_due[node_id] = None
 
@@ -228,6 +233,7 @@ class Frontier:
         self.open -= 1
         if self.maps.pop(node_id, None) is not None:
             self.maps_due.pop(node_id, None)
+            self.maps_left.pop(node_id, None)
             for key in [key for key in self.retrying if key.startswith(f"{node_id}/") and ":" not in key]:
                 self._forget(key)  # the map gave up, and its items with it
         for node in self.workflow.dependents[node_id]:

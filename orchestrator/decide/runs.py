@@ -78,14 +78,14 @@ def _all(turn: Turn) -> Iterator[RunNode]:
 
 
 def _items(turn: Turn) -> Iterator[RunNode]:
-    for node_id, cursor in turn.frontier.maps.items():
-        node = turn.workflow.by_id[node_id]
-        state = turn.execution.step(node_id)
-        if node.body is None or not cursor.pending or not turn.may_move(node_id) or turn.gave_up(node):
-            continue
+    for node_id in turn.frontier.maps_left:
+        node, cursor = turn.workflow.by_id[node_id], turn.frontier.maps[node_id]
         free = mapping.concurrency(node.with_) - cursor.active
-        for index in [cursor.pending[place] for place in range(min(free, len(cursor.pending)))]:
-            yield _forward(turn, node, node.body, state.keys[index])
+        if free <= 0 or node.body is None or not turn.may_move(node_id) or turn.gave_up(node):
+            continue
+        keys = turn.execution.step(node_id).keys
+        for place in islice(cursor.pending, free):
+            yield _forward(turn, node, node.body, keys[place])
 
 
 def _forward(turn: Turn, owner: Node, node: Node, item: str | None) -> RunNode:

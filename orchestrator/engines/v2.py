@@ -84,6 +84,7 @@ class Drive:
                 self._refuse(error, events)
                 return state
             if not committed:
+                self._frontier = None  # it went on without the commit
                 return await self._catch_up(state)
             state, self._ended = decision.execution, []
             self._refused.pop(OUTPUT, None)
@@ -115,6 +116,7 @@ class Drive:
     async def _go_on(self, state: Execution, decision: Decision) -> Execution:
         runs = () if self.stopping else decision.runs
         if runs and not await self._still_so():
+            self._frontier = None  # it thinks that they are in flight
             return await self._catch_up(state)
         if len(runs) == 1 and not self._tasks and decision.wake_at is None and not self._listening:
             self._ended.append(await attempt(runs[0], state, self.tools))  # alone: no task of its own is needed
@@ -170,11 +172,12 @@ class Drive:
 
     async def _catch_up(self, state: Execution) -> Execution:
         """Take in what others recorded: requests, signals, ends of children. Raises LeaseLost."""
-        self._frontier = None
         news = await self.tools.store.events(self.claim.id, after=state.seq)
         self._check_ours(news)
         for recorded in news:
             state = apply(state, recorded.event)
+            if self._frontier is not None:
+                self._frontier.advance(recorded.event, state)
         return state
 
     def _check_ours(self, news: Iterable[e.Recorded]) -> None:

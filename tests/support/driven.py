@@ -72,6 +72,18 @@ class Driven(Simulation):
         self.outside(e.ChildEnded(self.now, self.step(key).child or "", status, output, failure))
         self.turn()
 
+    def children_end(self) -> None:
+        """All children succeed, heard of at once."""
+        for child in self.children_of(self.state):
+            self.outside(e.ChildEnded(self.now, child, Status.SUCCESS, None, None))
+        self.turn()
+
+    def signals(self, name: str, number: int) -> None:
+        """So many signals of one name, heard of at once."""
+        for _ in range(number):
+            self.outside(e.SignalReceived(self.now, name, None, f"s{len(self.history)}"))
+        self.turn()
+
     def signal(self, name: str, payload: Any = None) -> None:
         self.outside(e.SignalReceived(self.now, name, payload, f"s{len(self.history)}"))
         self.turn()

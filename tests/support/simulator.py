@@ -44,10 +44,11 @@ class Simulation:
         self.outside(e.ExecutionStarted(AT))
 
     def outside(self, event: e.Event) -> None:
-        """Something that the owner did not decide; it hears of it by reading, so its frontier is built anew."""
+        """Something that the owner did not decide, and takes in before its next turn."""
         self.state = apply(self.state, event)
         self.history.append(event)
-        self.frontier = None
+        if self.frontier is not None:
+            self.frontier.advance(event, self.state)
 
     # -- the engine
 
@@ -142,6 +143,7 @@ class Simulation:
                 key: (sorted(cursor.pending), cursor.left, cursor.active, cursor.failed)
                 for key, cursor in frontier.maps.items()
             },
+            "maps_left": set(frontier.maps_left),
             "maps_due": set(frontier.maps_due),
             "upcoming": frontier.moments.upcoming(self.now),
             "head": frontier.head(self.state).id,
