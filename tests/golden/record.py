@@ -1,6 +1,6 @@
 """Records histories as this version writes them: `python -m tests.golden.record`. Run once for every schema version.
 
-What is recorded stays as it is for ever: the tests read it with every later version. A file that is there is left alone.
+What is recorded stays as it is for ever: every later version is tested with it. A file that is there is left alone.
 """
 
 from __future__ import annotations

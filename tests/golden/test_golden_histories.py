@@ -1,4 +1,4 @@
-"""Histories that released schemas left, read by this version: they mean for ever what they meant when they were written.
+"""Histories that released schemas left, read by this version: they mean for ever what they meant at first.
 
 A file is never changed. When the schema changes, `python -m tests.golden.record` adds a folder for the new one.
 """
@@ -89,7 +89,7 @@ def test_a_workflow_of_a_golden_history_keeps_its_revision(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=by_name)
 def test_an_execution_can_go_on_from_any_place_of_a_golden_history(path: Path) -> None:
-    """Whatever this version would decide at that place is a legal continuation, and it never begins again what is over."""
+    """What this version would decide there is a legal continuation, and begins nothing again that is over."""
     told = golden(path)
     workflow = load_definition(told["definition"], told["execution"]["workflow_id"])
     first, *rest = history(told)
