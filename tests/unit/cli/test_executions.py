@@ -91,15 +91,25 @@ def test_what_no_list_can_have_is_bad_input(three: Shell, arguments: list[str]) 
 
 
 def test_show_says_where_it_stands_and_why_it_failed(three: Shell) -> None:
-    answer = three("executions", "show", id_of(three, "failed"))
-    said = dict(line.split(maxsplit=1) for line in answer.out.splitlines())
-    assert (said["status"], said["workflow"], said["node"]) == ("failed", "shop/failing", "call")
+    failed = id_of(three, "failed")
+    sentence, _, *facts = three("executions", "show", failed, "--no-timeline").out.splitlines()
+    assert re.match(rf"{failed} failed at `call` after \d+ ms: AddressRefused: 127.0.0.1:1 leads to ", sentence)
+    said = dict(line.split(maxsplit=1) for line in facts)
+    assert (said["status"], said["workflow"].split()[0], said["node"]) == ("failed", "shop/failing", "call")
     assert said["error"].startswith("node call: AddressRefused: 127.0.0.1:1 leads to 127.0.0.1, which is not public")
+
+
+def test_show_draws_what_each_step_did(three: Shell) -> None:
+    lines = three("executions", "show", id_of(three, "success")).out.splitlines()
+    heading = next(index for index, line in enumerate(lines) if line.startswith("STEP "))
+    assert [line.split()[:2] for line in lines[heading + 1 : heading + 3]] == [["a", "completed"], ["b", "completed"]]
 
 
 def test_show_is_json_for_programs(three: Shell) -> None:
     found = three("executions", "show", id_of(three, "success"), "--output", "json").json()
     assert (found["status"], found["output"], found["error"]) == ("success", {"y": 5}, None)
+    assert found["why"].startswith("succeeded after ")
+    assert [line["step"] for line in found["timeline"] if line["type"]] == ["a", "b"]
 
 
 def test_events_tell_everything_in_order(three: Shell) -> None:
@@ -155,14 +165,14 @@ def test_a_request_that_changes_nothing_says_why(three: Shell) -> None:
     assert "asked before" in three("executions", "cancel", "new").out
 
 
-@pytest.mark.parametrize("verb", ["show", "events", "cancel", "suspend", "resume"])
+@pytest.mark.parametrize("verb", ["show", "events", "cancel", "suspend", "resume", "retry", "verify"])
 def test_an_unknown_id_exits_1_and_says_where_to_look(three: Shell, verb: str) -> None:
     answer = three("executions", verb, "nobody")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == "error: no execution 'nobody' in this database: see `orchestrator executions list`\n"
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["show", "x"], ["events", "x"], ["cancel", "x"]])
+@pytest.mark.parametrize("arguments", [["list"], ["show", "x"], ["events", "x"], ["cancel", "x"], ["verify"]])
 def test_a_question_makes_no_database(shell: Shell, arguments: list[str]) -> None:
     answer = shell("executions", *arguments, "--database", "misspelt.db")
     assert answer.code == 2
