@@ -9,6 +9,7 @@ from orchestrator import events as e
 from orchestrator import expressions
 from orchestrator.decide.compensating import next_to_undo
 from orchestrator.decide.model import RunNode
+from orchestrator.decide.starting import CHILD
 from orchestrator.errors import ExpressionError
 from orchestrator.model import Status, step_key
 from orchestrator.nodes import mapping
@@ -43,8 +44,14 @@ def beginnings(turn: Turn, started: Sequence[RunNode]) -> list[e.StepStarted]:
     return [
         e.StepStarted(turn.now, run.node.id, turn.node_of(run.key).type, run.attempt, run.item)
         for run in started
-        if not run.undo and turn.node_of(run.key).undo is not None and turn.execution.step(run.key).begun != run.attempt
+        if not run.undo and _may_be_lost(turn, run)
     ]
+
+
+def _may_be_lost(turn: Turn, run: RunNode) -> bool:
+    """Whether an attempt has an effect before its result is committed; a child is made in that very commit."""
+    can_be_undone = turn.node_of(run.key).undo is not None and run.node.type != CHILD
+    return can_be_undone and turn.execution.step(run.key).begun != run.attempt
 
 
 class _Unfit(Exception):

@@ -229,10 +229,12 @@ class Simulation:
             self.outside(e.ChildEnded(self.now, child, status, None, failure))
 
     def crash(self) -> None:
-        """The worker is gone: what was in flight, and not committed, is lost."""
+        """The worker is gone: what was in flight, and not committed, is lost; somebody may ask something meanwhile."""
         self.in_flight.clear()
         self.results.clear()
         self.frontier = None
+        if self.chance.random() < 0.3:
+            self.ask(self.chance.choice([e.CancelRequested, e.SuspendRequested])(self.now))
 
     def pass_time(self) -> None:
         seconds = self.chance.choice([-1, 1, 1, 2, 5])  # clocks do jump

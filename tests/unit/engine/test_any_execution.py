@@ -59,21 +59,25 @@ def test_what_completed_is_undone_exactly_in_reverse_order_and_nothing_else_is(
 
 
 def effects(workflow: Workflow, history: list[e.Event]) -> tuple[list[str], set[str]]:
-    """The steps that can be undone: those that completed, in that order, and those that failed and may have done it."""
+    """The steps that can be undone: those that completed, in that order, and those that may have done something."""
     done: list[str] = []
-    maybe: set[str] = set()
+    begun: set[str] = set()
+    failed: set[str] = set()
     for event in history:
-        if not isinstance(event, e.StepCompleted | e.StepFailed):
+        if not isinstance(event, e.OF_A_NODE):
             continue
         node, key = workflow.by_id[event.node], key_of(event)
-        if node.undo is None or (node.type == "map" and event.item is None):
+        if node.undo is None or (node.type == "map" and key == node.id):
             continue
-        if isinstance(event, e.StepCompleted):
+        begun.discard(key)
+        if isinstance(event, e.StepStarted):
+            begun.add(key)
+        elif isinstance(event, e.StepCompleted):
             done.append(key)
-            maybe.discard(key)
-        elif node.undo_failed:
-            maybe.add(key)
-    return done, maybe
+            failed.discard(key)
+        elif isinstance(event, e.StepFailed) and node.undo_failed:
+            failed.add(key)
+    return done, begun | failed
 
 
 def ends_undo(event: e.Event) -> bool:

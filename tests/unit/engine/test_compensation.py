@@ -256,6 +256,31 @@ def test_a_crash_while_it_is_undone_repeats_the_one_in_flight_alone() -> None:
     assert x.running == ["a:compensate"]
 
 
+def test_a_step_in_flight_when_the_worker_died_is_undone_if_it_never_runs_again() -> None:
+    x = Driven(undoable("a"), onCancel="compensate")
+    x.crash()
+    x.cancel()
+    assert x.running == ["a:compensate"]
+
+
+def test_a_step_in_flight_when_the_worker_died_is_undone_once_after_it_ran_again() -> None:
+    x = Driven(undoable("a"), node("c", "a"))
+    x.crash()
+    x.turn()
+    x.complete("a")
+    x.fail("c")
+    undo_all(x)
+    assert (x.undone, x.status) == (["a"], Status.FAILED)
+
+
+def test_a_child_that_was_never_made_is_not_undone() -> None:
+    child = node("k", type_="workflow", **{"with": {"workflow": "child"}}, **UNDO)
+    x = Driven(child, onCancel="compensate")
+    x.crash()  # a child is made by the commit that tells of it
+    x.cancel()
+    assert (x.status, x.undone) == (Status.CANCELLED, [])
+
+
 def test_an_output_that_cannot_be_evaluated_undoes_what_was_done() -> None:
     x = Driven(undoable("a"), output="${nodes.a.output.deep.v}")
     x.complete("a")
