@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from orchestrator.faults import Boundary
 from orchestrator.model import Engine, Status
-from orchestrator.store import rows
+from orchestrator.store import codec, rows
 from orchestrator.store import tables as t
 from orchestrator.store.port import Control
 from orchestrator.store.sql.connections import Connections
@@ -33,6 +33,9 @@ class Steering(Connections):
 
     async def v1_update(self, batch: Sequence[V1Update]) -> list[bool]:
         ids = [update.execution_id for update in batch]
+        for update in batch:
+            codec.dump_json(codec.dump_failure(update.projection.failure), "the error")
+            codec.dump_json(update.projection.output, "the output")
 
         def write(c: sa.Connection) -> set[str]:
             lock(c, ids)
