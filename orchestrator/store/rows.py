@@ -92,27 +92,17 @@ def record(row: Any) -> ExecutionRecord:
     )
 
 
-#: The columns that `recorded` takes, in this order.
+#: The columns of `recorded`'s row, in this order.
 RECORDED: Final = (
-    "seq, type, schema_version, created_at, node_id, node_type, attempt, data, append_seq, timed_append, timed_ms"
+    "seq, type, schema_version, node_id, node_type, attempt, append_seq, timed_append, timed_ms, created_at, data"
 )
 
 
-def recorded(
-    seq: int,
-    kind: str,
-    schema_version: int,
-    at: datetime,
-    node: str | None,
-    node_type: str | None,
-    attempt: int | None,
-    data: Any,
-    append_seq: int,
-    timed_append: int | None,
-    timed_ms: float | None,
-) -> Recorded:
-    event = codec.load_event(kind, schema_version, at, node, node_type, attempt, data)
-    return Recorded(seq, event, schema_version, append_seq, timed_append, timed_ms)
+def recorded(row: Sequence[Any], at: datetime, data: Any) -> Recorded:
+    """An event from its row, whose last two columns each database spells in its own way."""
+    seq, kind, version, node, node_type, attempt, append_seq, timed_append, timed_ms = row[:9]
+    event = codec.load_event(kind, version, at, node, node_type, attempt, data)
+    return Recorded(seq, event, version, append_seq, timed_append, timed_ms)
 
 
 #: The columns of `claim`'s row, in this order.

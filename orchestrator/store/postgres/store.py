@@ -134,10 +134,10 @@ class PostgresStore(SqlStore):
 
     async def _events(self, ids: list[str], after: int) -> Mapping[str, list[Recorded]]:
         query = (
-            f"SELECT execution_id, {rows.RECORDED} FROM {self._schema}workflow_events"  # noqa: S608 - constants, and a schema that open.py checked
+            f"SELECT execution_id, {rows.RECORDED} FROM {self._schema}workflow_events"
             " WHERE execution_id = ANY(%s::text[]) AND seq > %s ORDER BY execution_id, seq"
         )
         histories: dict[str, list[Recorded]] = defaultdict(list)
-        for id_, seq, kind, version, at, *rest in await self._lines.ask(query, (ids, after)):
-            histories[id_].append(rows.recorded(seq, kind, version, at.astimezone(UTC), *rest))
+        for id_, *row in await self._lines.ask(query, (ids, after)):
+            histories[id_].append(rows.recorded(row, row[9].astimezone(UTC), row[10]))
         return histories

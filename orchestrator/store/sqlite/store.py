@@ -107,9 +107,6 @@ class SqliteStore(SqlStore):
 
 def _events(c: sqlite3.Connection, ids: list[str], after: int) -> Mapping[str, list[Recorded]]:
     histories: dict[str, list[Recorded]] = defaultdict(list)
-    for id_, seq, kind, version, at, *middle, data, append_seq, timed_append, timed_ms in c.execute(
-        _EVENTS, (json.dumps(ids), after)
-    ):
-        values = (*middle, json.loads(data), append_seq, timed_append, timed_ms)
-        histories[id_].append(rows.recorded(seq, kind, version, from_text(at), *values))
+    for id_, *row in c.execute(_EVENTS, (json.dumps(ids), after)):
+        histories[id_].append(rows.recorded(row, from_text(row[9]), json.loads(row[10])))
     return histories
