@@ -11,7 +11,7 @@ import pytest
 from orchestrator.model import Assignment, Engine, Projection, Status
 from orchestrator.store import Submission
 from orchestrator.store.port import V1Update
-from tests.support.stores import START, workflow
+from tests.support.stores import LEASE, START, workflow
 from tests.unit.cli.conftest import effects
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def test_a_key_whose_v1_execution_never_ended_is_told_instead_of_waited_for(shel
     async def abandoned(store: Store) -> None:
         submission = Submission("x1", flow, Engine.V1, Assignment.EXPLICIT, {"n": 1}, idempotency_key="k", percent="0")
         await store.submit([submission], START)
+        assert len(await store.claim("worker-1", Engine.V1, 1, LEASE, START)) == 1
         row = Projection(Status.RUNNING, "a", 0, 2, 0, START, None, output=None, failure=None)
         await store.v1_update([V1Update("x1", row, None)])
 
@@ -198,8 +199,8 @@ def test_a_suspended_execution_is_not_waited_for(shell: Shell) -> None:
     ("text", "said"),
     [
         (document("{id: a, type: teleport}"), "error: spec.nodes[0].type: 'teleport' is no node type"),
-        (document("{id: a, type: map}"), "error: spec.nodes[0].type: 'map' is not built yet"),
-        (document("{id: a, type: transform, compensate: {}}"), "error: spec.nodes[0].compensate: is not built yet"),
+        (document("{id: a, type: container}"), "error: spec.nodes[0].type: 'container' is not built yet"),
+        (document("{id: a, type: transform, compensate: {}}"), "error: spec.nodes[0].compensate.type: is required"),
         (document("{id: a, type: transform, needs: [b]}"), "error: spec.nodes[0].needs[0]: there is no node 'b'"),
         (document('{id: a, type: transform, with: {x: "${1 +}"}}'), "error: spec.nodes[0].with.x: "),
         (document("{id: a, type: transform}").replace("Workflow", "Job"), "error: kind: must be Workflow"),
