@@ -1,4 +1,4 @@
-"""Several worker processes under one: they share the work, one that dies is replaced, and their metrics are one page."""
+"""Several worker processes under one: they share the work, a dead one is replaced, and their metrics are one page."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ async def test_the_metrics_of_a_pool_are_the_sum_of_its_processes(
 ) -> None:
     await ended(store, await submitted(store, [f"z{i}" for i in range(12)]), within=60)
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
-    (count,) = re.findall(r'^orchestrator_executions_finished_total\{engine="v2",status="success"\} (\S+)', page, re.M)
+    finished = r'^orchestrator_executions_finished_total\{engine="v2",status="success"\} (\S+)'
+    (count,) = re.findall(finished, page, re.MULTILINE)
     assert float(count) == 12
 
 
