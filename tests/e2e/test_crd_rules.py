@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from orchestrator_operator.specs import EXECUTIONS, GROUP, VERSION
 
+from orchestrator.workflow_spec import MAX_NODES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -104,6 +106,8 @@ def test_a_large_input_is_compared_within_the_servers_budget(plane: ControlPlane
         ({"workflow": "chain", "ttlSecondsAfterFinished": -1}, "spec.ttlSecondsAfterFinished"),
         ({"workflow": "chain", "routingKey": "x" * 257}, "spec.routingKey"),
         ({"workflow": "chain", "colour": "red"}, "spec.colour"),
+        ({"workflow": "chain", "from": {"node": "a"}}, "spec.from.execution"),
+        ({"workflow": "chain", "from": {"execution": ""}}, "spec.from.execution"),
     ],
 )
 def test_a_wrong_shape_is_refused_at_once(plane: ControlPlane, spec: Any, path: str) -> None:
@@ -117,6 +121,20 @@ def test_two_nodes_of_one_id_are_refused_at_once(plane: ControlPlane) -> None:
     body = execution("twins", {"nodes": [node, node]}) | {"kind": "Workflow"}
     said = plane.ask("create", "--dry-run=server", "-f", "-", stdin=body)
     assert "Duplicate value" in said.error
+
+
+def test_a_fork_needs_no_node(plane: ControlPlane) -> None:
+    body = execution("again", {"workflow": "chain", "from": {"execution": "other"}})
+    assert plane.ask("create", "--dry-run=server", "-f", "-", stdin=body).code == 0
+
+
+def test_a_workflow_may_have_ten_thousand_nodes(plane: ControlPlane) -> None:
+    nodes = [
+        {"id": f"n{index}", "type": "transform", "needs": [f"n{index - 1}"] if index else []}
+        for index in range(MAX_NODES)
+    ]
+    body = execution("wide", {"nodes": nodes}) | {"kind": "Workflow"}
+    assert plane.ask("create", "--dry-run=server", "-f", "-", stdin=body).code == 0
 
 
 @pytest.mark.parametrize("short", ["owf", "oex", "ero", "orchestrator"])
