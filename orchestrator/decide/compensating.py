@@ -29,7 +29,7 @@ def next_to_undo(turn: Turn) -> tuple[Node, str, str | None] | None:
 def ended_backward(turn: Turn) -> e.Event | None:
     """Everything is undone, or could not be: the execution ends with what made it turn back."""
     x, frontier = turn.execution, turn.frontier
-    if x.status is not Status.COMPENSATING or frontier.running or frontier.next_to_undo(x) is not None:
+    if x.status is not Status.COMPENSATING or frontier.next_to_undo(x) is not None:
         return None
     keys = undoable(turn.workflow, x)
     left = [key for key in keys if x.step(f"{key}:compensate").status is StepStatus.FAILED]

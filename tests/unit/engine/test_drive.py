@@ -13,7 +13,7 @@ from orchestrator.errors import StepError
 from orchestrator.faults import Boundary
 from orchestrator.model import Status
 from orchestrator.payloads import MAX_PAYLOAD
-from orchestrator.store.port import Control
+from orchestrator.store.port import Control, Delivery
 from orchestrator.testing import Bench, faults
 from tests.support.engine import node, spec
 
@@ -239,6 +239,25 @@ def test_a_fail_with_a_text_that_is_too_large_ends_its_execution(bench: Bench) -
 
 
 # ---- others' events while a step is in flight
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_result_whose_commit_came_too_late_is_kept_and_what_follows_is_decided_again(times: int) -> None:
+    """Something was recorded meanwhile, so the store refused the append with the result and what followed from it."""
+    heard: list[int] = []
+
+    async def meanwhile(_with: Any, context: StepContext) -> None:
+        heard.append(context.attempt)
+        for number in range(times):
+            event = e.SignalReceived(bench.clock.now(), "unheard", None, f"{context.node_id}{number}")
+            await bench.store.deliver([Delivery(context.execution_id, event)])
+
+    with Bench(stubs={"transform": meanwhile}) as bench:
+        items = node("m", "a", type_="map", **{"with": {"items": [1, 2, 3], "do": {"type": "transform"}}})
+        x = bench.submit(spec(node("a"), items, node("b", "a"), node("c", "m", "b")))
+        bench.run()
+        assert bench.get(x).status is Status.SUCCESS
+        assert (len(bench.effects), set(heard)) == (6, {1})
 
 
 def test_a_signal_moves_its_branch_while_another_one_is_in_flight() -> None:

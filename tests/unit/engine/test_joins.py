@@ -157,6 +157,20 @@ def test_after_a_failure_an_execution_waits_for_the_signal_of_a_node_that_joins_
     assert x.status is Status.FAILED
 
 
+def test_a_retry_that_was_given_up_keeps_nobody_from_letting_go_of_what_waits_for_a_signal() -> None:
+    x = Driven(node("a"), node("b"), node("s", "a", type_="signal", join="always"))
+    x.fail("b", retryable=True)
+    x.fail("a")
+    assert (x.status, x.wake_at) == (Status.WAITING, None)
+
+
+def test_a_timer_that_was_given_up_is_not_waited_for_beside_a_retry_that_is_not() -> None:
+    x = Driven(node("a"), node("w", type_="wait"), node("c", "a", join="always"))
+    x.fail("a")
+    x.fail("c", retryable=True)
+    assert (x.status, x.wake_at) == (Status.RUNNING, x.step("c").due)
+
+
 def test_after_a_failure_a_condition_is_still_looked_at() -> None:
     x = Driven(node("a"), node("c", "a", join="always", when="${false}"))
     x.fail("a")
