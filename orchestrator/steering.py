@@ -6,7 +6,7 @@ The command line and the operator share it. Every request can be made twice with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator import forks
@@ -17,12 +17,14 @@ from orchestrator.signals import check_signal
 from orchestrator.store.port import Delivered, Delivery, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from orchestrator.forks import Fork
     from orchestrator.model import Execution, Workflow
     from orchestrator.store.port import ExecutionRecord, Store
+
+_PAGE: Final = 1000  # executions read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,15 @@ async def with_history(store: Store, record: ExecutionRecord) -> Known:
             raise UnknownExecution(f"execution {record.id} was deleted meanwhile")
         if len(history) == now.seq:  # nothing happened between the two
             return Known(now, workflow, history, fold(record.id, history))
+
+
+async def every_active(store: Store) -> AsyncIterator[ExecutionRecord]:
+    """The executions that are not over, oldest first, however many there are."""
+    place: tuple[datetime, str] | None = None
+    while page := await store.active(place, _PAGE):
+        for record in page:
+            yield record
+        place = (page[-1].created_at, page[-1].id)
 
 
 def submission(fork: Fork, *, idempotency_key: str | None = None, name: str = "", **fields: Any) -> Submission:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from orchestrator.errors import StoreError
+from orchestrator.steering import every_active
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
@@ -60,7 +61,7 @@ class Resync:
     async def once(self) -> None:
         """One comparison. Raises StoreError or KubernetesError when a side cannot be read."""
         # The store first: whatever it runs now had its resource before the list, or has lost it for good.
-        active = await self._store.active()
+        active = [record async for record in every_active(self._store) if record.name]
         workflows = await self._kubernetes.list(WORKFLOWS, self._namespace)
         executions = await self._kubernetes.list(EXECUTIONS, self._namespace)
         self._workflows.retain(self._namespace, {body["metadata"]["name"] for body in workflows})

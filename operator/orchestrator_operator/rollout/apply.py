@@ -12,6 +12,7 @@ import structlog
 
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
+from orchestrator.steering import every_active
 from orchestrator.store.port import Control, Totals
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import readings
@@ -126,7 +127,7 @@ class Applier:
 
     async def _cancel(self) -> None:
         now = self._clock.now()
-        for record in await self._store.active():
+        async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
 

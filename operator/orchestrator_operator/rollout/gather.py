@@ -11,6 +11,7 @@ from orchestrator import durations
 from orchestrator.errors import StoreError
 from orchestrator.flag import FlagError, FlagSnapshot
 from orchestrator.model import Assignment, Engine, Status
+from orchestrator.steering import every_active
 from orchestrator_operator.adapters.kubernetes import Refused
 from orchestrator_operator.adapters.prometheus import PrometheusError
 from orchestrator_operator.rollout import readings
@@ -136,11 +137,12 @@ class Gatherer:
         try:
             if await self._store.in_flight(Engine.V2) == 0:
                 return 0
-            return sum(
-                record.engine is Engine.V2
-                and record.assignment is not Assignment.EXPLICIT
-                and record.status is not Status.SUSPENDED
-                for record in await self._store.active()
-            )
+            active = [record async for record in every_active(self._store)]
         except StoreError:
             return None
+        return sum(
+            record.engine is Engine.V2
+            and record.assignment is not Assignment.EXPLICIT
+            and record.status is not Status.SUSPENDED
+            for record in active
+        )

@@ -13,6 +13,7 @@ from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 from orchestrator_operator.statuses import WRITES, StatusWriter, Versions
 from orchestrator_operator.sweeper import Sweeper, expires
 
+from orchestrator import steering
 from orchestrator.store import Control
 from tests.support.cluster import NAMESPACE, Operator
 from tests.support.stores import CHAIN, submission
@@ -175,6 +176,18 @@ class TestResync:
         record = await operator.store.get(body["metadata"]["uid"])
         assert record is not None
         assert record.cancel_requested
+
+    async def test_of_very_many_executions_the_newest_is_compared_too(
+        self, operator: Operator, resync: Resync, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(steering, "_PAGE", 2)
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        for number in range(5):
+            await operator.execution(f"e{number}", engine="v2")
+            operator.clock.advance(1)
+        await operator.kubernetes.delete(EXECUTIONS, NAMESPACE, "e4")
+        await resync.once()
+        assert [record.name for record in await operator.store.active() if record.cancel_requested] == ["e4"]
 
     async def test_it_leaves_executions_of_the_cli_and_of_other_namespaces_alone(
         self, operator: Operator, resync: Resync

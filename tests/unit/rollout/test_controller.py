@@ -19,6 +19,7 @@ from orchestrator.flag import ENABLED, KEYS, PERCENT, UNREAD, FlagReason
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.router import Owner, route
 from orchestrator.store import open_store
+from orchestrator.store.port import Filter
 from orchestrator.testing import FakeClock
 from tests.support.cluster import NAMESPACE, FakeKubernetes, document
 from tests.support.prometheus import FakePrometheus, counters
@@ -240,7 +241,7 @@ async def test_in_flight_executions_are_cancelled_where_the_spec_says_so(cluster
     )
     cluster.prometheus.counters = FAILING
     await cluster.look(5, times=2)
-    records = {record.id: record.cancel_requested for record in await cluster.store.executions()}
+    records = {record.id: record.cancel_requested for record in await cluster.store.executions(Filter())}
     assert records == {"e1": True, "e2": False} or await gone(cluster.store, "e1")
 
 
