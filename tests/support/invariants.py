@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from orchestrator.errors import StoreUnavailable
 from orchestrator.invariants import violations
 from orchestrator.model import Engine, Status
+from orchestrator.store.port import Filter
 from tests.support.postgres import plain_url
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _SLACK = timedelta(seconds=3)  # what a machine of two busy cores may add to two
 async def store_violations(store: Store) -> list[str]:
     """Everything that is wrong with any execution of a store that may be at work."""
     found: list[str] = []
-    for record in await store.executions(limit=1_000_000):
+    for record in await store.executions(Filter(limit=1_000_000)):
         if record.engine is Engine.V2:
             found += await execution_violations(store, record)
     return found
@@ -81,7 +82,7 @@ async def all_over(store: Store, ids: Sequence[str], within: float) -> list[Exec
         left = [record for record in await patiently(store.active) if record.id in wanted]
         if not left:
             return [
-                record for record in await patiently(lambda: store.executions(limit=1_000_000)) if record.id in wanted
+                record for record in await patiently(lambda: store.executions(Filter(limit=1_000_000))) if record.id in wanted
             ]
         if asyncio.get_running_loop().time() > deadline:
             stuck = overdue(left, datetime.now(UTC))

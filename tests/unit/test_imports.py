@@ -33,9 +33,11 @@ def pure_modules() -> list[str]:
     return [module for contract in named for module in contract["source_modules"]]
 
 
-def path_of(module: str) -> Path:
+def files_of(module: str) -> list[Path]:
+    """A module's file, or all of a package's."""
     package, *parts = module.split(".")
-    return FOLDERS[package].joinpath(*parts).with_suffix(".py")
+    folder = FOLDERS[package].joinpath(*parts)
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
 
 
 def test_every_contract_holds() -> None:
@@ -66,10 +68,10 @@ def test_the_pure_contracts_forbid_store_clock_and_clients(name: str, module: st
 
 @pytest.mark.parametrize("module", pure_modules())
 def test_a_pure_module_takes_the_time_as_an_argument(module: str) -> None:
-    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
     asked = [
-        f"line {call.lineno}: {ast.unparse(call)}"
-        for call in ast.walk(tree)
+        f"{path.name}:{call.lineno}: {ast.unparse(call)}"
+        for path in files_of(module)
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in NOT_PURE
     ]
     assert not asked, f"{module} asks the clock: hand `now` in instead: {asked}"
