@@ -82,7 +82,9 @@ async def all_over(store: Store, ids: Sequence[str], within: float) -> list[Exec
         left = [record for record in await patiently(store.active) if record.id in wanted]
         if not left:
             return [
-                record for record in await patiently(lambda: store.executions(Filter(limit=1_000_000))) if record.id in wanted
+                record
+                for record in await patiently(lambda: store.executions(Filter(limit=1_000_000)))
+                if record.id in wanted
             ]
         if asyncio.get_running_loop().time() > deadline:
             stuck = overdue(left, datetime.now(UTC))
