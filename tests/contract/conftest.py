@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest_asyncio
 
 from orchestrator.store import open_store
 from orchestrator.testing import MemoryStore
+from tests.support.stores import empty
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,18 +27,43 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest_asyncio.fixture
-async def store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An open, empty store, of each kind in turn."""
+async def make(url: str) -> None:
+    await (await open_store(url)).close()
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with all its tables, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    asyncio.run(make(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres: LocalPostgres) -> str:
+    """The one that these tests share: to make another one takes longer than a test."""
+    url = postgres.create_database()
+    asyncio.run(make(url))
+    return url
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database with all its tables; nothing in memory."""
     if kind == "memory":
-        yield MemoryStore()
-        return
+        return ""
     if kind == "sqlite":
-        url = f"sqlite:///{tmp_path / 'store.db'}"
-    else:
-        server: LocalPostgres = request.getfixturevalue("postgres")
-        url = server.create_database()
-    opened = await open_store(url)
+        shutil.copyfile(request.getfixturevalue("empty_file"), tmp_path / "store.db")
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    shared: str = request.getfixturevalue("shared_database")
+    empty(shared)
+    return shared
+
+
+@pytest_asyncio.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """An open, empty store, of each kind in turn."""
+    opened = await open_store(url) if url else MemoryStore()
     yield opened
     await opened.close()
 

@@ -174,6 +174,14 @@ async def test_what_is_over_is_never_claimed_again(store: Store, status: Status)
     assert await store.claim("w", Engine.V2, 10, LEASE, START + timedelta(days=1)) == []
 
 
+async def test_the_end_is_final_whoever_appends(store: Store) -> None:
+    await store.submit([submission("x1")], START)
+    claim = await claim_one(store)
+    await end(store, claim)
+    assert await store.append([append(claim, completed("a"), first_seq=4)]) == [Outcome.STALE]
+    assert (await kinds(store))[-1] == "ExecutionCancelled"
+
+
 async def test_events_of_one_append_bear_the_number_of_its_first(store: Store) -> None:
     await store.submit([submission("x1")], START)
     claim = await claim_one(store)

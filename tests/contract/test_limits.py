@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator import events as e
+from orchestrator.errors import InvalidPayload
 from orchestrator.model import Engine, OnLimit, Status
 from orchestrator.store import Control, Delivery, Filter, Outcome, Release, Store
 from tests.support.stores import (
@@ -311,6 +312,38 @@ async def test_a_limit_that_was_raised_lets_the_oldest_go_on(store: Store) -> No
     assert len(running) == 3
     assert {"b", "c"} <= running
     assert await store.heal_limits(after(7)) == 0
+
+
+@pytest.mark.parametrize(("new", "running"), [(limited(3), 3), (workflow(), 4)], ids=["raised", "none"])
+async def test_a_new_revision_brings_its_limit_to_those_that_wait(store: Store, new: Workflow, running: int) -> None:
+    await submit(store, *"abcd", workflow=limited(1, key="${'one'}"))
+    await store.put_workflow(new)
+    assert await store.heal_limits(after(9)) == running - 1
+    assert sum(not record.queued for record in await store.active()) == running
+
+
+async def test_a_limit_that_was_lowered_takes_no_slot_away(store: Store) -> None:
+    await submit(store, *"abc", workflow=limited(2))
+    await store.put_workflow(limited(1))
+    assert await queued(store, *"abc") == [False, False, True]
+    await end(store, await claim_one(store, "a", at=after(3)), at=after(3))
+    assert await queued(store, "c") == [True]
+
+
+async def test_of_equally_old_ones_every_one_gets_its_turn(store: Store) -> None:
+    await store.submit([submission(id_, workflow=limited(1)) for id_ in "abcd"], START)
+    ran = set()
+    while claims := await store.claim("w", Engine.V2, 10, LEASE, after(9)):
+        (claim,) = claims
+        ran.add(claim.id)
+        await end(store, claim, at=after(9))
+    assert ran == set("abcd")
+
+
+async def test_an_input_without_the_limits_key_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidPayload, match="customer"):
+        await store.submit([submission("a", workflow=limited(1, key="${input.customer}"), input={})], START)
+    assert await store.get("a") is None
 
 
 # -- many hands

@@ -85,6 +85,13 @@ async def test_what_a_resource_does_not_say_yet_stays(store: Store) -> None:
     assert await store.drop_finished(LATER) == 1
 
 
+async def test_evidence_that_was_not_counted_yet_stays(store: Store) -> None:
+    await over(store, "x1", attempt="r-1", ages=(60.0,), percent="5")
+    assert await store.drop_finished(LATER) == 0
+    await store.count_cohorts(after(60))
+    assert await store.drop_finished(LATER) == 1
+
+
 async def test_an_id_that_was_deleted_is_free_again(store: Store) -> None:
     await over(store, "x1", idempotency_key="k")
     await store.drop_finished(LATER)

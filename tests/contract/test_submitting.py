@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator import events as e
+from orchestrator.decide import project
+from orchestrator.fold import fold
 from orchestrator.model import Engine, Lineage, Status
 from tests.support.stores import START, kinds, row, submission, workflow
 
@@ -124,6 +129,15 @@ async def test_a_forks_row_names_its_origin_and_counts_the_nodes_that_it_carries
     await store.submit([submission("x1", lineage=LINEAGE, carried=CARRIED)], START)
     record = await row(store)
     assert (record.origin, record.done, record.seq, record.due_at) == ("x0", 1, 3, START)
+
+
+@pytest.mark.parametrize("suspended", [None, "Restored"])
+async def test_a_forks_row_is_what_its_events_say(store: Store, suspended: str | None) -> None:
+    carried = (e.StepCarried(START, "a", "transform", {"x": 1}),)
+    await store.submit([submission("x1", lineage=LINEAGE, carried=carried, suspended=suspended)], START)
+    record = await row(store)
+    wanted = project(workflow(), fold("x1", await store.events("x1")))
+    assert {field.name: getattr(record, field.name) for field in fields(wanted)} == asdict(wanted)
 
 
 async def test_a_fork_may_start_suspended(store: Store) -> None:

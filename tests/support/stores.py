@@ -6,9 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 from orchestrator import events as e
 from orchestrator.model import Concurrency, Engine, Failure, OnLimit, Status
 from orchestrator.store import Outcome
+from orchestrator.store.tables import facts, metadata
 from orchestrator.testing.builders import CHAIN, START, append, projection, submission, workflow
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ __all__ = [
     "claim_one",
     "commit",
     "completed",
+    "empty",
     "end",
     "kinds",
     "limited",
@@ -36,6 +40,16 @@ __all__ = [
 ]
 
 LEASE = timedelta(seconds=15)
+
+
+def empty(url: str) -> None:
+    """Delete everything from a store's database: ten times quicker than to make another one."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table is not facts:  # the store's epoch
+                connection.execute(table.delete())
+    engine.dispose()
 
 
 def after(seconds: float) -> datetime:

@@ -67,7 +67,7 @@ class Known:
     def record(self, event: str, at: datetime) -> None:
         """An event from outside."""
         self.events.append(event)
-        if self.owner is None and (not self.queued or self.cancel):
+        if self.owner is None and (not self.queued or event == "CancelRequested"):
             self.due = at
 
     def end(self, status: Status) -> None:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 def due(d: Data, engine: Engine, now: datetime) -> list[Row]:
     """What a worker could claim now, oldest first."""
-    if engine is Engine.V1:
-        pending = [row for row in d.unfinished() if row.engine is engine and row.status is Status.PENDING]
-        return sorted(pending, key=lambda row: (row.created_at, row.number))
     ready = [row for row in d.unfinished() if row.engine is engine and row.due_at is not None and row.due_at <= now]
     return sorted(ready, key=lambda row: (row.due_at, row.number))
 
@@ -89,14 +86,14 @@ def append(d: Data, batch: Sequence[Append]) -> list[Outcome]:
     outcomes = [_append(d, append) for append in batch]
     fresh = [append for append, (_, wrote) in zip(batch, outcomes, strict=True) if wrote]
     for append in fresh:
+        row = d.rows[append.execution_id]
+        if row.finished_at is not None:
+            limits.free(d, row.limit_key, row.finished_at)
+    for append in fresh:
         submit(d, append.submissions, append.events[-1].at)
     for append in fresh:
         for delivery in append.deliveries:
             delivering.record(d, delivery.execution_id, delivery.event)
-    for append in fresh:
-        row = d.rows[append.execution_id]
-        if row.finished_at is not None:
-            limits.free(d, row.limit_key, row.finished_at)
     return [outcome for outcome, _ in outcomes]
 
 
@@ -109,7 +106,7 @@ def _append(d: Data, append: Append) -> tuple[Outcome, bool]:
         return Outcome.COMMITTED, False
     if row.fence != append.fence:
         return Outcome.FENCED, False
-    if row.seq != append.first_seq - 1:
+    if row.over or row.seq != append.first_seq - 1:
         return Outcome.STALE, False
     if append.release:
         row = replace(row, owner=None, due_at=append.due_at)

@@ -100,6 +100,14 @@ class EventRow:
     timed_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many may run at once under a key: as the newest revision of its workflow has it."""
+
+    workflow_id: str
+    slots: int | None  # None: the workflow has no limit any more
+
+
 @dataclass(slots=True)
 class Data:
     """Everything. A writer changes a shallow copy; the store takes it over when nothing went wrong."""
@@ -110,7 +118,7 @@ class Data:
     events: HashTrieMap[tuple[str, int], EventRow] = field(default_factory=HashTrieMap)
     revisions: HashTrieMap[tuple[str, str], str] = field(default_factory=HashTrieMap)  # definitions as JSON
     current: HashTrieMap[str, str] = field(default_factory=HashTrieMap)  # workflow: revision
-    limits: HashTrieMap[str, int] = field(default_factory=HashTrieMap)  # by key, as the last submission had it
+    limits: HashTrieMap[str, Limit] = field(default_factory=HashTrieMap)  # by key
     logs: HashTrieMap[int, tuple[datetime, str]] = field(default_factory=HashTrieMap)
     cohorts: HashTrieMap[CohortKey, int] = field(default_factory=HashTrieMap)
     totals: HashTrieMap[tuple[str, int], tuple[datetime, str]] = field(default_factory=HashTrieMap)

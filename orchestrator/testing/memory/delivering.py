@@ -37,7 +37,7 @@ def record(d: Data, execution_id: str, event: OutsideEvent) -> Delivered:
     seq = row.seq + 1
     d.add(row.id, [event_row(seq, event, seq)])
     row = _requested(replace(row, seq=seq, version=row.version + 1), event)
-    keeps_waiting = row.queued and not row.cancel_requested
+    keeps_waiting = row.queued and not isinstance(event, e.CancelRequested)
     d.put(row if row.owner is not None or keeps_waiting else replace(row, due_at=event.at))
     return Delivered.RECORDED
 
@@ -83,9 +83,9 @@ def _control_v1(row: Row, asked: Control, now: datetime) -> Row | None:
     execution go.
     """
     if asked is Control.RESUME and row.status is Status.SUSPENDED:
-        return replace(row, status=Status.PENDING, suspend_requested=False)
+        return replace(row, status=Status.PENDING, suspend_requested=False, due_at=now)
     if asked is not Control.CANCEL or row.over or row.cancel_requested:
         return None
     row = replace(row, cancel_requested=True)
     pending = row.status in (Status.PENDING, Status.SUSPENDED)
-    return replace(row, status=Status.CANCELLED, finished_at=now) if pending else row
+    return replace(row, status=Status.CANCELLED, finished_at=now, due_at=None) if pending else row

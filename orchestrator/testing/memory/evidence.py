@@ -101,8 +101,4 @@ def gauges(d: Data, now: datetime, poll: timedelta) -> Gauges:
 
 
 def _queued_since(row: Row) -> datetime | None:
-    if row.owner is not None:
-        return None
-    if row.engine is Engine.V2:
-        return row.due_at
-    return row.created_at if row.status is Status.PENDING else None
+    return row.due_at if row.owner is None else None

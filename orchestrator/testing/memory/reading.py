@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.authoring import load_definition
 from orchestrator.errors import UnknownExecution
-from orchestrator.model import Engine, Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-    from orchestrator.model import Workflow
+    from orchestrator.model import Engine, Status, Workflow
     from orchestrator.store.port import Filter
     from orchestrator.testing.memory.data import Data, Row
 
@@ -61,11 +60,7 @@ def active(d: Data, after: tuple[datetime, str] | None, limit: int) -> list[Row]
 
 
 def idle(d: Data, engines: Collection[Engine]) -> bool:
-    return not any(row.engine in engines and _wants_a_worker(row) for row in d.unfinished())
-
-
-def _wants_a_worker(row: Row) -> bool:
-    return row.due_at is not None if row.engine is Engine.V2 else row.status is Status.PENDING
+    return not any(row.engine in engines and row.due_at is not None for row in d.unfinished())
 
 
 def dirty(d: Data, now: datetime, limit: int, every: timedelta) -> list[Row]:
@@ -89,7 +84,7 @@ def written(d: Data, versions: Mapping[str, tuple[int, Status]], now: datetime) 
 
 
 def drop_finished(d: Data, before: datetime, limit: int) -> int:
-    """Oldest ends first. A parent that is not over may still read its child."""
+    """Oldest ends first. What stays: children whose parent goes on, evidence that was not counted yet."""
 
     def kept_for_its_parent(row: Row) -> bool:
         parent = None if row.parent is None else d.rows.get(row.parent)
@@ -98,7 +93,11 @@ def drop_finished(d: Data, before: datetime, limit: int) -> int:
     old = [
         (row.finished_at, row.number, row)
         for row in d.rows.values()
-        if row.finished_at is not None and row.finished_at < before and not row.dirty and not kept_for_its_parent(row)
+        if row.finished_at is not None
+        and row.finished_at < before
+        and not row.dirty
+        and row.next_age_at is None
+        and not kept_for_its_parent(row)
     ]
     dropped = [row for _, _, row in sorted(old, key=lambda found: found[:2])][:limit]
     for row in dropped:

@@ -146,9 +146,7 @@ class MemoryStore:
 
     def next_due(self) -> datetime | None:
         """When something wants a worker next, leases included; None: not before something is asked of it."""
-        moments = [row.due_at for row in self._data.unfinished() if row.due_at is not None]
-        moments += [row.created_at for row in claiming.due(self._data, Engine.V1, self._epoch)]
-        return min(moments, default=None)
+        return min((row.due_at for row in self._data.unfinished() if row.due_at is not None), default=None)
 
     # -- status writing
     async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:

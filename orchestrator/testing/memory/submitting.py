@@ -28,6 +28,7 @@ SKIPPED = "the concurrency limit of its workflow was reached"
 def put_workflow(d: Data, workflow: Workflow) -> None:
     keep(d, workflow)
     d.current = d.current.insert(workflow.id, workflow.revision)
+    limits.changed(d, workflow)
 
 
 def keep(d: Data, workflow: Workflow) -> None:
@@ -64,7 +65,7 @@ def _submit(d: Data, s: Submission, now: datetime) -> Submitted:
 
 def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     key = limits.key_of(s)
-    room = key is None or limits.holders(d, key) < limits.set_limit(d, s, key)
+    room = limits.room(d, s, key)
     first: list[e.Event] = [
         e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth),
         *s.carried,
@@ -116,6 +117,7 @@ def _row(d: Data, s: Submission, now: datetime) -> Row:
         message=s.suspended or "",
         input=input_ if s.engine is Engine.V1 else None,
         created_at=now,
+        due_at=now if s.suspended is None else None,
         longest_timeout=max(node.timeout.total_seconds() for node in s.workflow.nodes),
         suspend_requested=s.suspended is not None,
         ages=s.ages if counted else (),
