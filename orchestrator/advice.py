@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.model import Node, Workflow
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # RFC 9110, 9.2.1: the methods that are not safe
-_NO_ATTEMPTS: Final = frozenset(
-    {ApprovalNode.name, FailNode.name, SignalNode.name, SwitchNode.name, WaitNode.name}
-)  # the engine decides these: there is nothing to repeat, or to time out
+#: The engine decides these: there is nothing to repeat, or to time out.
+_NO_ATTEMPTS: Final = frozenset({ApprovalNode.name, FailNode.name, SignalNode.name, SwitchNode.name, WaitNode.name})
 _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _SECRET_FIELDS: Final = re.compile(
     r"^(password|passwd|passphrase|client_?secret|api_?key|access_?token|refresh_?token|private_?key)$", re.IGNORECASE
