@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 API_VERSION, KIND = "orchestrator.dev/v1alpha1", "Workflow"
 _FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")  # RFC 1123, as Kubernetes has it
-_MAX_BYTES = 1 << 20
-_MAX_VALUES = 100_000  # after aliases are followed: a few lines of them could stand for billions
+_MAX_BYTES = 8 << 20
+_MAX_VALUES = 1_000_000  # after aliases are followed: a few lines of them could stand for billions
 
 
 class Document(NamedTuple):

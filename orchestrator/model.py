@@ -43,8 +43,8 @@ class RetryPolicy:
     maximum: timedelta
     jitter: str  # "full": uniform between 0 and the delay; "none": the delay itself
     max_elapsed: timedelta | None = None  # counted from the first attempt's start
-    on: tuple[str, ...] | None = None  # only these are retried: kinds of errors, HTTP statuses, classes such as 5xx
-    non_retryable: tuple[str, ...] = ()  # never retried, whatever `on` says
+    only: tuple[str, ...] | None = None  # only these are retried: kinds of errors, HTTP statuses, classes such as 5xx
+    non_retryable: tuple[str, ...] = ()  # never retried, whatever `only` says
 
 
 class Join(StrEnum):

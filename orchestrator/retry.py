@@ -33,7 +33,7 @@ def backoff(policy: RetryPolicy, attempt: int) -> timedelta:
 
 
 def retryable(policy: RetryPolicy, failure: Failure) -> bool:
-    """Whether a failure may be retried at all: `non_retryable` first, then `on`, then what the error itself says.
+    """Whether a failure may be retried at all: `non_retryable` first, then `only`, then what the error itself says.
 
     A rule names a kind of error (`Timeout`), an HTTP status (`503`) or a class of them (`5xx`).
     """
@@ -42,7 +42,7 @@ def retryable(policy: RetryPolicy, failure: Failure) -> bool:
         names |= {str(failure.status), f"{failure.status // 100}xx"}
     if names.intersection(policy.non_retryable):
         return False
-    return bool(names.intersection(policy.on)) if policy.on is not None else failure.retryable
+    return bool(names.intersection(policy.only)) if policy.only is not None else failure.retryable
 
 
 def decide_retry(

@@ -63,14 +63,14 @@ class RetrySpec(_Spec):
     jitter: Literal["full", "none"] | None = Field(
         default=None, description="full (default): a random part of the delay is waited; none: all of it."
     )
-    on: list[RetryRule] | None = Field(
+    retryable: list[RetryRule] | None = Field(
         default=None,
         min_length=1,
         description="Only these errors are retried: kinds (Timeout), HTTP statuses (503), classes of them (5xx). By "
         "default what each error says of itself.",
     )
     non_retryable: list[RetryRule] | None = Field(
-        default=None, min_length=1, description="These errors are never retried, whatever `on` says."
+        default=None, min_length=1, description="These errors are never retried, whatever `retryable` says."
     )
 
 

@@ -150,7 +150,7 @@ def _node(node: NodeSpec, shape: WorkflowSpec) -> Node:
 
 
 def _retry(definition: Mapping[str, Any]) -> RetryPolicy:
-    elapsed, on = definition.get("maxElapsed"), definition.get("on")
+    elapsed, only = definition.get("maxElapsed"), definition.get("retryable")
     return RetryPolicy(
         max_attempts=definition["maxAttempts"],
         initial=durations.parse(definition["initialInterval"]),
@@ -158,6 +158,6 @@ def _retry(definition: Mapping[str, Any]) -> RetryPolicy:
         maximum=durations.parse(definition["maxInterval"]),
         jitter=definition["jitter"],
         max_elapsed=durations.parse(elapsed) if elapsed is not None else None,
-        on=tuple(on) if on is not None else None,
+        only=tuple(only) if only is not None else None,
         non_retryable=tuple(definition.get("nonRetryable", ())),
     )

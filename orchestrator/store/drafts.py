@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
+from orchestrator.decide import current_node
 from orchestrator.errors import ExpressionError, InvalidPayload
+from orchestrator.fold import fold
 from orchestrator.limits import limit_key
 from orchestrator.model import Engine, OnLimit, Status
 from orchestrator.store import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from orchestrator.store.port import Append, Submission
@@ -52,6 +54,7 @@ def draft(s: Submission, now: datetime) -> Draft:
     counted = bool(s.attempt and s.ages)
     events = _first_events(s, now) if v2 else ()
     limit = _limit(s) if v2 else None
+    node, done = _progress(s, events)
     columns = {
         "id": s.id,
         "workflow_id": s.workflow.id,
@@ -64,7 +67,8 @@ def draft(s: Submission, now: datetime) -> Draft:
         "routing_key": s.routing_key,
         "idempotency_key": s.idempotency_key,
         "status": (Status.PENDING if s.suspended is None else Status.SUSPENDED).value,
-        "done": len({carried.node for carried in s.carried if carried.item is None}),
+        "current_node_id": node,
+        "done": done,
         "total": len(s.workflow.nodes),
         "message": s.suspended or "",
         "input": None if v2 else codec.dump_json(s.input, "spec.input"),
@@ -91,6 +95,14 @@ def _first_events(s: Submission, now: datetime) -> tuple[tuple[e.Event, str], ..
         suspended = e.ExecutionSuspended(now, s.suspended)
         first.append((suspended, codec.encode(suspended)))
     return tuple(first)
+
+
+def _progress(s: Submission, events: Sequence[tuple[e.Event, str]]) -> tuple[str, int]:
+    """Where it stands and how many nodes are over: a fork is not at its beginning."""
+    if not s.carried:
+        return "", 0
+    state = fold(s.id, [e.Recorded(seq, event) for seq, (event, _) in enumerate(events, 1)])
+    return current_node(s.workflow, state), state.done
 
 
 def _limit(s: Submission) -> Limit | None:

@@ -47,6 +47,10 @@ def number(value: float | None, digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
+def _rate(value: float) -> str:
+    return number(value, 1 if value < 10 else 0)
+
+
 def _about(result: Mapping[str, Any]) -> str:
     on, database, packages, method = (result[key] for key in ("machine", "postgresql", "versions", "method"))
     settings = ", ".join(f"`{name} = {value}`" for name, value in database["settings"].items())
@@ -101,11 +105,11 @@ def _line(row: Row) -> tuple[str, ...]:
     name, at_once = NAMES[row["contender"]], str(row["at_once"])
     if "steps_per_second" not in row:
         return (name, at_once, "failed", *["-"] * 6)
-    spread = f"({number(row['lowest_steps_per_second'])}-{number(row['highest_steps_per_second'])})"
+    rate, lowest, highest = (_rate(row[f"{which}steps_per_second"]) for which in ("", "lowest_", "highest_"))
     return (
         name,
         at_once,
-        f"{number(row['steps_per_second'])} {spread}",
+        f"{rate} ({lowest}-{highest})",
         *(f"{'≥ ' * row[f'{name}_is_lower_bound']}{number(row[f'{name}_ms'])}" for name in ("p50", "p99")),
         number(row["client_cpu_s_per_1000_steps"], 2),
         number(row["server_cpu_s_per_1000_steps"], 2),

@@ -22,7 +22,7 @@ from tests.support.engine import ended, node, spec, working
 from tests.support.stores import submission, workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from orchestrator.events import Recorded
     from orchestrator.store import Append, Claim, Outcome
@@ -170,20 +170,20 @@ async def test_a_function_that_cancels_itself_has_failed(store: Store) -> None:
 async def test_a_resume_that_comes_while_a_worker_looks_and_finds_nothing_is_not_lost(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, asked = store.events, False
+    load, asked = store.histories, False
 
-    async def loaded(execution_id: str, after: int = 0) -> list[Recorded]:
+    async def loaded(ids: Collection[str]) -> dict[str, list[Recorded]]:
         nonlocal asked
-        history = await load(execution_id, after)
-        if not asked and sum(isinstance(r.event, e.SuspendRequested) for r in history):
+        histories = await load(ids)
+        if not asked and any(isinstance(r.event, e.SuspendRequested) for r in histories.get("x1", ())):
             asked = True
-            assert await store.control(execution_id, Control.RESUME, now())
-        return history
+            assert await store.control("x1", Control.RESUME, now())
+        return histories
 
     await store.submit([submission("x1", suspended="Restored")], now())
     await store.control("x1", Control.RESUME, now())
     await store.control("x1", Control.SUSPEND, now())  # nothing to do for the worker that is woken by the two
-    monkeypatch.setattr(store, "events", loaded)
+    monkeypatch.setattr(store, "histories", loaded)
     async with working(store, settings=QUICK):
         (record,) = await ended(store, ["x1"])
     assert (record.status, asked) == (Status.SUCCESS, True)

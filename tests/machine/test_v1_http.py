@@ -269,7 +269,6 @@ async def test_a_database_that_was_away_is_read_again(legacy: Legacy, postgres: 
 
     store = await open_store(f"sqlite:///{tmp_path / 'store.db'}")
     table = LegacyTable(postgres.create_database())
-    table.engine.dispose()
     try:
         async with working_with(store, read(legacy.url(), **table.settings()), QUICK):
             await submit(store, "x1")
@@ -279,7 +278,6 @@ async def test_a_database_that_was_away_is_read_again(legacy: Legacy, postgres: 
             await asyncio.to_thread(table.put, id="x1", status="success")
             (record,) = await ended(store, ["x1"])
     finally:
-        table.engine.dispose()
         await store.close()
     assert record.status is Status.SUCCESS
 

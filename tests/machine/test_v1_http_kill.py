@@ -78,6 +78,8 @@ async def check(store: Store, legacy: Legacy, worker: subprocess.Popen[bytes]) -
     assert await asyncio.to_thread(worker.wait, 60) == 0
 
 
+# A process start is dear, and tests/contract holds both stores to the same: each of them is killed on once.
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 async def test_the_next_worker_reads_the_outcomes_in_the_table(store: Store, start: Start, table: LegacyTable) -> None:
     async with Legacy() as legacy:
         settings = {"url": legacy.url()} | table.settings()
@@ -88,6 +90,7 @@ async def test_the_next_worker_reads_the_outcomes_in_the_table(store: Store, sta
         await check(store, legacy, start(settings))
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_the_next_worker_hears_the_calls(store: Store, start: Start, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s" * 40)
     listen = f"127.0.0.1:{free_port()}"

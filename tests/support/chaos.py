@@ -36,13 +36,10 @@ class Chaos:
 
     test: str
     seed: str
-    seconds: float  # of this test's share; 0: one round
+    long: bool  # the larger sizes, and rounds until its time is over
+    seconds: float  # its share of the time; it has one round at least
     say: Callable[[str], None]
     facts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def long(self) -> bool:
-        return self.seconds > 0
 
     def size(self, bounded: T, long: T) -> T:
         """How much of something: in `make test`, and in `make chaos`."""

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from orchestrator.errors import StoreUnavailable
 from orchestrator.invariants import violations
 from orchestrator.model import Engine, Status
-from orchestrator.store.port import Filter
+from orchestrator.store import ExecutionRecord
 from tests.support.postgres import plain_url
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from orchestrator.store import ExecutionRecord, Store
+    from orchestrator.store import Store
     from tests.support.ledger import Books
 
     T = TypeVar("T")
@@ -31,11 +32,14 @@ POLL = timedelta(milliseconds=200)  # of a worker as it is delivered
 _SLACK = timedelta(seconds=3)  # what a machine of two busy cores may add to two polls
 
 
-async def store_violations(store: Store) -> list[str]:
-    """Everything that is wrong with any execution of a store that may be at work."""
+async def store_violations(store: Store, ids: Iterable[str]) -> list[str]:
+    """Everything that is wrong with any of these executions, in a store that may be at work."""
     found: list[str] = []
-    for record in await store.executions(Filter(limit=1_000_000)):
-        if record.engine is Engine.V2:
+    for execution_id in ids:
+        record = await store.get(execution_id)
+        if record is None:
+            found.append(f"execution {execution_id} is not there")
+        elif record.engine is Engine.V2:
             found += await execution_violations(store, record)
     return found
 
@@ -77,15 +81,16 @@ async def all_over(store: Store, ids: Sequence[str], within: float) -> list[Exec
     what is left otherwise.
     """
     deadline = asyncio.get_running_loop().time() + within
-    wanted = set(ids)
+    wanted, over = list(ids), list[ExecutionRecord]()
     while True:
-        left = [record for record in await patiently(store.active) if record.id in wanted]
+        records = [await patiently(partial(store.get, id_)) for id_ in wanted]
+        found = [record for record in records if record is not None]
+        left = [record for record in found if record.finished_at is None]
+        wanted = [record.id for record in left]
+        over += [record for record in found if record.finished_at is not None]
         if not left:
-            return [
-                record
-                for record in await patiently(lambda: store.executions(Filter(limit=1_000_000)))
-                if record.id in wanted
-            ]
+            assert len(over) == len(ids), f"executions are gone: {set(ids) - {record.id for record in over}}"
+            return sorted(over, key=lambda record: record.id)
         if asyncio.get_running_loop().time() > deadline:
             stuck = overdue(left, datetime.now(UTC))
             raise AssertionError(f"{len(left)} of {len(ids)} are not over after {within:.0f} s; overdue: {stuck[:5]}")

@@ -87,7 +87,7 @@ class LegacyTable:
     def __init__(self, url: str, name: str = "runs", **columns: Any) -> None:
         self.url, self.name = url, name
         scheme = "postgresql+psycopg" if url.startswith("postgresql") else "sqlite"
-        self.engine = sa.create_engine(sa.make_url(url).set(drivername=scheme))
+        self.engine = sa.create_engine(sa.make_url(url).set(drivername=scheme), poolclass=sa.NullPool)
         types = {"id": sa.Text, "status": sa.Text, "output": sa.JSON, "error": sa.Text, "current_node_id": sa.Text}
         self.table = sa.Table(name, sa.MetaData(), *(sa.Column(c, t) for c, t in (types | columns).items() if t))
         self.table.metadata.create_all(self.engine)

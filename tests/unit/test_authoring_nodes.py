@@ -26,7 +26,7 @@ EVERYTHING: dict[str, Any] = {
     "timeout": "1d",
     "onCancel": "compensate",
     "concurrency": {"limit": 3, "policy": "replace", "key": "${input.customer}"},
-    "defaults": {"timeout": "5s", "retry": {"maxAttempts": 3, "on": ["5xx", "429", "Timeout"]}},
+    "defaults": {"timeout": "5s", "retry": {"maxAttempts": 3, "retryable": ["5xx", "429", "Timeout"]}},
     "nodes": [
         {"id": "shape", "type": "transform", "with": {"x": "${input.x}"}, "output": "${result.x}"},
         {"id": "call", "type": "http", "with": {"url": "https://x"}, "compensate": {**BACK, "whenFailed": True}},
@@ -164,7 +164,7 @@ def test_what_is_done_for_each_item_has_the_maps_retries_and_timeout() -> None:
         also(concurrency={"limit": 3}),
         {"nodes": [{**A, "output": 1}]},
         {"nodes": [{**A, "compensate": BACK}]},
-        {"nodes": [{**A, "retry": {"on": ["5xx"]}}]},
+        {"nodes": [{**A, "retry": {"retryable": ["5xx"]}}]},
     ],
 )
 def test_the_revision_changes_with_what_an_execution_does(changed: dict[str, Any]) -> None:
@@ -197,8 +197,8 @@ def test_the_revision_changes_with_a_join() -> None:
             "undeclared reference to 'item'",
         ),
         (second(compensate={**BACK, "needs": []}), "spec.nodes[1].compensate.needs", "is no field that exists here"),
-        (second(retry={"on": []}), "spec.nodes[1].retry.on", "must not be empty"),
-        (second(retry={"on": ["6xx"]}), "spec.nodes[1].retry.on[0]", "must match pattern"),
+        (second(retry={"retryable": []}), "spec.nodes[1].retry.retryable", "must not be empty"),
+        (second(retry={"retryable": ["6xx"]}), "spec.nodes[1].retry.retryable[0]", "must match pattern"),
         (second(retry={"nonRetryable": ["a b"]}), "spec.nodes[1].retry.nonRetryable[0]", "must match pattern"),
         (also(timeout="0s"), "spec.timeout", "at least 1ms"),
         (also(onCancel="undo"), "spec.onCancel", "'stop' or 'compensate'"),

@@ -30,6 +30,7 @@ _COLUMNS = (
     "routing_key",
     "idempotency_key",
     "status",
+    "current_node_id",
     "done",
     "total",
     "message",
@@ -49,9 +50,9 @@ _COLUMNS = (
     "queued",
 )
 _INSERT = f"""
-INSERT INTO workflow_executions ({", ".join(_COLUMNS)}, current_node_id, retries, fence, last_append, cancel_requested,
+INSERT INTO workflow_executions ({", ".join(_COLUMNS)}, retries, fence, last_append, cancel_requested,
                                  version, dirty, written_version, next_age)
-VALUES ({", ".join(f":{name}" for name in _COLUMNS)}, '', 0, 0, '', false, 1, :name <> '', 0, 0)
+VALUES ({", ".join(f":{name}" for name in _COLUMNS)}, 0, 0, '', false, 1, :name <> '', 0, 0)
 ON CONFLICT DO NOTHING"""
 _STANDING = """
 SELECT id, engine FROM workflow_executions

@@ -81,7 +81,7 @@ def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     row = replace(
         _row(d, s, now),
         status=projected.status,
-        current_node=projected.current_node,
+        current_node=projected.current_node if s.carried else "",  # like a database: a claim names none
         done=projected.done,
         finished_at=projected.finished_at,
         seq=len(first),

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEED = first_seed()
+_BEGAN = time.monotonic()
 _told: list[Chaos] = []
-_chosen: list[pytest.Item] = []
+_left: list[pytest.Item] = []  # tests that have not begun
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,7 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    _chosen[:] = [item for item in session.items if item.get_closest_marker("chaos") is not None]
+    _left[:] = [item for item in session.items if item.get_closest_marker("chaos") is not None]
+
+
+def _share() -> float:
+    """The seconds of the next test: what is left, divided by how many are left."""
+    return max(minutes() * 60 - (time.monotonic() - _BEGAN), 0.0) / max(1, len(_left))
 
 
 @pytest.fixture
@@ -40,8 +46,8 @@ def chaos(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) ->
         else:
             print(text)  # noqa: T201 — pytest shows it when the test fails: the seed is there
 
-    share = minutes() * 60 / max(1, len(_chosen))
-    mine = Chaos(request.node.name, SEED, share, say)
+    mine = Chaos(request.node.name, SEED, minutes() > 0, _share(), say)
+    _left[:] = [item for item in _left if item is not request.node]
     _told.append(mine)
     yield mine
     mine.facts["seconds"] = round(time.monotonic() - began)

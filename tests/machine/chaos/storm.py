@@ -67,7 +67,7 @@ class Storm:
         assert succeeded(records) == []
         wanted = {id_: keys(id_, self.load.length, self.load.width) for id_ in self.ids}
         assert ledger_violations(books, wanted) == []
-        assert await store_violations(self.store) == []
+        assert await store_violations(self.store, self.ids) == []
         self.chaos.count("effects", self.load.calls)
         self.chaos.count("requests repeated", books.repeats)
         return records

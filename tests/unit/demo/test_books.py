@@ -38,6 +38,7 @@ class Database:
             "percent": "5", "attempt": "", "status": status, "current_node_id": "", "done": done, "total": 3,
             "retries": 0, "message": "", "fence": 0, "seq": 0, "last_append": "", "longest_timeout": 1.0,
             "cancel_requested": 0, "suspend_requested": 0, "version": 1, "written_version": 0, "next_age": 0,
+            "queued": 0, "dirty": 0,
             "created_at": (START + timedelta(seconds=second)).replace(tzinfo=None).isoformat(" ", "microseconds"),
         }  # fmt: skip
         failure = {"error": json.dumps({"kind": error})} if status == "failed" else {}

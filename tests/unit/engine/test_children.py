@@ -60,7 +60,7 @@ def test_a_failed_child_is_not_tried_again_by_itself() -> None:
 
 
 def test_a_policy_may_ask_for_another_child() -> None:
-    x = Driven(child(retry={"on": ["ChildFailed"]}))
+    x = Driven(child(retry={"retryable": ["ChildFailed"]}))
     x.begin_child("k")
     x.child_ends("k", Status.FAILED)
     assert x.is_(StepStatus.RETRYING, "k")

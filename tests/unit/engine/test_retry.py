@@ -67,12 +67,12 @@ def test_it_gives_up_when_too_much_time_has_passed() -> None:
 def test_a_policy_says_which_errors_are_retried(
     on: tuple[str, ...] | None, never: tuple[str, ...], kind: str, status: int | None, tried_again: bool
 ) -> None:
-    policy = replace(POLICY, on=on, non_retryable=never)
+    policy = replace(POLICY, only=on, non_retryable=never)
     assert retryable(policy, Failure(kind, "m", retryable=False, status=status)) is tried_again
 
 
 def test_an_error_that_says_it_is_retryable_is_not_retried_when_the_policy_names_others() -> None:
-    assert not retryable(replace(POLICY, on=("Timeout",)), Failure("Broken", "m", retryable=True))
+    assert not retryable(replace(POLICY, only=("Timeout",)), Failure("Broken", "m", retryable=True))
 
 
 def after_request(seconds: float, **policy: Any) -> object:

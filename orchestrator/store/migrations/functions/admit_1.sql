@@ -42,13 +42,13 @@ BEGIN
         longest_timeout, cancel_requested, suspend_requested, parent, origin, limit_key, slots, queued, version, dirty,
         written_version, ages, next_age, next_age_at)
       SELECT r.id, r.workflow_id, r.revision, r.name, r.engine, r.assignment, r.percent, r.attempt, r.routing_key,
-             r.idempotency_key, r.status, '', r.done, r.total, 0, r.message, r.input, r.created_at, r.finished_at, 0,
-             r.seq, '', r.due_at, r.longest_timeout, false, r.suspend_requested, r.parent, r.origin, r.limit_key,
+             r.idempotency_key, r.status, r.current_node_id, r.done, r.total, 0, r.message, r.input, r.created_at,
+             r.finished_at, 0, r.seq, '', r.due_at, r.longest_timeout, false, r.suspend_requested, r.parent, r.origin, r.limit_key,
              r.slots, coalesce(r.queued, false), 1, r.name <> '', 0, r.ages, 0, r.next_age_at
         FROM jsonb_to_recordset(v_batch) AS r(
           id text, workflow_id text, revision text, name text, engine text, assignment text, percent text,
-          attempt text, routing_key text, idempotency_key text, status text, done int, total int, message text,
-          input jsonb, created_at timestamptz, finished_at timestamptz, seq int, due_at timestamptz,
+          attempt text, routing_key text, idempotency_key text, status text, current_node_id text, done int, total int,
+          message text, input jsonb, created_at timestamptz, finished_at timestamptz, seq int, due_at timestamptz,
           longest_timeout float8, suspend_requested boolean, parent text, origin text, limit_key text, slots int,
           queued boolean, ages jsonb, next_age_at timestamptz)
        ORDER BY r.workflow_id COLLATE "C", r.idempotency_key COLLATE "C", r.id COLLATE "C"
