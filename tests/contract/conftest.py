@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from orchestrator.faults import Moment
 from orchestrator.store import open_store
-from orchestrator.testing import MemoryStore
+from orchestrator.testing import MemoryStore, faults
+from tests.support.commits import watch, watched
 from tests.support.stores import empty
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def shared_database(postgres: LocalPostgres) -> str:
     """The one that these tests share: to make another one takes longer than a test."""
     url = postgres.create_database()
     asyncio.run(make(url))
+    watch(url)
     return url
 
 
@@ -64,8 +67,14 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def store(url: str) -> AsyncIterator[Store]:
     """An open, empty store, of each kind in turn."""
     opened = await open_store(url) if url else MemoryStore()
-    yield opened
+    commits = watched(url) if url else None
+    before = commits.count() if commits is not None else 0
+    with faults.record() as reached:
+        yield opened
+    found = commits.count() - before if commits is not None else 0
     await opened.close()
+    announced = sum(times for (_, moment), times in reached.items() if moment is Moment.BEFORE)
+    assert found <= announced, f"{found} transactions wrote, {announced} were announced by orchestrator.faults.reach"
 
 
 @pytest_asyncio.fixture

@@ -48,7 +48,7 @@ def _node(chance: random.Random, index: int) -> dict[str, Any]:
     if type_ in ("transform", "map", "workflow", "signal") and chance.random() < 0.1:
         node["output"] = _UNFIT
     if chance.random() < 0.3:
-        node["retry"] = {"on": ["Broken", "ChildFailed"], "initialInterval": chance.choice(["0s", "2s"])}
+        node["retry"] = {"retryable": ["Broken", "ChildFailed"], "initialInterval": chance.choice(["0s", "2s"])}
     return node
 
 

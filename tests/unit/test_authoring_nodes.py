@@ -141,7 +141,7 @@ def test_a_node_has_its_join() -> None:
 
 def test_retries_are_inherited_rule_by_rule() -> None:
     retry = compiled(EVERYTHING).by_id["function"].retry
-    assert (retry.on, retry.non_retryable) == (("5xx", "429", "Timeout"), ("ValueError",))
+    assert (retry.only, retry.non_retryable) == (("5xx", "429", "Timeout"), ("ValueError",))
 
 
 def test_a_compensation_has_the_defaults_of_a_step() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from orchestrator import events as e
 from orchestrator.decide import decide
 from orchestrator.fold import apply, submitted
-from orchestrator.model import Failure, Lineage, Status, StepStatus
+from orchestrator.model import Failure, Lineage, Status
 from tests.support.driven import Driven
 from tests.support.engine import AT, node, spec
 from tests.support.stores import workflow
 
 UNDO = {"compensate": {"type": "transform"}}
+
+if TYPE_CHECKING:
+    from orchestrator.model import Execution
 
 
 def undoable(id_: str, *needs: str, **fields: Any) -> dict[str, Any]:
@@ -305,17 +310,27 @@ def test_a_timeout_undoes_what_was_done() -> None:
     assert (x.undone, x.failure.kind) == (["a"], "ExecutionTimeout")
 
 
-def test_what_was_carried_from_another_execution_is_not_undone_here() -> None:
-    flow = workflow(spec(undoable("a"), undoable("b", "a"), node("c", "b")))
-    x = submitted("y", e.ExecutionSubmitted(AT, flow.id, flow.revision, {}, Lineage("x", 9, "x")))
+def failing_after_a_carried_step(root: str) -> Execution:
+    """`a` was carried from execution x, `b` was done here, and `c` has just failed for good."""
+    x = submitted("y", e.ExecutionSubmitted(AT, CARRYING.id, CARRYING.revision, {}, Lineage("x", 9, root)))
     carried = e.StepCarried(AT, "a", "transform", {"n": 1})
     done = e.StepCompleted(AT, "b", "transform", 1, None, AT, 1)
-    for event in (carried, e.ExecutionStarted(AT), done):
+    broken = e.StepFailed(AT, "c", "transform", 1, Failure("Broken", "m"), AT, 1, None)
+    for event in (carried, e.ExecutionStarted(AT), done, broken):
         x = apply(x, event)
-    assert [run.key for run in decide(flow, x, (), AT).runs] == ["c"]
-    from_c = e.StepFailed(AT, "c", "transform", 1, Failure("Broken", "m"), AT, 1, None)
-    decision = decide(flow, apply(x, from_c), (), AT)
-    assert [run.key for run in decision.runs] == ["b:compensate"]
-    over = apply(decision.execution, e.StepCompleted(AT, "b", "transform", 1, None, AT, 1, undo=True))
-    assert decide(flow, over, (), AT).execution.status is Status.FAILED
-    assert over.step("a").status is StepStatus.COMPLETED
+    return x
+
+
+CARRYING = workflow(spec(undoable("a"), undoable("b", "a"), node("c", "b")))
+
+
+@pytest.mark.parametrize(("root", "undone"), [("x", ["b", "a"]), ("y", ["b"])], ids=["repetition", "another request"])
+def test_only_a_repetition_undoes_what_it_carried_for_it_stands_for_the_execution_that_did_it(
+    root: str, undone: list[str]
+) -> None:
+    x, keys = failing_after_a_carried_step(root), []
+    while (decision := decide(CARRYING, x, (), AT)).runs:
+        (run,) = decision.runs
+        keys.append(run.key.removesuffix(":compensate"))
+        x = apply(decision.execution, e.StepCompleted(AT, keys[-1], "transform", 1, None, AT, 1, undo=True))
+    assert (keys, decision.execution.status) == (undone, Status.FAILED)
