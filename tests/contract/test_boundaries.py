@@ -14,6 +14,7 @@ from orchestrator.faults import Boundary, Moment
 from orchestrator.model import Engine, Status
 from orchestrator.store import Delivered, Delivery, Filter, Outcome, Release, Submission, Totals, V1Update
 from orchestrator.testing import faults
+from tests.support.commits import watched
 from tests.support.stores import (
     LEASE,
     START,
@@ -66,8 +67,8 @@ async def ready(store: Store) -> Claim:
     await store.append([append(claims["old"], e.ExecutionCancelled(START), projection=over)])
     await store.submit([submission("v1", engine=Engine.V1), submission("named", name="n"), *COUNTED], START)
     await store.log_edge(["an old line"], START)
-    for number, slots in enumerate((1, 1, 3)):  # raised while one waits
-        await store.submit([submission(f"l{number}", workflow=limited(slots))], START)
+    await store.submit([submission(id_, workflow=limited(1)) for id_ in ("l1", "l2")], START)
+    await store.put_workflow(limited(2))  # raised while one waits
     return claims["x1"]
 
 
@@ -83,6 +84,21 @@ async def test_a_commit_is_announced_before_and_after_it(store: Store, boundary:
     with faults.planned(lambda *moment: told.append(moment)):
         await ACTS[boundary](store, claim)
     assert [moment for at, moment in told if at is boundary] == [Moment.BEFORE, Moment.AFTER, Moment.LOST]
+
+
+@pytest.mark.parametrize("boundary", ACTS)
+async def test_a_commit_is_announced_by_its_own_boundary_alone(store: Store, url: str, boundary: Boundary) -> None:
+    """As many as the database itself counts."""
+    claim = await ready(store)
+    commits = watched(url) if url else None
+    before = commits.count() if commits is not None else 0
+    with faults.record() as reached:
+        await ACTS[boundary](store, claim)
+    wrote = commits.count() - before if commits is not None else 1
+    assert (wrote, {at: times for (at, moment), times in reached.items() if moment is Moment.AFTER}) == (
+        1,
+        {boundary: 1},
+    )
 
 
 @pytest.mark.parametrize("boundary", ACTS)

@@ -1,27 +1,21 @@
 """A commit without a fault point cannot come into the stores unnoticed.
 
-Two nets: one reads the code for whatever can begin or end a transaction, one counts what really was committed (here for
-each kind of commit, and in `conftest.py` after every test of the suite).
+Two nets: this one reads the code for whatever can begin or end a transaction. The other one counts what really was
+committed: `conftest.py` after every test of the suite, `test_boundaries.py` for each kind of commit.
 """
 
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.faults import Boundary, Moment
-from orchestrator.testing import faults
-from tests.support.boundaries import ACTS, ready
-from tests.support.commits import watched
+from orchestrator.faults import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from orchestrator.store import Store
 
 ROOT = Path(__file__).resolve().parents[2] / "orchestrator"
 FOLDERS = (ROOT / "store", ROOT / "testing")
@@ -34,7 +28,7 @@ PLACES = {
     "store/postgres/lines.py:Lines._connect": "autocommit",
     "store/postgres/store.py:PostgresStore._writing": "begin",
     "store/sqlite/thread.py:Thread._commit": "BEGIN IMMEDIATE",
-    "store/sqlite/thread.py:Thread.commit_by_sqlalchemy": "begin",
+    "store/sqlite/thread.py:Thread.commit_by_sqlalchemy.done": "begin",
     "store/sqlite/thread.py:sqlalchemy_begin": "BEGIN IMMEDIATE",
 }
 _CALLS = {"begin", "commit", "begin_nested", "transaction"}
@@ -120,15 +114,3 @@ def test_whoever_uses_an_autocommitting_connection_to_write_announces_it() -> No
         if isinstance(function, ast.AsyncFunctionDef) and "self._lines.ask(" in ast.unparse(function)
     }
     assert asking == {"_call", "_events"}  # the second one reads
-
-
-@pytest.mark.parametrize("boundary", ACTS)
-async def test_each_commit_is_announced_by_its_own_boundary(store: Store, url: str, boundary: Boundary) -> None:
-    claim = await ready(store)
-    commits = watched(url) if url else None
-    before = commits.count() if commits is not None else 0
-    with faults.record() as reached:
-        await ACTS[boundary](store, claim)
-    wrote = commits.count() - before if commits is not None else 1
-    announced = Counter({at: times for (at, moment), times in reached.items() if moment is Moment.AFTER})
-    assert (wrote, announced) == (1, {boundary: 1})

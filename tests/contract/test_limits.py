@@ -303,14 +303,11 @@ async def test_there_is_nothing_to_heal_while_the_slots_are_taken(store: Store) 
     assert await store.heal_limits(after(9)) == 0
 
 
-async def test_a_limit_that_was_raised_lets_the_oldest_go_on(store: Store) -> None:
+async def test_a_limit_that_a_submission_raises_is_first_for_those_that_wait(store: Store) -> None:
     await submit(store, *"abcd", workflow=limited(1))
-    await end(store, await claim_one(store, "a"), at=after(4))  # b runs
     await store.submit([submission("e", workflow=limited(3))], after(5))
-    await store.heal_limits(after(6))
-    running = {r.id for r in await store.active() if not r.queued}
-    assert len(running) == 3
-    assert {"b", "c"} <= running
+    assert await queued(store, *"abcde") == [False, False, False, True, True]
+    assert (await row(store, "b")).due_at == after(5)
     assert await store.heal_limits(after(7)) == 0
 
 

@@ -36,12 +36,13 @@ def changed(d: Data, workflow: Workflow) -> None:
             d.limits = d.limits.insert(key, new)
 
 
-def room(d: Data, s: Submission, key: str | None) -> bool:
-    """Whether a submission finds a slot. From now on the limit under its key is the one that it brings."""
+def room(d: Data, s: Submission, key: str | None, now: datetime) -> bool:
+    """Whether a submission finds a slot. The limit that it brings holds from now on, first for those that wait."""
     if key is None or s.workflow.concurrency is None:
         return True
     limit = Limit(s.workflow.id, s.workflow.concurrency.limit)
     d.limits = d.limits.insert(key, limit)
+    free(d, key, now)
     return holders(d, key) < s.workflow.concurrency.limit
 
 

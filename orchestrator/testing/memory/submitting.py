@@ -65,7 +65,7 @@ def _submit(d: Data, s: Submission, now: datetime) -> Submitted:
 
 def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     key = limits.key_of(s)
-    room = limits.room(d, s, key)
+    room = limits.room(d, s, key, now)
     first: list[e.Event] = [
         e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth),
         *s.carried,
