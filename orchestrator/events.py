@@ -48,6 +48,8 @@ class StepCarried:
     output: Any
     skipped: bool = False
     item: str | None = None
+    items: tuple[Any, ...] = ()  # of a map that can be compensated: its elements …
+    keys: tuple[str, ...] = ()  # … and their keys; its items are carried, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,9 @@ def _failed(before: StepState, after: Any, event: e.StepFailed, seq: int) -> Ste
 
 #: What an event makes of its step: (before, status, event, seq) -> after.
 _STEPS: Mapping[type[e.StepEvent], Callable[[StepState, Any, Any, int], StepState]] = {
-    e.StepCarried: lambda _, after, event, seq: StepState(status=after, output=event.output, ended=seq),
+    e.StepCarried: lambda _, after, event, seq: StepState(
+        status=after, output=event.output, ended=seq, items=event.items, keys=event.keys
+    ),
     e.StepCompleted: _completed,
     e.StepFailed: _failed,
     e.StepSkipped: lambda _, after, _event, seq: StepState(status=after, ended=seq),

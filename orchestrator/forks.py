@@ -126,11 +126,23 @@ def _carried(
         if node.type != workflow.by_id[node_id].type:
             unfit.append(node_id)
             continue
-        if item and (not items or _whole(x.step(node_id), again, node_id)):
+        # A map that is carried whole needs its items no more, but for taking them back if this one fails later.
+        if item and (not items or (_whole(x.step(node_id), again, node_id) and node.undo is None)):
             continue
         kind = node.body.type if item and node.body is not None else node.type
         skipped = state.status is StepStatus.SKIPPED
-        found.append((state.ended, e.StepCarried(now, node_id, kind, state.output, skipped=skipped, item=item or None)))
+        whole = items and not item and node.undo is not None
+        carried = e.StepCarried(
+            now,
+            node_id,
+            kind,
+            state.output,
+            skipped=skipped,
+            item=item or None,
+            items=state.items if whole else (),
+            keys=state.keys if whole else (),
+        )
+        found.append((state.ended, carried))
     found.sort(key=lambda entry: entry[0])
     return tuple(event for _, event in found), unfit
 

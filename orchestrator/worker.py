@@ -17,7 +17,7 @@ import structlog
 
 from orchestrator import telemetry
 from orchestrator.engines.v1 import V1Engine
-from orchestrator.engines.v2 import Drive, Tools
+from orchestrator.engines.v2 import Drive, Known, Tools
 from orchestrator.errors import InvalidPayload, LeaseLost, OrchestratorError, StoreError, StoreUnavailable
 from orchestrator.fold import fold
 from orchestrator.housekeeping import keep_house
@@ -72,7 +72,7 @@ class Worker:
         self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}
-        self._folded: OrderedDict[str, Execution] = OrderedDict()
+        self._known: OrderedDict[str, Known] = OrderedDict()
         self._hint = asyncio.Event()
         self._stopping = False
         self._wants_places = False  # more was due than could be claimed
@@ -134,7 +134,7 @@ class Worker:
         return starved
 
     async def _read(self, claims: Sequence[Claim]) -> None:
-        """Fold the histories of what was claimed, in one query, but for those that are known from before."""
+        """Fold the histories of what was claimed, in one query, but for those that were known before."""
         new = {claim.id: claim.seq for claim in claims if not self._knows(claim)}
         if not new:
             return
@@ -145,11 +145,11 @@ class Worker:
         for execution_id, history in histories.items():
             with suppress(OrchestratorError):  # its own drive will say what is wrong with it
                 if history[-1].seq == new[execution_id]:
-                    self._folded[execution_id] = fold(execution_id, history)
+                    self._known[execution_id] = Known(fold(execution_id, history))
 
     def _knows(self, claim: Claim) -> bool:
-        known = self._folded.get(claim.id)
-        return known is not None and known.seq == claim.seq
+        known = self._known.get(claim.id)
+        return known is not None and known.state.seq <= claim.seq
 
     def _begin(self, engine: Engine, execution_id: str, run: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(run, name=f"{engine}:{execution_id}")
@@ -168,7 +168,7 @@ class Worker:
     async def _drive(self, claim: Claim) -> None:
         if claim.begun:
             telemetry.STARTED.labels("v2").inc()
-        drive = Drive(claim, self._tools, self._folded.pop(claim.id, None))
+        drive = Drive(claim, self._tools, self._known.pop(claim.id, None))
         drive.stopping = self._stopping
         self._drives[claim.id] = drive
         try:
@@ -187,10 +187,10 @@ class Worker:
         finally:
             if self._drives.get(claim.id) is drive:
                 del self._drives[claim.id]
-        if drive.state is not None and not drive.state.status.terminal:
-            self._folded[claim.id] = drive.state
-            if len(self._folded) > _REMEMBERED:
-                self._folded.popitem(last=False)
+        if drive.known is not None:
+            self._known[claim.id] = drive.known
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
         elif drive.state is not None:
             await self._ended(drive.state)
 

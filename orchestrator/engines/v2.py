@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -31,22 +32,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-__all__ = ["Drive", "Tools"]
+__all__ = ["Drive", "Known", "Tools"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An execution as a worker knew it when it let go of it, and what of it could move."""
+
+    state: Execution
+    frontier: Frontier | None = None
 
 
 class Drive:
-    """One claimed execution. `known` is the execution as this worker folded it before, if it did."""
+    """One claimed execution. `known` is what this worker knew of it when it last let go of it, if it ever did."""
 
-    def __init__(self, claim: Claim, tools: Tools, known: Execution | None) -> None:
+    def __init__(self, claim: Claim, tools: Tools, known: Known | None) -> None:
         self.claim, self.tools = claim, tools
         self.stopping = False  # start nothing more: let go as soon as nothing is in flight
         self.seq = claim.seq  # of the last event known here
-        self.state = known if known is not None and known.seq == claim.seq else None
-        self._frontier: Frontier | None = None  # None: to be built from the state
+        known = known if known is not None and known.state.seq <= claim.seq else None
+        self.state = known.state if known else None
+        self._frontier = known.frontier if known else None  # None: to be built from the state
         self._tasks: dict[asyncio.Task[Attempted], RunNode] = {}
         self._deadlines: dict[str, datetime] = {}
         self._ended: list[Attempted] = []  # steps that ended, not committed yet
-        self._refused: dict[str, tuple[str, str]] = {}  # what was decided and cannot be kept (see Frontier)
+        # What was decided and cannot be kept (see Frontier).
+        self._refused: dict[str, tuple[str, str]] = self._frontier.refused if self._frontier else {}
         self._told: set[str] = set()  # children that were asked to cancel
         self._last_append: tuple[int, float] | None = None  # (first seq, ms its commit took)
         self._known_at: datetime | None = tools.clock.now()  # when the store last said that it is ours, at `seq`
@@ -63,7 +74,7 @@ class Drive:
         """Drive it as far as it goes; raises LeaseLost when another worker owns it."""
         try:
             workflow = await self.tools.store.workflow(self.claim.workflow_id, self.claim.revision)
-            state: Execution | None = self.state or await self._load()
+            state: Execution | None = await self._load()
             while state is not None:
                 state = await self._turn(workflow, state)
         finally:
@@ -165,20 +176,33 @@ class Drive:
         release = Release(self.claim.fence, self.seq, due_at)
         await self.tools.store.release({self.claim.id: release}, self.tools.clock.now())
 
-    async def _load(self) -> Execution:
-        history = await self.tools.store.events(self.claim.id)
-        self._check_ours(recorded for recorded in history if recorded.seq > self.claim.seq)
-        return fold(self.claim.id, history)
+    @property
+    def known(self) -> Known | None:
+        """What is known of it now, for the next time; None once it is over."""
+        over = self.state is None or self.state.status.terminal
+        return None if over or self.state is None else Known(self.state, self._frontier)
 
-    async def _catch_up(self, state: Execution) -> Execution:
-        """Take in what others recorded: requests, signals, ends of children. Raises LeaseLost."""
-        news = await self.tools.store.events(self.claim.id, after=state.seq)
-        self._check_ours(news)
+    async def _load(self) -> Execution:
+        """The execution as it was claimed: only what is new since this worker last saw it is read."""
+        known = self.state
+        if known is not None and known.seq == self.claim.seq:
+            return known
+        news = await self.tools.store.events(self.claim.id, after=known.seq if known else 0)
+        self._check_ours(recorded for recorded in news if recorded.seq > self.claim.seq)
+        return fold(self.claim.id, news) if known is None else self._take_in(known, news)
+
+    def _take_in(self, state: Execution, news: Iterable[e.Recorded]) -> Execution:
         for recorded in news:
             state = apply(state, recorded.event)
             if self._frontier is not None:
                 self._frontier.advance(recorded.event, state)
         return state
+
+    async def _catch_up(self, state: Execution) -> Execution:
+        """Take in what others recorded: requests, signals, ends of children. Raises LeaseLost."""
+        news = await self.tools.store.events(self.claim.id, after=state.seq)
+        self._check_ours(news)
+        return self._take_in(state, news)
 
     def _check_ours(self, news: Iterable[e.Recorded]) -> None:
         if not all(isinstance(recorded.event, e.OUTSIDE) for recorded in news):

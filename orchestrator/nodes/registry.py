@@ -38,4 +38,8 @@ NOT_BUILT_YET: Final = frozenset({"container"})
 BACKWARD: Final = frozenset({HttpNode.name, PythonNode.name, TransformNode.name})  # what may compensate
 FOR_ITEMS: Final = BACKWARD | {ChildNode.name}  # what may be done for each item of a map
 WITHOUT_OUTPUT: Final = frozenset({FailNode.name, SwitchNode.name, WaitNode.name})
+#: What takes its time by nature: its own `with`, or the child's workflow, says how long.
+WITHOUT_ATTEMPTS: Final = frozenset(
+    {ApprovalNode.name, ChildNode.name, FailNode.name, SignalNode.name, SwitchNode.name, WaitNode.name}
+)
 V2_ONLY: Final = frozenset({ApprovalNode.name, ChildNode.name, SignalNode.name})  # V1 keeps nothing to wait on
