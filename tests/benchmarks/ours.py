@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import tests.benchmarks.steps  # noqa: F401 - registers the function of a trivial step
 from orchestrator import events as e
 from orchestrator.authoring import compile_workflow
+from orchestrator.cli.tuning import tune
 from orchestrator.clock import SystemClock
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Assignment, Engine, Status
@@ -89,6 +90,7 @@ class Ours:
         runner = NodeRunner(allowed=AllowList.parse("127.0.0.0/8"))
         settings = WorkerSettings(concurrency=max(200, self._at_once), engines=(Engine.V2,))
         self._worker = Worker(self._watched, runner, self._clock, settings)
+        tune()  # as the worker's process does
         self._running = asyncio.create_task(self._worker.run(asyncio.Event()), name="worker")
         return self
 
@@ -110,7 +112,7 @@ class Ours:
                 input={},
             )
         )
-        self._hint()
+        self._worker.hint()
         status = await end
         del self._watched.ends[execution_id]
         if status is not Status.SUCCESS:
@@ -119,11 +121,3 @@ class Ours:
     async def _submit(self, batch: Sequence[Submission]) -> list[Submitted]:
         submitted: list[Submitted] = await self._watched.submit(batch, self._clock.now())
         return submitted
-
-    def _hint(self) -> None:
-        """Tell the worker of this process that there is something to claim, as a submitter beside it does."""
-        hint = getattr(self._worker, "hint", None)
-        if hint is not None:
-            hint()
-        else:
-            self._worker._hint.set()

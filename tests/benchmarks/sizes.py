@@ -54,9 +54,7 @@ def spec(shape: str, size: int) -> dict[str, Any]:
     # The list is made by a step: as an input it would be part of the submission, and not of the work.
     items = {"id": "items", "type": "transform", "with": {"list": list(range(size))}}
     each = {"id": "each", "type": "map", "needs": ["items"]}
-    return {
-        "nodes": [items, each | {"with": {"items": "${nodes.items.output.list}", "concurrency": 100, "node": step}}]
-    }
+    return {"nodes": [items, each | {"with": {"items": "${nodes.items.output.list}", "concurrency": 100, "do": step}}]}
 
 
 def refusal(shape: str, size: int) -> str:
