@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from orchestrator.store import open_store
 from tests.support.postgres import LocalPostgres
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.store import Store
+
+# `pytest --hypothesis-profile=chaos`: for an hour of spare time, and after a change of what many tests stand on.
+settings.register_profile(
+    "chaos",
+    max_examples=2000,
+    stateful_step_count=80,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture(scope="session")
