@@ -80,7 +80,9 @@ class PythonNode(NodeType[PythonWith]):
 
 def _bind(function: Function, with_: PythonWith, context: StepContext, secrets: Secrets) -> dict[str, Any]:
     parameters = _parameters(function)
-    arguments = dict(with_.args)  # evaluated for this attempt alone: nothing of the execution's can be changed by it
+    # A copy, by way of JSON where there is more than one level: a function changes nothing but its own arguments.
+    nested = any(isinstance(value, dict | list) for value in with_.args.values())
+    arguments: dict[str, Any] = json.loads(json.dumps(with_.args)) if nested else dict(with_.args)
     if "context" in parameters.signature.parameters:
         if "context" in arguments:
             raise StepError("InvalidWith", "with.args.context: the engine gives this argument itself", retryable=False)
