@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import events as e
@@ -54,6 +54,10 @@ def any_event(kind: type[e.Event]) -> st.SearchStrategy[e.Event]:
     return st.builds(kind, **{name: BY_TYPE[str(f.type)] for name, f in kind.__dataclass_fields__.items()})
 
 
+#: An event is small, and there are many kinds: a few dozen of each say enough.
+some = settings(max_examples=40)
+
+
 def again(event: e.Event) -> e.Event:
     """What is read of what is stored: the columns, and the text of the rest."""
     columns = (getattr(event, name, None) for name in ("node", "node_type", "attempt"))
@@ -67,6 +71,7 @@ def test_the_union_and_the_list_of_events_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", e.ALL, ids=lambda kind: kind.__name__)
+@some
 @given(data=st.data())
 def test_an_event_comes_back_as_it_was(kind: type[e.Event], data: st.DataObject) -> None:
     event = data.draw(any_event(kind))
@@ -74,6 +79,7 @@ def test_an_event_comes_back_as_it_was(kind: type[e.Event], data: st.DataObject)
 
 
 @pytest.mark.parametrize("kind", e.ALL, ids=lambda kind: kind.__name__)
+@some
 @given(data=st.data())
 def test_the_text_of_an_event_is_json_that_any_database_keeps(kind: type[e.Event], data: st.DataObject) -> None:
     text = codec.encode(data.draw(any_event(kind)))

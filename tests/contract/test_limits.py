@@ -289,6 +289,30 @@ async def test_replace_asks_each_holder_once(store: Store) -> None:
     assert await kinds(store, "a") == ["ExecutionSubmitted", "CancelRequested"]
 
 
+async def test_replace_asks_one_of_the_same_batch(store: Store) -> None:
+    flow = limited(1, OnLimit.REPLACE)
+    await store.submit([submission(id_, workflow=flow) for id_ in "abc"], START)
+    asked = [(await row(store, id_)).cancel_requested for id_ in "abc"]
+    assert (asked, await queued(store, *"abc")) == ([True, False, False], [False, True, True])
+
+
+async def test_a_child_that_replaces_asks_the_one_that_has_just_got_the_slot(store: Store) -> None:
+    flow = limited(1, OnLimit.REPLACE)
+    await submit(store, "a", workflow=flow)
+    claim = await claim_one(store, "a")
+    await store.submit([submission("p"), submission("b", workflow=limited(1))], after(1))
+    parent = await claim_one(store, "p", at=after(1))
+    made = (submission("c", workflow=flow, parent="p"),)
+    over = projection(Status.CANCELLED, finished_at=after(2))
+    batch = [
+        append(claim, e.ExecutionCancelled(after(2)), projection=over),
+        append(parent, completed("a", at=after(2)), submissions=made),
+    ]
+    assert await store.append(batch) == [Outcome.COMMITTED] * 2
+    assert await queued(store, "b", "c") == [False, True]
+    assert (await row(store, "b")).cancel_requested
+
+
 async def test_replace_runs_at_once_what_finds_a_slot(store: Store) -> None:
     await submit(store, "a", "b", workflow=limited(2, OnLimit.REPLACE))
     assert await queued(store, "a", "b") == [False, False]

@@ -13,6 +13,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from orchestrator.store.tables import metadata
+from tests.support.stores import engine_of
 
 _HEADER, _FRAME_HEADER = 32, 24  # bytes; https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 
@@ -42,12 +43,10 @@ def watched(url: str) -> Commits:
 
 def watch(url: str) -> None:
     """Make a PostgreSQL database note its transactions from now on."""
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
+    with engine_of(url).begin() as connection:
         connection.execute(sa.text(_NOTE))
         for table in metadata.sorted_tables:
             connection.execute(sa.text(_TRIGGER.format(table=table.name)))
-    engine.dispose()
 
 
 class _Sqlite:
@@ -69,8 +68,5 @@ class _Postgres:
         self._url = url
 
     def count(self) -> int:
-        engine = sa.create_engine(self._url)
-        with engine.connect() as connection:
-            found = int(connection.scalar(sa.text("SELECT count(*) FROM test_commits.seen")) or 0)
-        engine.dispose()
-        return found
+        with engine_of(self._url).connect() as connection:
+            return int(connection.scalar(sa.text("SELECT count(*) FROM test_commits.seen")) or 0)

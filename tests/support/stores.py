@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ __all__ = [
     "completed",
     "empty",
     "end",
+    "engine_of",
     "kinds",
     "limited",
     "projection",
@@ -44,12 +46,19 @@ LEASE = timedelta(seconds=15)
 
 def empty(url: str) -> None:
     """Delete everything from a store's database: ten times quicker than to make another one."""
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            if table is not facts:  # the store's epoch
+    tables = [table for table in reversed(metadata.sorted_tables) if table is not facts]  # the store's epoch stays
+    with engine_of(url).begin() as connection:
+        if url.startswith("postgresql"):
+            connection.exec_driver_sql("; ".join(f"DELETE FROM {table.name}" for table in tables))  # one round trip
+        else:
+            for table in tables:
                 connection.execute(table.delete())
-    engine.dispose()
+
+
+@functools.cache
+def engine_of(url: str) -> sa.Engine:
+    """Connections beside a store's own, kept for the tests that follow."""
+    return sa.create_engine(url)
 
 
 def after(seconds: float) -> datetime:

@@ -1,8 +1,10 @@
--- Makes executions; the caller has locked their limits (orchestrator_lock_1). Returns the ids of those that it made:
--- one that is there already, by id or by key, changes nothing.
+-- Makes executions; the caller has locked their limits, and who may be asked to make room (orchestrator_lock_1). Returns
+-- the ids of those that it made: one that is there already, by id or by key, changes nothing.
 -- p_rows: the columns that a new row does not take for granted, and `policy` and `skipped` (the data of the event) where
 -- there is a limit. p_events: what they begin with.
-CREATE FUNCTION {s}orchestrator_admit_1(p_rows jsonb, p_events jsonb, p_schema int) RETURNS text[]
+CREATE FUNCTION {s}orchestrator_admit_1(
+  p_rows jsonb, p_events jsonb, p_victims text[], p_schema int
+) RETURNS text[]
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
   v_batches jsonb[] := ARRAY[p_rows];
@@ -65,8 +67,8 @@ BEGIN
       PERFORM {s}orchestrator_record_1(jsonb_build_array(jsonb_build_object(
                 'id', v.id, 'type', 'CancelRequested', 'at', v_row -> 'created_at', 'data', '{}'::jsonb)), p_schema)
          FROM (SELECT x.id FROM {s}workflow_executions x
-                WHERE x.limit_key = v_row ->> 'limit_key' AND x.finished_at IS NULL AND NOT x.queued
-                  AND NOT x.cancel_requested
+                WHERE x.id = ANY(p_victims || v_all) AND x.limit_key = v_row ->> 'limit_key'
+                  AND x.finished_at IS NULL AND NOT x.queued AND NOT x.cancel_requested
                 ORDER BY x.created_at, x.id LIMIT 1) v;
     END IF;
   END LOOP;

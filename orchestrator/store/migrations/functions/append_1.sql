@@ -12,8 +12,7 @@ DECLARE
   a record;
   e record;
   v_limited boolean := false;
-  v_keys text[] := '{}';
-  v_ids text[];
+  v_locked record;
   v_letters text := '';
   v_refused int[] := '{}';
   v_at timestamptz;
@@ -24,14 +23,17 @@ BEGIN
                           WHERE x.id = ANY(p_ended) AND x.limit_key IS NOT NULL);
   END IF;
   IF v_limited OR p_more IS NOT NULL THEN
-    v_ids := ARRAY(SELECT x.id FROM jsonb_to_recordset(p_appends) AS x(id text)
-                   UNION SELECT jsonb_array_elements_text(p_more -> 'ids'));
-    v_keys := {s}orchestrator_lock_1(v_ids, p_ended, coalesce(p_more -> 'limits', '[]'));
+    v_locked := {s}orchestrator_lock_1(
+      ARRAY(SELECT x.id FROM jsonb_to_recordset(p_appends) AS x(id text)
+            UNION SELECT jsonb_array_elements_text(p_more -> 'ids')),
+      p_ended, coalesce(p_more -> 'limits', '[]'));
+    v_limited := cardinality(v_locked.keys) > 0;
   END IF;
 
   FOR a IN SELECT x.* FROM jsonb_to_recordset(p_appends) AS x(
     n int, id text, append text, fence int, first int, last int, status text, node text, done int, total int,
-    retries int, started_at timestamptz, finished_at timestamptz, output jsonb, error jsonb, release boolean, due_at timestamptz, step_deadline timestamptz)
+    retries int, started_at timestamptz, finished_at timestamptz, output jsonb, error jsonb, release boolean,
+    due_at timestamptz, step_deadline timestamptz)
   LOOP
     UPDATE {s}workflow_executions x
        SET status = a.status, current_node_id = a.node, done = a.done, total = a.total,
@@ -71,13 +73,14 @@ BEGIN
      WHERE v.n <> ALL(v_refused);
   END IF;
 
-  IF cardinality(v_keys) > 0 AND v_at IS NOT NULL THEN
-    PERFORM {s}orchestrator_wake_1(v_keys, v_at);
+  IF v_limited AND v_at IS NOT NULL THEN
+    PERFORM {s}orchestrator_wake_1(v_locked.keys, v_locked.heads, v_at);
   END IF;
   IF p_more IS NOT NULL THEN
     IF jsonb_array_length(p_more -> 'rows') > 0 THEN
       v_made := {s}orchestrator_admit_1({s}orchestrator_without_1(p_more -> 'rows', v_refused),
-                                        {s}orchestrator_without_1(p_more -> 'events', v_refused), p_schema);
+                                        {s}orchestrator_without_1(p_more -> 'events', v_refused),
+                                        v_locked.victims || v_locked.heads, p_schema);
       PERFORM {s}orchestrator_log_1(p_more -> 'lines', v_made, (p_more ->> 'at')::timestamptz)
         WHERE jsonb_array_length(p_more -> 'lines') > 0;
     END IF;

@@ -20,12 +20,16 @@ CREATE FUNCTION {s}orchestrator_submit_1(
 ) RETURNS TABLE (submitted text, id text, engine text)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
+  v_locked record;
+  v_victims text[] := '{}';
   v_made text[];
 BEGIN
   IF p_limits IS NOT NULL THEN
-    PERFORM {s}orchestrator_wake_1({s}orchestrator_lock_1(p_ids, '{}', p_limits), p_at);
+    v_locked := {s}orchestrator_lock_1(p_ids, '{}', p_limits);
+    v_victims := v_locked.victims || v_locked.heads;
+    PERFORM {s}orchestrator_wake_1(v_locked.keys, v_locked.heads, p_at);  -- a raised limit is for the oldest
   END IF;
-  v_made := {s}orchestrator_admit_1(p_rows, p_events, p_schema);
+  v_made := {s}orchestrator_admit_1(p_rows, p_events, v_victims, p_schema);
   IF p_lines IS NOT NULL THEN
     PERFORM {s}orchestrator_log_1(p_lines, v_made, p_at);
   END IF;
