@@ -6,7 +6,7 @@ import asyncio
 import re
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
@@ -64,7 +64,7 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
     try:
         if url.get_backend_name() == "sqlite":
             await asyncio.to_thread(_migrate_sqlite, url)
-            return SqliteStore(_sqlite_engine(url, pool_size), Thread(url))
+            return SqliteStore(Thread(url))
         await asyncio.to_thread(_migrate_postgres, url, schema)
     except OperationalError as error:
         # Without the query: a password may stand there, too.
@@ -79,13 +79,6 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
     )
     _, parameters = engine.dialect.create_connect_args(url)
     return PostgresStore(engine, Lines({**parameters, **_CONNECT}, pool_size), schema)
-
-
-def _sqlite_engine(url: sa.URL, pool_size: int) -> Any:
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=pool_size)
-    sa.event.listen(engine.sync_engine, "connect", configure)
-    sa.event.listen(engine.sync_engine, "begin", sqlalchemy_begin)
-    return engine
 
 
 def _migrate_sqlite(url: sa.URL) -> None:

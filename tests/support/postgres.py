@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _READY_WITHIN = 60.0  # seconds
 _STOPPED_WITHIN = 20.0
-_GONE_WITHIN = 5.0  # children of a killed server; where nobody reaps orphans they only seem to be there
+_GONE_WITHIN = 30.0
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
 # Durability against a crash of the machine is not under test; a crash of the server is, and survives these.
@@ -193,17 +193,17 @@ class LocalPostgres:
         """Kill every process of it at once, as a power cut would; `start` recovers the data on the same port."""
         if self._process is None:
             return
-        group = self._process.pid
-        with suppress(ProcessLookupError):  # it ended by itself
-            os.killpg(group, signal.SIGKILL)
+        # Backends are in sessions of their own. The first process dies first, or it would recover from their deaths.
+        family = [self._process.pid, *_children(self._process.pid)]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
         deadline = time.monotonic() + _GONE_WITHIN
-        while time.monotonic() < deadline:  # the next server refuses to start beside what is left of this one
-            try:
-                os.killpg(group, 0)
-            except ProcessLookupError:
-                return
+        while any(map(_runs, family)):  # the next server refuses to start beside what is left of this one
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"processes of PostgreSQL outlive their SIGKILL: {[*filter(_runs, family)]}")
             time.sleep(0.01)
 
     def said(self) -> str:
@@ -266,6 +266,24 @@ class LocalPostgres:
         return psycopg.connect(
             host="127.0.0.1", port=self._port, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5
         )
+
+
+def _children(parent: int) -> list[int]:
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if _stat(pid)[1:2] == [str(parent)]]
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there, and not only its exit code that nobody has asked for."""
+    return _stat(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and so on of a process; nothing if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def plain_url(database: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +19,11 @@ from orchestrator.store.sql import SqlStore
 from orchestrator.store.sql.connections import R, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import sqlalchemy as sa
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from orchestrator.store.port import Append, Claim, Control, Delivery, Release, Submission
     from orchestrator.store.postgres.lines import Lines
@@ -42,13 +43,20 @@ class PostgresStore(SqlStore):
     _insert = staticmethod(insert)
 
     def __init__(self, engine: AsyncEngine, lines: Lines, schema: str) -> None:
-        super().__init__(engine)
+        super().__init__()
+        self._engine = engine
         self._lines = lines
         self._schema = f'"{schema}".'
 
     async def close(self) -> None:
         await self._lines.close()
-        await super().close()
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            async with self._engine.connect() as connection:
+                yield connection
 
     async def _writing(self, boundary: Boundary, work: Callable[[sa.Connection], R]) -> R:
         with translated():

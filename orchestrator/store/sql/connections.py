@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
@@ -14,10 +14,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from orchestrator.errors import InvalidPayload, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     import sqlalchemy as sa
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from orchestrator.faults import Boundary
 
@@ -55,23 +55,25 @@ def _raise_ours(reason: BaseException | None, error: Exception) -> None:
         raise StoreUnavailable(f"the database did not answer: {reason}") from error
 
 
+class Reading(Protocol):
+    """What asks queries: SQLAlchemy's asynchronous connection is one."""
+
+    async def execute(self, query: Any, /) -> sa.Result[Any]: ...
+
+    async def scalar(self, query: Any, /) -> Any: ...
+
+    async def run_sync(self, work: Callable[..., R], /, *arguments: Any) -> R: ...
+
+
 class Connections(ABC):
     """What every part of a store stands on. `_insert` is the dialect's insert, which knows ON CONFLICT."""
 
     _insert: Any
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with translated():
-            async with self._engine.connect() as connection:
-                yield connection
+    @abstractmethod
+    def _reading(self) -> AbstractAsyncContextManager[Reading]:
+        """What queries are asked of; the driver's errors become ours."""
 
     @abstractmethod
     async def _writing(self, boundary: Boundary, work: Callable[[sa.Connection], R]) -> R:
         """Do `work` in one transaction, without a pause of the event loop within it, and announce its commit."""
-
-    async def close(self) -> None:
-        await self._engine.dispose()

@@ -16,16 +16,13 @@ from orchestrator.store.sql.connections import Connections
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from orchestrator.model import Workflow
 
 
 class Revisions(Connections):
     """Executions are pinned to a revision, whatever becomes of the resource that it came from."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine)
+    def __init__(self) -> None:
         self._kept: set[tuple[str, str]] = set()  # known to be stored: most submissions bring no new one
         self._workflows: dict[tuple[str, str], Workflow] = {}
 
@@ -77,7 +74,8 @@ class Revisions(Connections):
         if known is not None:
             return known
         async with self._reading() as c:
-            return await c.run_sync(self._workflow_in, workflow_id, revision)
+            found: Workflow = await c.run_sync(self._workflow_in, workflow_id, revision)
+            return found
 
     def _workflow_in(self, c: sa.Connection, workflow_id: str, revision: str) -> Workflow:
         key = (workflow_id, revision)

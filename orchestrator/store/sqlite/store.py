@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.dialects.sqlite import insert
@@ -12,16 +13,16 @@ from orchestrator.faults import Boundary
 from orchestrator.store import drafts, requests, rows
 from orchestrator.store.port import Delivered
 from orchestrator.store.sql import SqlStore
+from orchestrator.store.sql.connections import translated
 from orchestrator.store.sqlite import appending, delivering, leasing, limits, submitting
 from orchestrator.store.sqlite.values import from_text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import sqlalchemy as sa
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from orchestrator.events import Recorded
     from orchestrator.model import Engine
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         Submitted,
     )
     from orchestrator.store.sql.connections import R
-    from orchestrator.store.sqlite.thread import Thread
+    from orchestrator.store.sqlite.thread import Reader, Thread
 
 _EVENTS: Final = f"""
 SELECT execution_id, {rows.RECORDED} FROM workflow_events
@@ -48,13 +49,17 @@ class SqliteStore(SqlStore):
 
     _insert = staticmethod(insert)
 
-    def __init__(self, engine: AsyncEngine, thread: Thread) -> None:
-        super().__init__(engine)
+    def __init__(self, thread: Thread) -> None:
+        super().__init__()
         self._thread = thread
 
     async def close(self) -> None:
         await self._thread.close()
-        await super().close()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Reader]:
+        with translated():
+            yield self._thread.reader
 
     async def _writing(self, boundary: Boundary, work: Callable[[sa.Connection], R]) -> R:
         return await self._thread.commit_by_sqlalchemy(boundary, work)

@@ -1,5 +1,5 @@
-"""One thread that writes. The file has one write lock, and a transaction that goes back to the event loop between its
-statements holds it for as long as the loop is busy: so every transaction is one piece of work for this thread.
+"""One thread that writes, and one that reads. The file has one write lock, and a transaction that goes back to the event
+loop between its statements holds it for as long as the loop is busy: so each is one piece of work for its thread.
 """
 
 from __future__ import annotations
@@ -35,6 +35,34 @@ def sqlalchemy_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class Reader:
+    """What a query needs of an asynchronous connection. Each is a piece of work for the reading thread, which ends it
+    although its caller is cancelled: a driver that is left in the middle of a query may hang at the program's end.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, engine: sa.Engine) -> None:
+        self._pool, self._engine = pool, engine
+
+    async def execute(self, query: sa.Executable) -> sa.Result[Any]:
+        """All rows of a query."""
+        frozen = await self.run_sync(lambda connection: connection.execute(query).freeze())
+        rows: sa.Result[Any] = frozen()
+        return rows
+
+    async def scalar(self, query: sa.Executable) -> Any:
+        """The first column of the first row, or None."""
+        return await self.run_sync(lambda connection: connection.scalar(query))
+
+    async def run_sync(self, work: Callable[..., R], *arguments: Any) -> R:
+        """What `work` gives for a connection, and the arguments behind it."""
+
+        def done() -> R:
+            with self._engine.connect() as connection:
+                return work(connection, *arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, done)
+
+
 class Thread:
     """Two connections of its own: a plain one for what every step writes, and SQLAlchemy's for the rest."""
 
@@ -43,8 +71,12 @@ class Thread:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._plain: sqlite3.Connection | None = None  # used by that thread only
         self._engine = sa.create_engine(url, execution_options={"writes": True})
-        sa.event.listen(self._engine, "connect", configure)
-        sa.event.listen(self._engine, "begin", sqlalchemy_begin)
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._read_engine = sa.create_engine(url)
+        for engine in (self._engine, self._read_engine):
+            sa.event.listen(engine, "connect", configure)
+            sa.event.listen(engine, "begin", sqlalchemy_begin)
+        self.reader = Reader(self._readers, self._read_engine)
 
     async def look(self, question: Callable[[sqlite3.Connection], R]) -> R:
         """Ask something that changes nothing."""
@@ -71,7 +103,9 @@ class Thread:
     async def close(self) -> None:
         await self._run(self._disconnect)
         await self._run(self._engine.dispose)
+        await asyncio.get_running_loop().run_in_executor(self._readers, self._read_engine.dispose)
         self._pool.shutdown()
+        self._readers.shutdown()
 
     async def _run(self, work: Callable[[], R]) -> R:
         with translated():

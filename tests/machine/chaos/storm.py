@@ -49,12 +49,19 @@ class Storm:
     chaos: Chaos
 
     async def faults(self, times: int, fault: Callable[[Storm], Awaitable[None]]) -> None:
-        """Do it so many times, at moments that are spread over the load by chance: one for each that is reached."""
-        for moment in sorted(self.round.random.sample(range(self.load.calls), k=times)):
+        """Do it up to so many times, at moments that are spread over the load by chance.
+
+        A moment that passes during the fault before it is gone: the load must not be over when a fault comes.
+        """
+        begun = False
+        for moment in sorted(self.round.random.sample(range(self.load.calls * 3 // 4), k=times)):
+            if begun and await asyncio.to_thread(self.ledger.requests) > moment:
+                continue
             async with asyncio.timeout(300):
                 while await asyncio.to_thread(self.ledger.requests) < moment:
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.01)
             await fault(self)
+            begun = True
 
     def briefly(self) -> float:
         """How many seconds a fault may take."""

@@ -57,7 +57,7 @@ async def round_of_breaks(
         ways["ledger"] = proxies.proxy("ledger", ledger.port)
         return f"http://127.0.0.1:{ways['ledger'].port}"
 
-    load = Load(executions=chaos.size(5, 30), length=8, width=5)
+    load = Load(executions=chaos.size(5, 30), length=chaos.size(20, 40), width=5)
     seen = sa.make_url(database).set(port=to_database.port).render_as_string(hide_password=False)
     async with storm(
         database, folder, load, chaos, round_, seen_by_workers=seen, ledger_seen_by_workers=by_proxy
@@ -79,7 +79,7 @@ async def test_a_connection_that_never_answers_again_is_given_up(
     chaos: Chaos, postgres: LocalPostgres, tmp_path: Path
 ) -> None:
     """The server's end of a connection stands still for good; TCP says that all is well. One worker, alone."""
-    load = Load(executions=chaos.size(4, 20), length=8, width=5)
+    load = Load(executions=chaos.size(4, 20), length=chaos.size(20, 40), width=5)
     for round_ in chaos.rounds():
         frozen: set[int] = set()
         try:

@@ -32,7 +32,7 @@ def server() -> Iterator[LocalPostgres]:
 async def test_a_database_that_restarts_every_few_seconds_costs_no_effect(
     chaos: Chaos, server: LocalPostgres, tmp_path: Path
 ) -> None:
-    load = Load(executions=chaos.size(6, 40), length=8, width=5)
+    load = Load(executions=chaos.size(6, 40), length=chaos.size(20, 40), width=5)
     for round_ in chaos.rounds():
         async with storm(server.create_database(), tmp_path, load, chaos, round_) as running:
             await running.faults(chaos.size(3, 20), partial(restart, server))
@@ -42,7 +42,7 @@ async def test_a_database_that_restarts_every_few_seconds_costs_no_effect(
 async def test_a_database_that_dies_in_its_own_recovery_costs_no_effect(
     chaos: Chaos, server: LocalPostgres, tmp_path: Path
 ) -> None:
-    load = Load(executions=chaos.size(4, 40), length=8, width=5)
+    load = Load(executions=chaos.size(4, 40), length=chaos.size(20, 40), width=5)
     for round_ in chaos.rounds():
         async with storm(server.create_database(), tmp_path, load, chaos, round_) as running:
             await running.faults(chaos.size(1, 8), partial(die_twice, server))

@@ -56,7 +56,7 @@ async def test_sqlite_files_that_may_not_grow_lose_nothing(chaos: Chaos, tmp_pat
 
 
 def load(chaos: Chaos) -> Load:
-    return Load(executions=chaos.size(4, 20), length=8, width=5)
+    return Load(executions=chaos.size(4, 20), length=chaos.size(20, 40), width=5)
 
 
 async def full_for_a_while(disk: SmallDisk, server: LocalPostgres | None, running: Storm) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def test_workers_behind_pgbouncer_in_transaction_mode_lose_and_repeat_nothing(
     chaos: Chaos, postgres: LocalPostgres, tmp_path: Path
 ) -> None:
-    load = Load(executions=chaos.size(4, 40), length=8, width=5)
+    load = Load(executions=chaos.size(4, 40), length=chaos.size(20, 40), width=5)
     for round_ in chaos.rounds():
         with PgBouncer(postgres.create_database(), connections=3) as bouncer:
             # Everything goes through it: the migration, the submissions, three workers and the verdict.

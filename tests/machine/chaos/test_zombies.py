@@ -66,7 +66,7 @@ async def test_workers_that_stop_and_go_on_at_random_cost_no_effect(
     chaos: Chaos, database: str, tmp_path: Path
 ) -> None:
     """One of two stands still, or both: for less than a lease, for about one, or for several."""
-    load = Load(executions=chaos.size(6, 40), length=8, width=5)
+    load = Load(executions=chaos.size(6, 40), length=chaos.size(20, 40), width=5)
     shared = {"ORCHESTRATOR_CONCURRENCY": str(load.executions * 2 // 3)}  # so that neither can hold them all
     for round_ in chaos.rounds():
         async with storm(database, tmp_path, load, chaos, round_, environment=shared) as running:

@@ -207,7 +207,9 @@ async def test_an_unregistered_function_is_refused(runner: NodeRunner, context: 
     assert (error.kind, error.retryable) == ("FunctionNotRegistered", True)
 
 
-@pytest.mark.parametrize(("type_", "words"), [("container", "is not built yet"), ("frob", "is unknown to this version")])
+@pytest.mark.parametrize(
+    ("type_", "words"), [("container", "is not built yet"), ("frob", "is unknown to this version")]
+)
 async def test_a_type_that_this_version_lacks_fails_for_good(
     runner: NodeRunner, context: StepContext, type_: str, words: str
 ) -> None:
