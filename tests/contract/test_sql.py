@@ -112,15 +112,6 @@ async def test_the_migrations_make_exactly_the_declared_tables(sql_store: Store,
     assert differences == []
 
 
-async def test_a_repeated_submission_looks_only_for_its_own_id_and_key(sql_store: Store) -> None:
-    await sql_store.submit([submission(f"x{i}") for i in range(20)], START)
-    statements: list[str] = []
-    engine = sql_store._engine.sync_engine  # type: ignore[attr-defined]  # to see what is asked of the database
-    sa.event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    await sql_store.submit([submission("x1")], START)
-    assert not [text for text in statements if "idempotency_key IS NULL" in text]
-
-
 async def test_a_server_that_became_read_only_is_away_for_writers(postgres: LocalPostgres) -> None:
     """After a failover a connection may end at the old primary: what it refuses is not our data's fault."""
     url = postgres.create_database()

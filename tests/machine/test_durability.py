@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,11 @@ async def test_renewing_survives_an_error_that_nobody_expected(store: Store, mon
 
     async def slow() -> None:
         runs["slow"] += 1
-        await asyncio.sleep(2)
+        await asyncio.sleep(4)  # more than two leases
 
     monkeypatch.setattr(store, "renew", failing_once)
     await store.submit([submission("x1", workflow=workflow(spec(call("slow"))))], now())
-    async with working(store, registered(slow=slow), QUICK):
+    async with working(store, registered(slow=slow), replace(QUICK, lease=timedelta(seconds=1.5))):
         (record,) = await ended(store, ["x1"])
     assert (record.status, runs["slow"]) == (Status.SUCCESS, 1)
 

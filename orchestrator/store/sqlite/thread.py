@@ -1,5 +1,5 @@
-"""One thread that writes, and one that reads. The file has one write lock, and a transaction that goes back to the event
-loop between its statements holds it for as long as the loop is busy: so each is one piece of work for its thread.
+"""One thread that writes, and one that reads. The file has one write lock, and a transaction that goes back to the
+event loop between its statements holds it for as long as the loop is busy: so each is one piece of work for its thread.
 """
 
 from __future__ import annotations
