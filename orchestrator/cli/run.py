@@ -26,6 +26,8 @@ from orchestrator.settings import Settings
 from orchestrator.store import ExecutionRecord, Store, Submission
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ _POLL = 0.05  # seconds
     epilog=examples(
         "orchestrator run workflow.yaml --input '{\"amount\": 12.5}'",
         "orchestrator run workflow.yaml --input @order.json --idempotency-key order-17 --output json",
+        "orchestrator run parent.yaml --also child.yaml",
     )
 )
 def run(
@@ -63,14 +66,19 @@ def run(
         str | None, typer.Option(help="A second run with the same key goes on, or gives the first one's result.")
     ] = None,
     functions: Functions = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another Workflow that this one runs as a child; may be repeated.", exists=True, dir_okay=False
+        ),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run a workflow to its end. Exit codes: 0 success, 1 any other end, 2 bad input, 130 interrupted.
 
     Ctrl-C loses nothing: a V2 execution goes on with the same --idempotency-key, or with `orchestrator worker`.
     """
-    namespace, name, spec = read_document(file)
-    workflow = compile_workflow(spec, namespace=namespace, name=name)
+    workflow, *children = [_compiled(path) for path in (file, *(also or ()))]
     value = read_json(input_, "--input")
     check_input(workflow, value)
     settings = Settings.read()
@@ -79,7 +87,7 @@ def run(
         database=database or settings.database,
         functions=functions if functions is not None else settings.functions,
     )
-    record, interrupted = asyncio.run(_run(settings, workflow, value, engine, idempotency_key))
+    record, interrupted = asyncio.run(_run(settings, workflow, children, value, engine, idempotency_key))
     if output is Output.JSON:
         print_json(describe(record))
     else:
@@ -104,8 +112,18 @@ def _after_an_interruption(record: ExecutionRecord) -> str:
     )
 
 
+def _compiled(path: Path) -> Workflow:
+    namespace, name, spec = read_document(path)
+    return compile_workflow(spec, namespace=namespace, name=name)
+
+
 async def _run(
-    settings: Settings, workflow: Workflow, value: Any, choice: EngineChoice, idempotency_key: str | None
+    settings: Settings,
+    workflow: Workflow,
+    children: Sequence[Workflow],
+    value: Any,
+    choice: EngineChoice,
+    idempotency_key: str | None,
 ) -> tuple[ExecutionRecord, bool]:
     """The execution as it stands in the end, and whether a signal was that end."""
     clock, uid = SystemClock(), uuid.uuid4().hex
@@ -124,6 +142,8 @@ async def _run(
     if routing.engine is Engine.V2 and settings.v1_http is not None:
         settings = replace(settings, v1="off", v1_http=None)  # no port is listened on for what this run does not need
     async with opened(settings) as (store, worker):
+        for file in (*children, workflow):  # what a file says now is what children run from now on
+            await store.put_workflow(file)
         submitted = (await store.submit([submission], clock.now()))[0]
         if not submitted.created:
             _can_go_on(await _read(store, submitted.id), settings)

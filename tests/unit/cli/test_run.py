@@ -57,6 +57,25 @@ def test_the_json_answer_has_the_keys_of_the_contract(shell: Shell, engine: str)
     }
 
 
+PARENT = document(
+    '{id: child, type: workflow, with: {workflow: child, input: {n: "${input.n}"}}}',
+    output='"${nodes.child.output}"',
+)
+
+
+def test_a_child_workflow_comes_from_a_file_of_its_own(shell: Shell) -> None:
+    child = shell.write("child.yaml", DOUBLE.replace("name: flow", "name: child"))
+    found = shell("run", shell.write("w.yaml", PARENT), "--also", child, "--input", '{"n": 4}', "--output", "json")
+    assert found.json()["output"] == 8
+
+
+def test_a_child_that_was_edited_runs_as_its_file_says_now(shell: Shell) -> None:
+    parent, child = shell.write("w.yaml", PARENT), DOUBLE.replace("name: flow", "name: child")
+    shell("run", parent, "--also", shell.write("child.yaml", child), "--input", '{"n": 4}')
+    tripled = shell.write("child.yaml", child.replace("* 2", "* 3"))
+    assert shell("run", parent, "--also", tripled, "--input", '{"n": 4}', "--output", "json").json()["output"] == 12
+
+
 def test_the_answer_for_people_is_a_line_and_the_output(shell: Shell) -> None:
     answer = shell("run", shell.write("w.yaml", DOUBLE), "--input", '{"n": 21}')
     line, output = answer.out.splitlines()
