@@ -38,7 +38,7 @@ class Load:
 
 @dataclass
 class Storm:
-    """Two workers (or more) on a database, a ledger, and a load that is running."""
+    """Workers on a database, a ledger, and a load that is running."""
 
     store: Store
     ledger: LedgerProcess
@@ -88,21 +88,22 @@ async def storm(
     chaos: Chaos,
     round_: Round,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     seen_by_workers: str | None = None,
     ledger_seen_by_workers: Callable[[LedgerProcess], str] = lambda ledger: ledger.url,
     lease: str = "1s",
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Storm]:
-    """A load that runs while the block does. What the workers see may be another URL, that of
-    something that lies between.
+    """A load that runs while the block does, on two workers (one in `make test`) if nothing else is said.
+
+    What the workers see may be another URL, that of something that lies between.
     """
     folder = folder / f"round-{round_.number}"
     ids = [f"x{round_.number}-{index}" for index in range(load.executions)]
     store = await open_store(database)
     try:
         with Fleet(seen_by_workers or database, folder, lease=lease, environment=environment) as fleet:
-            for _ in range(workers):
+            for _ in range(workers or chaos.size(1, 2)):
                 fleet.start()
             with LedgerProcess(folder) as ledger:
                 flow = rounds(ledger_seen_by_workers(ledger), load.length, load.width)

@@ -17,8 +17,8 @@ async def test_forty_rounds_of_ten_ledger_calls_have_exactly_400_effects_an_exec
 ) -> None:
     load = Load(executions=chaos.size(2, 50), length=40, width=10)
     for round_ in chaos.rounds():
-        async with storm(database, tmp_path, load, chaos, round_) as running:
-            await running.faults(chaos.size(3, 25), kill_one_or_all)
+        async with storm(database, tmp_path, load, chaos, round_, workers=2) as running:
+            await running.faults(chaos.size(2, 25), kill_one_or_all)
             await running.settle(within=chaos.size(120, 900))
             assert {len(keys) for keys in running.ledger.books().effects.values()} == {400}
 

@@ -39,7 +39,7 @@ async def test_a_worker_that_was_stopped_past_its_lease_changes_nothing_and_its_
         folder = tmp_path / f"round-{round_.number}"
         begun, gate = folder / "begun", folder / "gate"
         ids = [f"x{round_.number}-{index}" for index in range(AT_ONCE)]
-        with Fleet(database, folder, environment={"BEGUN": str(begun), "GATE": str(gate)}) as fleet:
+        with Fleet(database, folder, lease="1s", environment={"BEGUN": str(begun), "GATE": str(gate)}) as fleet:
             begun.touch()
             zombie = fleet.started(functions=FUNCTIONS)
             await store.submit([submission(id_, workflow=HELD) for id_ in ids], datetime.now(UTC))
@@ -69,7 +69,7 @@ async def test_workers_that_stop_and_go_on_at_random_cost_no_effect(
     load = Load(executions=chaos.size(6, 40), length=chaos.size(20, 40), width=5)
     shared = {"ORCHESTRATOR_CONCURRENCY": str(load.executions * 2 // 3)}  # so that neither can hold them all
     for round_ in chaos.rounds():
-        async with storm(database, tmp_path, load, chaos, round_, environment=shared) as running:
+        async with storm(database, tmp_path, load, chaos, round_, workers=2, environment=shared) as running:
             await running.faults(chaos.size(2, 30), stand_still)
             await running.settle(within=chaos.size(90, 300))
 
@@ -93,7 +93,7 @@ async def test_a_worker_that_stands_still_at_any_moment_holds_no_executions_lock
     store = await open_store(database := postgres.create_database())
     try:
         for round_ in chaos.rounds():
-            ids = [f"x{round_.number}-{index}" for index in range(chaos.size(40, 300))]
+            ids = [f"x{round_.number}-{index}" for index in range(chaos.size(30, 300))]
             with Fleet(database, tmp_path / f"round-{round_.number}", lease="1s") as fleet:
                 worker = fleet.started()
                 for id_ in ids:
