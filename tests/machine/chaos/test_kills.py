@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def test_forty_rounds_of_ten_ledger_calls_have_exactly_400_effects_an_execution(
     chaos: Chaos, database: str, tmp_path: Path
 ) -> None:
-    load = Load(executions=chaos.size(2, 50), length=40, width=10)
+    load = Load(executions=chaos.size(5, 50), length=40, width=10)
     for round_ in chaos.rounds():
         async with storm(database, tmp_path, load, chaos, round_, workers=2) as running:
             await running.faults(chaos.size(2, 25), kill_one_or_all)
