@@ -18,7 +18,7 @@ from orchestrator import events as e
 from orchestrator.decide import project
 from orchestrator.errors import OrchestratorError
 from orchestrator.fold import fold
-from orchestrator.model import Projection
+from orchestrator.model import Projection, step_key
 from orchestrator.states import advance
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _pinned(facts: _Facts) -> Iterator[str]:
     if not isinstance(first, e.ExecutionSubmitted):
         return
     told = (first.workflow_id, first.revision)
-    for name, other in (("row", facts.row), ("workflow", facts.workflow)):
-        pinned = (other.workflow_id if name == "row" else other.id, other.revision)  # type: ignore[union-attr]  # each has its own
+    row, workflow = facts.row, facts.workflow
+    for name, pinned in ("row", (row.workflow_id, row.revision)), ("workflow", (workflow.id, workflow.revision)):
         if pinned != told:
             yield f"it was submitted with {told}, the {name} is of {pinned}"
 
@@ -173,7 +173,7 @@ def _row_is_the_fold(facts: _Facts) -> Iterator[str]:
 
 
 def _one_completion_a_step(facts: _Facts) -> Iterator[str]:
-    completed = Counter(_step(event) for event in _of(facts, e.StepCompleted))
+    completed = Counter(_step(event) for event in _of(facts, e.StepCompleted, e.StepCarried))
     for step, times in completed.items():
         if times > 1:
             yield f"{times} completions of {step} were accepted"
@@ -199,11 +199,7 @@ def _nothing_after_the_end(facts: _Facts) -> Iterator[str]:
 def _the_end_is_final(facts: _Facts) -> Iterator[str]:
     """Over in the events, over in the row, and wanted by no worker: all of it or nothing."""
     row = facts.row
-    over = {
-        "events": bool(facts.ends),
-        "status": row.status.terminal,
-        "finished_at": row.finished_at is not None,
-    }
+    over = {"events": bool(facts.ends), "status": row.status.terminal, "finished_at": row.finished_at is not None}
     if len(set(over.values())) > 1:
         yield f"is it over? {over}"
     if row.status.terminal and row.owner is not None:
@@ -242,9 +238,7 @@ def _of(facts: _Facts, *kinds: type[Any]) -> Iterator[Any]:
 
 
 def _step(event: Any) -> str:
-    """A step's name within its execution: items of a map and compensations are steps of their own."""
-    item, undo = getattr(event, "item", None), getattr(event, "undo", False)
-    return f"{event.node}{'' if item is None else f'/{item}'}{':compensate' if undo else ''}"
+    return step_key(event.node, event.item, undo=getattr(event, "undo", False))
 
 
 def _name(recorded: e.Recorded) -> str:

@@ -142,6 +142,12 @@ def test_a_second_completion_of_a_step_is_found() -> None:
     assert "one accepted completion a step" in broken(row(history[:3]), history)
 
 
+def test_a_step_that_ran_although_a_fork_brought_it_along_is_found() -> None:
+    carried = e.StepCarried(at(0), "a", "transform", {"x": 1})
+    history = recorded(SUBMITTED, carried, STARTED, completed("a"))
+    assert "one accepted completion a step" in broken(row(history[:3]), history)
+
+
 def test_an_attempt_that_is_told_twice_is_found() -> None:
     history = recorded(SUBMITTED, STARTED, failed("a"), completed("a", 1))
     assert broken(row(history), history) == {"attempts count up"}
