@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 A: dict[str, Any] = {"id": "a", "type": "transform", "with": {"x": "${input.n}"}}
+SWITCH: dict[str, Any] = {"id": "s", "type": "switch", "with": {"cases": [{"when": "${true}", "to": ["zz"]}]}}
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 STAGES = [{"name": "first", "percent": 50, "duration": "1h"}, {"name": "last", "percent": 100, "duration": "1h"}]
 
@@ -54,10 +55,10 @@ def node(id_: str, *needs: str, **fields: Any) -> dict[str, Any]:
         ("unknown-need", {"nodes": [node("a"), node("b", "zz")]}, "spec.nodes[1].needs[0]", "there is no node 'zz'"),
         ("bad-expression", {"nodes": [node("a", **{"with": {"x": "${1 +}"}})]}, "spec.nodes[0].with.x", ""),
         ("undeclared", {"nodes": [node("a", **{"with": {"x": "${secrets.x}"}})]}, "spec.nodes[0].with.x", "secrets"),
-        ("compensate", {"nodes": [node("a", compensate={"type": "http"})]}, "spec.nodes[0].compensate", "not built"),
-        ("concurrency", {"nodes": [A], "concurrency": {"max": 1}}, "spec.concurrency", "not built"),
-        ("retry-on", {"nodes": [node("a", retry={"on": ["Timeout"]})]}, "spec.nodes[0].retry.on", "not built"),
-        ("approval", {"nodes": [{"id": "a", "type": "approval"}]}, "spec.nodes[0].type", "not built"),
+        ("compensate", {"nodes": [node("a", compensate={"type": "wait"})]}, "spec.nodes[0].compensate.type", "http"),
+        ("limit", {"nodes": [A], "concurrency": {"limit": 1, "key": "${1 +}"}}, "spec.concurrency.key", ""),
+        ("branch", {"nodes": [A, SWITCH]}, "spec.nodes[1].with.cases[0].to[0]", "there is no node 'zz'"),
+        ("container", {"nodes": [{"id": "a", "type": "container"}]}, "spec.nodes[0].type", "not built"),
         ("no-function", {"nodes": [{"id": "a", "type": "python", "with": {}}]}, "spec.nodes[0].with.call", ""),
         ("bad-schema", {"nodes": [A], "input": {"schema": {"type": "strnig"}}}, "spec.input.schema", ""),
     ],
@@ -81,7 +82,7 @@ def test_a_bad_workflow_is_refused_with_the_fields_path(
         ("wrong-type", {"input": {"n": "five"}}, "InvalidInput", "spec.input.n"),
         ("missing-input", {"input": {}}, "InvalidInput", "spec.input"),
         ("nul", {"input": {"n": 1, "text": "a\0b"}}, "InvalidInput", "spec.input"),
-        ("fork", {"input": {"n": 1}, "from": {"execution": "x", "node": "a"}}, "NotBuiltYet", "spec.from"),
+        ("fork", {"input": {"n": 1}, "from": {"execution": "x", "node": "a"}}, "ForkRefused", "spec.from"),
         ("lost", {"workflow": "nowhere", "input": {"n": 1}}, "WorkflowNotFound", "spec.workflow"),
     ],
 )
