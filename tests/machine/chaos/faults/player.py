@@ -80,9 +80,7 @@ async def play(database: str, shape: Shape, folder: Path, service: str) -> None:
             worker = Worker(store, runner, SystemClock(), _SETTINGS)
             cancelling = asyncio.create_task(_cancel(store, shape, book))
             await worker.run(asyncio.Event(), until_idle=True)
-            cancelling.cancel()
-            with suppress(asyncio.CancelledError):
-                await cancelling
+            await cancelling
             await worker.run(asyncio.Event(), until_idle=True)  # a cancel may have come when it was idle already
     finally:
         await store.close()
