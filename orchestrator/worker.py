@@ -89,6 +89,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set; with `until_idle` until nothing is left, leases and timers included."""
+        self._stopping = False  # a worker may run again after it was idle
         beside = [
             asyncio.create_task(self._renew_for_ever(), name="renew-leases"),
             asyncio.create_task(keep_house(self._store, self._clock, self._settings.retention), name="keep-house"),
