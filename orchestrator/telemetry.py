@@ -30,7 +30,10 @@ CHECKPOINT_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RETRIES = Counter("orchestrator_retries", "Steps that were retried, by how they ended.", ["engine", "outcome"])
-FENCED = Counter("orchestrator_fenced_writes", "Writes of workers that had lost their lease: refused, nothing changed.")
+FENCED = Counter(
+    "orchestrator_fenced_writes",
+    "Writes, renewals too, of workers that had lost their lease: refused, nothing changed.",
+)
 DECISIONS = Counter("orchestrator_router_decisions", "Executions routed, by engine and reason.", ["engine", "reason"])
 THREADS_LOST = Gauge(
     "orchestrator_python_threads_lost", "Threads held by plain python functions whose step has given them up."

@@ -23,7 +23,7 @@ from orchestrator.fold import fold
 from orchestrator.housekeeping import keep_house
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Engine, Execution
-from orchestrator.store.port import Release
+from orchestrator.store.port import Outcome, Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.engines.baseline import Baseline
     from orchestrator.nodes.runner import NodeRunner
-    from orchestrator.store.port import Append, Claim, Outcome, Store, V1Update
+    from orchestrator.store.port import Append, Claim, Store, V1Update
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Worker:
         """`on_end` is told of every V2 execution whose end this worker committed."""
         self._store, self._clock, self._settings = store, clock, settings
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        self._journal: GroupCommit[Append, Outcome] = GroupCommit(store.append)
+        self._journal: GroupCommit[Append, Outcome] = GroupCommit(self._flush)
         self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
         self._tools = Tools(store, self._journal, runner, clock, settings.lease, hint=self.hint)
         self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
@@ -112,6 +112,13 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             log.info("worker stopped", owner=self.owner)
+
+    async def _flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        """Commit appends. What was refused is counted here, for whoever wrote it may be gone by now."""
+        outcomes = await self._store.append(batch)
+        if refused := sum(outcome is Outcome.FENCED for outcome in outcomes):
+            telemetry.FENCED.inc(refused)
+        return outcomes
 
     async def _claim(self) -> set[Engine]:
         """Claim what is due; the engines of which more may be due than there were places."""
@@ -259,6 +266,7 @@ class Worker:
                 if drive is None or drive.claim.fence != fence:
                     continue
                 if execution_id not in ours:
+                    telemetry.FENCED.inc()
                     log.warning("lease lost", execution=execution_id, reason="it was not renewed in time")
                     task = self._tasks[Engine.V2].get(execution_id)
                     if task is not None:

@@ -16,7 +16,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
-from orchestrator import telemetry
 from orchestrator.decide import OUTPUT, Decision, Frontier, RunNode, decide, project
 from orchestrator.engines.attempts import Attempted, attempt
 from orchestrator.engines.children import end_for_parent
@@ -258,7 +257,6 @@ class Drive:
         outcome = await self.tools.journal.put(append)
         took = time.perf_counter() - began
         if outcome is Outcome.FENCED:
-            telemetry.FENCED.inc()
             raise LeaseLost(f"execution {self.claim.id}: another worker owns it")
         if outcome is Outcome.STALE:
             return False

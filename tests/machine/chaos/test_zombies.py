@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
-import pytest
 
 from orchestrator.store import open_store
 from tests.machine.chaos.storm import Load, Storm, storm
@@ -31,7 +30,6 @@ HELD = workflow(spec(node("held", type_="python", **{"with": {"call": "chaos:hel
 AT_ONCE = 10
 
 
-@pytest.mark.xfail(run=False, reason="a write whose caller was cancelled, and a refused renewal, are not counted")
 async def test_a_worker_that_was_stopped_past_its_lease_changes_nothing_and_its_writes_are_counted(
     chaos: Chaos, store: Store, database: str, tmp_path: Path
 ) -> None:
@@ -85,7 +83,6 @@ async def stand_still(running: Storm) -> None:
     running.chaos.count("workers stopped", len(stopped))
 
 
-@pytest.mark.xfail(run=False, reason="claims and renewals take several statements, with locks in between")
 async def test_a_worker_that_stands_still_at_any_moment_holds_no_executions_lock(
     chaos: Chaos, postgres: LocalPostgres, tmp_path: Path
 ) -> None:
