@@ -18,7 +18,7 @@ from orchestrator import events as e
 from orchestrator.decide import project
 from orchestrator.errors import OrchestratorError
 from orchestrator.fold import fold
-from orchestrator.model import Projection, step_key
+from orchestrator.model import Projection, step_key_of
 from orchestrator.states import advance
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _row_is_the_fold(facts: _Facts) -> Iterator[str]:
 
 
 def _one_completion_a_step(facts: _Facts) -> Iterator[str]:
-    completed = Counter(_step(event) for event in _of(facts, e.StepCompleted, e.StepCarried))
+    completed = Counter(step_key_of(event) for event in _of(facts, e.StepCompleted, e.StepCarried))
     for step, times in completed.items():
         if times > 1:
             yield f"{times} completions of {step} were accepted"
@@ -182,7 +182,7 @@ def _one_completion_a_step(facts: _Facts) -> Iterator[str]:
 def _attempts_count_up(facts: _Facts) -> Iterator[str]:
     attempts: dict[str, list[int]] = defaultdict(list)
     for event in _of(facts, e.StepCompleted, e.StepFailed):
-        attempts[_step(event)].append(event.attempt)
+        attempts[step_key_of(event)].append(event.attempt)
     for step, seen in attempts.items():
         if seen != list(range(1, len(seen) + 1)):
             yield f"the attempts of {step} are {seen}"
@@ -235,10 +235,6 @@ RULES: Final[Mapping[str, Callable[[_Facts], Iterable[str]]]] = {
 
 def _of(facts: _Facts, *kinds: type[Any]) -> Iterator[Any]:
     return (recorded.event for recorded in facts.history if isinstance(recorded.event, kinds))
-
-
-def _step(event: Any) -> str:
-    return step_key(event.node, event.item, undo=getattr(event, "undo", False))
 
 
 def _name(recorded: e.Recorded) -> str:

@@ -188,6 +188,11 @@ def step_key(node: str, item: str | None = None, *, undo: bool = False) -> str:
     return f"{key}:compensate" if undo else key
 
 
+def step_key_of(event: Any) -> str:
+    """The key of the step that an event is about; `event` names a node."""
+    return step_key(event.node, getattr(event, "item", None), undo=getattr(event, "undo", False))
+
+
 @dataclass(frozen=True, slots=True)
 class StepState:
     """What is known of one step (a node, an item of a map, a compensation) in one execution."""

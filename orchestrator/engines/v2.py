@@ -13,7 +13,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.decide import OUTPUT, Decision, Frontier, RunNode, decide, project
@@ -24,7 +24,7 @@ from orchestrator.engines.refusals import Unfit, encoded, refused_step
 from orchestrator.engines.tools import Tools
 from orchestrator.errors import InvalidPayload, LeaseLost
 from orchestrator.fold import apply, fold
-from orchestrator.model import Execution, Workflow, step_key
+from orchestrator.model import Execution, Workflow, step_key_of
 from orchestrator.store.port import Append, Claim, Delivery, Outcome, Release
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Drive:
     def _decide(self, workflow: Workflow, state: Execution) -> tuple[Decision, tuple[e.Event, ...]]:
         results = tuple(ended.event for ended in self._ended)
         if self._frontier is None:
-            in_flight = [run.key for run in self._tasks.values()] + [_key(event) for event in results]
+            in_flight = [run.key for run in self._tasks.values()] + [step_key_of(event) for event in results]
             self._frontier = Frontier.of(workflow, state, in_flight)
             self._frontier.refused = self._refused
         for event in results:
@@ -165,7 +165,7 @@ class Drive:
                 raise reason
             self._ended[error.index] = Attempted(failed)
         elif isinstance(event, e.MapStarted | e.StepCompleted):
-            self._refused[_key(event)] = (type(reason).__name__, str(reason))
+            self._refused[step_key_of(event)] = (type(reason).__name__, str(reason))
         elif isinstance(event, e.ExecutionSucceeded):
             self._refused[OUTPUT] = (type(reason).__name__, str(reason))
         else:
@@ -289,7 +289,3 @@ class Drive:
         for task in [task for task in self._tasks if task.done()]:
             del self._deadlines[self._tasks.pop(task).key]
             self._ended.append(task.result())
-
-
-def _key(event: Any) -> str:
-    return step_key(event.node, getattr(event, "item", None), undo=getattr(event, "undo", False))

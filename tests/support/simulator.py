@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import events as e
 from orchestrator.decide import Decision, Frontier, RunNode, decide, project
 from orchestrator.fold import apply, submitted
-from orchestrator.model import Execution, Failure, Join, Status, StepStatus, step_key
+from orchestrator.model import Execution, Failure, Join, Status, StepStatus, step_key_of
 from orchestrator.nodes.mapping import concurrency, tolerated
 from orchestrator.retry import decide_retry
 from tests.support.engine import AT
@@ -56,7 +56,9 @@ class Simulation:
         """Decide, commit and start; an append that is not accepted leaves nothing but the results."""
         state, results = self.state, self.results
         if self.frontier is None:
-            self.frontier = Frontier.of(self.workflow, state, [*self.in_flight, *(key_of(event) for event in results)])
+            self.frontier = Frontier.of(
+                self.workflow, state, [*self.in_flight, *(step_key_of(event) for event in results)]
+            )
             self.frontier.refused = self.refused
         for event in results:
             state = apply(state, event)
@@ -279,8 +281,3 @@ class Simulation:
         return e.StepFailed(
             self.now, run.node.id, run.node.type, run.attempt, failure, self.now, 1, retry.at, run.item, undo=run.undo
         )
-
-
-def key_of(event: Any) -> str:
-    """The key of the step that an event is about."""
-    return step_key(event.node, getattr(event, "item", None), undo=getattr(event, "undo", False))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from orchestrator import events as e
 from orchestrator.fold import fold
-from orchestrator.model import Status
+from orchestrator.model import Status, step_key_of
 from tests.support.random_workflows import random_workflow
-from tests.support.simulator import Simulation, key_of
+from tests.support.simulator import Simulation
 
 if TYPE_CHECKING:
     from orchestrator.model import Workflow
@@ -48,7 +48,7 @@ def test_what_completed_is_undone_exactly_in_reverse_order_and_nothing_else_is(
     turned = [index for index, event in enumerate(simulation.history) if isinstance(event, e.CompensationStarted)]
     end = turned[0] if turned else len(simulation.history)
     done, maybe = effects(simulation.workflow, simulation.history[:end])
-    undone = [key_of(event).removesuffix(":compensate") for event in simulation.history[end:] if ends_undo(event)]
+    undone = [step_key_of(event).removesuffix(":compensate") for event in simulation.history[end:] if ends_undo(event)]
     if not turned:
         stopped = simulation.state.cancel_requested and not simulation.workflow.undo_on_cancel
         assert simulation.state.status is Status.SUCCESS or stopped or not (done or maybe)
@@ -66,7 +66,7 @@ def effects(workflow: Workflow, history: list[e.Event]) -> tuple[list[str], set[
     for event in history:
         if not isinstance(event, e.OF_A_NODE):
             continue
-        node, key = workflow.by_id[event.node], key_of(event)
+        node, key = workflow.by_id[event.node], step_key_of(event)
         if node.undo is None or (node.type == "map" and key == node.id):
             continue
         begun.discard(key)
