@@ -15,12 +15,10 @@ from orchestrator.jsonvalues import child
 from orchestrator.model import Join, OnLimit
 from orchestrator.nodes.approval import ApprovalNode
 from orchestrator.nodes.child import ChildNode
-from orchestrator.nodes.fail import FailNode
 from orchestrator.nodes.http import HttpNode
 from orchestrator.nodes.mapping import concurrency
+from orchestrator.nodes.registry import WITHOUT_ATTEMPTS
 from orchestrator.nodes.signal import SignalNode
-from orchestrator.nodes.switch import SwitchNode
-from orchestrator.nodes.wait import WaitNode
 from orchestrator.templates import TemplateSyntaxError, is_template, parse
 from orchestrator.wording import length
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.model import Node, Workflow
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # RFC 9110, 9.2.1: the methods that are not safe
-#: The engine decides these: there is nothing to repeat, or to time out.
-_NO_ATTEMPTS: Final = frozenset({ApprovalNode.name, FailNode.name, SignalNode.name, SwitchNode.name, WaitNode.name})
 _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _SECRET_FIELDS: Final = re.compile(
     r"^(password|passwd|passphrase|client_?secret|api_?key|access_?token|refresh_?token|private_?key)$", re.IGNORECASE
@@ -113,7 +109,7 @@ def _late_timeout(facts: _Facts) -> Iterator[Problem]:
         if node.timeout > limit and "timeout" in raw.get(node.id, {}):
             yield Problem(facts.path(node, "timeout"), f"is longer than the execution may take ({length(limit)})")
         for name in ("duration", "timeout"):
-            waits = _duration(node.with_.get(name)) if node.type in _NO_ATTEMPTS else None
+            waits = _duration(node.with_.get(name)) if node.type in WITHOUT_ATTEMPTS else None
             if waits is not None and waits >= limit:
                 path = facts.path(node, f"with.{name}")
                 yield Problem(
@@ -124,11 +120,8 @@ def _late_timeout(facts: _Facts) -> Iterator[Problem]:
 def _no_effect(facts: _Facts) -> Iterator[Problem]:
     raw = _raw(facts)
     for node in facts.workflow.nodes:
-        written = raw.get(node.id, {})
-        for name in ("retry", "timeout"):
-            if node.type in _NO_ATTEMPTS and name in written:
-                more = ": `with.timeout` is what it waits at most" if name == "timeout" else ""
-                yield Problem(facts.path(node, name), f"has no effect on a {node.type}{more}")
+        if node.type in WITHOUT_ATTEMPTS and "retry" in raw.get(node.id, {}):
+            yield Problem(facts.path(node, "retry"), f"has no effect on a {node.type}")
     if facts.workflow.undo_on_cancel and not any(node.undo for node in facts.workflow.nodes):
         yield Problem("spec.onCancel", "has no effect: no node says how to compensate it")
 

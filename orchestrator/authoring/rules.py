@@ -9,7 +9,7 @@ from orchestrator import expressions, graph
 from orchestrator.errors import Problem
 from orchestrator.jsonvalues import child
 from orchestrator.nodes.mapping import MapNode
-from orchestrator.nodes.registry import BACKWARD, FOR_ITEMS, NODE_TYPES, NOT_BUILT_YET, WITHOUT_ATTEMPTS, WITHOUT_OUTPUT
+from orchestrator.nodes.registry import BACKWARD, FOR_ITEMS, NODE_TYPES, NOT_BUILT_YET, UNTIMED, WITHOUT_OUTPUT
 from orchestrator.nodes.signal import SignalNode, signal_problems
 from orchestrator.nodes.switch import SwitchNode, targets
 
@@ -119,7 +119,7 @@ def _output(place: _Place) -> Iterable[Problem]:
 
 
 def _timeout(place: _Place) -> Iterable[Problem]:
-    if place.node.timeout is None or place.node.type not in WITHOUT_ATTEMPTS:
+    if place.node.timeout is None or place.node.type not in UNTIMED:
         return []
     own = " (with.timeout is how long it waits)" if place.node.type in (SignalNode.name, "approval") else ""
     return [Problem(f"{place.path}.timeout", f"a {place.node.type} has no attempt that could take too long{own}")]

@@ -84,7 +84,6 @@ class NodeType(ABC, Generic[WithT]):
 
     name: ClassVar[str]
     With: ClassVar[type[With]]
-    timer: ClassVar[bool] = False  # an engine stores a timer instead of running it
     instant: ClassVar[bool] = False  # `run` never waits, so that it needs no limit of time
     checked: ClassVar[bool] = False  # `run` has seen to it that its output is JSON that a store can keep
 

@@ -38,8 +38,7 @@ NOT_BUILT_YET: Final = frozenset({"container"})
 BACKWARD: Final = frozenset({HttpNode.name, PythonNode.name, TransformNode.name})  # what may compensate
 FOR_ITEMS: Final = BACKWARD | {ChildNode.name}  # what may be done for each item of a map
 WITHOUT_OUTPUT: Final = frozenset({FailNode.name, SwitchNode.name, WaitNode.name})
-#: What takes its time by nature: its own `with`, or the child's workflow, says how long.
-WITHOUT_ATTEMPTS: Final = frozenset(
-    {ApprovalNode.name, ChildNode.name, FailNode.name, SignalNode.name, SwitchNode.name, WaitNode.name}
-)
+#: The engine decides these: there is nothing to repeat, or to time out.
+WITHOUT_ATTEMPTS: Final = frozenset({ApprovalNode.name, FailNode.name, SignalNode.name, SwitchNode.name, WaitNode.name})
+UNTIMED: Final = WITHOUT_ATTEMPTS | {ChildNode.name}  # a child's own workflow says how long it may take
 V2_ONLY: Final = frozenset({ApprovalNode.name, ChildNode.name, SignalNode.name})  # V1 keeps nothing to wait on

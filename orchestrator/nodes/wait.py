@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator import durations
-from orchestrator.nodes.base import NodeType, OrExpression, StepContext, With
+from orchestrator.nodes.base import OrExpression, With
+from orchestrator.nodes.decided import Decided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,12 +66,8 @@ def due(with_: Mapping[str, Any], now: datetime) -> datetime:
     return now + durations.parse(parsed.duration or "")
 
 
-class WaitNode(NodeType[WaitWith]):
+class WaitNode(Decided[WaitWith]):
     """A timer; its output is null."""
 
     name: ClassVar[str] = "wait"
     With = WaitWith
-    timer = True
-
-    async def run(self, with_: Mapping[str, Any], context: StepContext) -> Any:
-        raise NotImplementedError(f"{context.node_id}: engines keep a timer for a wait (see due), and never run it")
