@@ -34,6 +34,7 @@ class Settings:
     v1: str = "builtin"  # off | builtin | http
     concurrency: int = 200  # executions of each engine that a worker holds at once
     lease: timedelta = timedelta(seconds=15)  # how long a dead worker's executions wait for another
+    patience: timedelta = timedelta(seconds=10)  # with a PostgreSQL that does not answer: then it is asked anew
     retention: timedelta | None = None  # executions that ended so long ago are dropped with their events; off: none
     v1_http: V1HttpSettings | None = None  # with v1=http: ORCHESTRATOR_V1_…, each with its sentence over there
 
@@ -71,7 +72,7 @@ def _read(name: str, text: str) -> object:
             if not 1 <= number <= 10_000:  # noqa: PLR2004 — the bounds stand in the message
                 raise ValueError(f"{text!r} is not a whole number from 1 to 10000")
             return number
-        case "lease":
+        case "lease" | "patience":
             return durations.parse(text)
         case "retention":
             kept = None if text == "off" else durations.parse(text)

@@ -34,7 +34,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     _load_functions([module.strip() for module in settings.functions.split(",") if module.strip()])
     allowed = AllowList.parse(settings.http_allow)
     secrets = SecretFolder(Path(settings.secrets)) if settings.secrets else None
-    store = await open_store(settings.database, schema=settings.schema)
+    store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
     runner = NodeRunner(allowed=allowed, secrets=secrets)
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 import structlog
@@ -20,6 +21,8 @@ from orchestrator.store.postgres import Lines, PostgresStore
 from orchestrator.store.sqlite import SqliteStore, Thread, configure, sqlalchemy_begin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.store.port import Store
 
 log = structlog.get_logger(__name__)
@@ -53,8 +56,13 @@ def database_url(database: str) -> sa.URL:
     return url.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
 
 
-async def open_store(database: str, *, schema: str = "public", pool_size: int = 5) -> Store:
+async def open_store(
+    database: str, *, schema: str = "public", pool_size: int = 5, patience: timedelta = timedelta(seconds=10)
+) -> Store:
     """Open and migrate a database. `schema` is PostgreSQL's; it is made when it is not there.
+
+    `patience` is for a PostgreSQL that is reached and does not answer: how long a statement waits before its connection
+    is given up (StoreUnavailable), and how long the server waits for a client in mid-transaction before it rolls back.
 
     Raises InvalidInput (the URL), StoreUnavailable (nobody answers), SchemaConflict (tables that are not ours).
     """
@@ -77,8 +85,25 @@ async def open_store(database: str, *, schema: str = "public", pool_size: int = 
         execution_options={"schema_translate_map": {None: schema}},  # by name: a search path may lead elsewhere
         connect_args=_CONNECT,
     )
+    sa.event.listen(engine.sync_engine, "connect", _ends_transactions(patience))
     _, parameters = engine.dialect.create_connect_args(url)
-    return PostgresStore(engine, Lines({**parameters, **_CONNECT}, pool_size), schema)
+    seconds = patience.total_seconds()
+    return PostgresStore(engine, Lines({**parameters, **_CONNECT}, pool_size, seconds), schema, seconds)
+
+
+def _ends_transactions(patience: timedelta) -> Callable[[Any, Any], None]:
+    """A transaction of a process that stands still must not hold its locks for ever. Set by a statement, and not as a
+    parameter of the connection, which PgBouncer would refuse.
+    """
+
+    def configure_session(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {int(patience.total_seconds() * 1000)}")
+        cursor.close()
+        connection.autocommit = False
+
+    return configure_session
 
 
 def _migrate_sqlite(url: sa.URL) -> None:

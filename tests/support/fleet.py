@@ -72,6 +72,7 @@ class Fleet:
             "ORCHESTRATOR_LEASE": lease,
             "ORCHESTRATOR_HTTP_ALLOW": "127.0.0.1",
             "ORCHESTRATOR_V1": "off",
+            "ORCHESTRATOR_PATIENCE": "2s",
             "PYTHONPATH": str(ROOT),
             **(environment or {}),
         }

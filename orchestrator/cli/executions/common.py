@@ -58,7 +58,7 @@ def ask(database: str | None, question: Callable[[Store], Awaitable[R]]) -> R:
     _must_exist(settings.database)
 
     async def asked() -> R:
-        store = await open_store(settings.database, schema=settings.schema)
+        store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
         try:
             return await question(store)
         finally:

@@ -7,10 +7,14 @@ socket is looked at instead: a server that closed it has made it readable.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import structlog
 
 from orchestrator.store.sql.connections import translated
 
@@ -19,12 +23,19 @@ if TYPE_CHECKING:
 
     Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
+log = structlog.get_logger(__name__)
+
 
 class Lines:
-    """Up to `most` autocommitting connections, made when they are needed. `parameters` are psycopg's."""
+    """Up to `most` autocommitting connections, made when they are needed. `parameters` are psycopg's.
 
-    def __init__(self, parameters: Mapping[str, Any], most: int) -> None:
+    An answer that does not come within `patience` seconds never will: something between here and the server has lost
+    the connection and says nothing. Then it is dropped, and those that are idle with it.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], most: int, patience: float) -> None:
         self._parameters = dict(parameters)
+        self._patience = patience
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
         self._closed = False
@@ -35,7 +46,7 @@ class Lines:
             async with self._free:
                 line = self._take() or await self._connect()
                 try:
-                    rows = await (await line.execute(query, values)).fetchall()
+                    rows = await self._answer(line, query, values)
                 except (psycopg.OperationalError, psycopg.InterfaceError):
                     self._drop(line)
                     self._drop_idle()  # most likely they are all gone; if not, new ones are cheap
@@ -48,6 +59,13 @@ class Lines:
                     raise
                 self._give_back(line)
                 return rows
+
+    async def _answer(self, line: Connection, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        out_of_patience = asyncio.get_running_loop().call_later(self._patience, _hang_up, line, self._patience)
+        try:
+            return await (await line.execute(query, values)).fetchall()
+        finally:
+            out_of_patience.cancel()
 
     async def close(self) -> None:
         """Close what is idle, and what is in use as soon as it is not."""
@@ -85,3 +103,10 @@ def _is_alive(line: Connection) -> bool:
     poll = select.poll()
     poll.register(line.fileno(), select.POLLIN)
     return not poll.poll(0)
+
+
+def _hang_up(line: Connection, patience: float) -> None:
+    """Let a query fail that waits for an answer. To cancel it would mean to wait for the server's word once more."""
+    log.warning("the database does not answer; its connection is given up", seconds=patience)
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(line.fileno())) as other_end:
+        other_end.shutdown(socket.SHUT_RDWR)

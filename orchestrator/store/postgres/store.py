@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from datetime import UTC
@@ -42,9 +43,11 @@ class PostgresStore(SqlStore):
 
     _insert = staticmethod(insert)
 
-    def __init__(self, engine: AsyncEngine, lines: Lines, schema: str) -> None:
+    def __init__(self, engine: AsyncEngine, lines: Lines, schema: str, patience: float) -> None:
+        """`patience`: seconds after which an answer is not waited for any more."""
         super().__init__()
         self._engine = engine
+        self._patience = patience
         self._lines = lines
         self._schema = f'"{schema}".'
 
@@ -55,18 +58,21 @@ class PostgresStore(SqlStore):
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         with translated():
-            async with self._engine.connect() as connection:
-                yield connection
+            try:
+                async with asyncio.timeout(self._patience), self._engine.connect() as connection:
+                    yield connection
+            except TimeoutError:
+                await self._engine.dispose(close=False)  # most likely the idle ones will never answer, either
+                raise
 
     async def _writing(self, boundary: Boundary, work: Callable[[sa.Connection], R]) -> R:
-        with translated():
-            async with self._engine.connect() as c:
-                async with c.begin():
-                    result = await c.run_sync(work)
-                    reach(boundary, Moment.BEFORE)
-                reach(boundary, Moment.AFTER)
-                reach(boundary, Moment.LOST)
-                return result
+        async with self._reading() as c:
+            async with c.begin():
+                result = await c.run_sync(work)
+                reach(boundary, Moment.BEFORE)
+            reach(boundary, Moment.AFTER)
+            reach(boundary, Moment.LOST)
+            return result
 
     async def _call(self, boundary: Boundary, function: str, *values: Any) -> list[tuple[Any, ...]]:
         """Call a function of ours: `name(%s::type, …)`. Its commit is the statement's own."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _READ_ONLY = "25006"  # PostgreSQL: this is a standby, or was the primary before a failover
+_STOOD_STILL = "25P03"  # PostgreSQL: it ended a transaction that we left open for too long
 _TOO_LARGE = "54"  # PostgreSQL's class of exceeded limits, which its driver counts among the operational errors
 _DATA = (psycopg.DataError, sqlite3.DataError, UnicodeEncodeError)
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, sqlite3.OperationalError, sqlite3.InterfaceError, OSError)
@@ -51,7 +52,7 @@ def _raise_ours(reason: BaseException | None, error: Exception) -> None:
     if isinstance(reason, _DATA) or code.startswith(_TOO_LARGE):
         shown = str(reason).partition("\n")[0]  # the lines after it would quote the value
         raise InvalidPayload(f"the database cannot keep a value: {shown}") from error
-    if isinstance(reason, _AWAY) or code == _READ_ONLY:
+    if isinstance(reason, _AWAY) or code in (_READ_ONLY, _STOOD_STILL):
         raise StoreUnavailable(f"the database did not answer: {reason}") from error
 
 

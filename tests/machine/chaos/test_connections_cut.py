@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,6 @@ async def broken_for_a_while(way: Proxy, running: Storm) -> None:
     await asyncio.to_thread(way.mend)
 
 
-@pytest.mark.xfail(run=False, reason="the store waits for ever for an answer")
 async def test_a_connection_that_never_answers_again_is_given_up(
     chaos: Chaos, postgres: LocalPostgres, tmp_path: Path
 ) -> None:
@@ -90,7 +90,8 @@ async def test_a_connection_that_never_answers_again_is_given_up(
                 await running.settle(within=chaos.size(90, 300))
         finally:
             for pid in frozen:
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # those whose client hung up have ended
+                    os.kill(pid, signal.SIGCONT)
 
 
 async def freeze_backends(database: str, frozen: set[int], running: Storm) -> None:
