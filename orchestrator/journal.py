@@ -7,6 +7,7 @@ hundreds share it. Nobody is answered before the commit that holds their item.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -24,6 +25,7 @@ I = TypeVar("I")  # noqa: E741 — an item
 A = TypeVar("A")  # its answer
 
 MOST = 500  # items a flush: bounds the statement, and what a data error makes us split
+_FIRST_PAUSE = 0.05  # seconds at most before a flush is tried again
 LANES = 2  # flushes on their way at once: one is built while the database works on the other
 
 
@@ -111,12 +113,20 @@ class GroupCommit(Generic[I, A]):
                     future.set_result(answer)
 
     async def _insist(self, items: Sequence[I]) -> Sequence[A]:
+        try:
+            return await self._try(items)
+        except StoreUnavailable:
+            log.warning("the store did not answer; trying again", attempt=1)
+            await asyncio.sleep(random.uniform(0.0, _FIRST_PAUSE))  # noqa: S311 — spreads load, hides nothing
         async for attempt in self._attempts():
             with attempt:
-                self.flushes += 1
-                self.items += len(items)
-                return await self._flush(items)
+                return await self._try(items)
         raise AssertionError("unreachable: reraise is set")
+
+    async def _try(self, items: Sequence[I]) -> Sequence[A]:
+        self.flushes += 1
+        self.items += len(items)
+        return await self._flush(items)
 
     def _attempts(self) -> AsyncRetrying:
         return AsyncRetrying(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.engines.baseline import Baseline
+    from orchestrator.events import Recorded
     from orchestrator.nodes.runner import NodeRunner
     from orchestrator.store.port import Append, Claim, Store, V1Update
 
@@ -68,19 +69,22 @@ class Worker:
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._journal: GroupCommit[Append, Outcome] = GroupCommit(self._flush)
         self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
-        self._tools = Tools(store, self._journal, runner, clock, settings.lease, hint=self.hint)
+        self._tools = Tools(store, self._journal, runner, clock, settings.lease, hint=lambda: self.hint(Engine.V2))
         self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}
         self._known: OrderedDict[str, Known] = OrderedDict()
-        self._hint = asyncio.Event()
+        self._hinted: set[Engine] = set()  # of these something may be due
+        self._starved: set[Engine] = set()  # of these more was due than could be claimed
+        self._wake = asyncio.Event()
         self._stopping = False
-        self._wants_places = False  # more was due than could be claimed
+        self._until_idle = False
         self._on_end = on_end
 
-    def hint(self) -> None:
-        """Something may be due: look now, not at the next poll."""
-        self._hint.set()
+    def hint(self, engine: Engine | None = None) -> None:
+        """Something may be due, of this engine if one is named: look now, not at the next poll."""
+        self._hinted.update(self._settings.engines if engine is None else {engine}.intersection(self._settings.engines))
+        self._wake.set()
 
     @property
     def busy(self) -> int:
@@ -90,22 +94,25 @@ class Worker:
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set; with `until_idle` until nothing is left, leases and timers included."""
         self._stopping = False  # a worker may run again after it was idle
+        self._until_idle = until_idle
         beside = [
+            asyncio.create_task(self._heed(stop), name="heed-stop"),
             asyncio.create_task(self._renew_for_ever(), name="renew-leases"),
             asyncio.create_task(keep_house(self._store, self._clock, self._settings.retention), name="keep-house"),
         ]
         log.info("worker started", owner=self.owner, engines=[engine.value for engine in self._settings.engines])
         try:
+            engines: Collection[Engine] = self._settings.engines
             while not stop.is_set():
-                self._hint.clear()
+                self._hinted.difference_update(engines)
                 try:
-                    starved = await self._claim()
+                    await self._claim(engines)
                     if until_idle and not self.busy and await self._store.idle(self._settings.engines):
                         return
                 except StoreUnavailable as error:
                     log.warning("the store does not answer; nothing is claimed meanwhile", error=str(error))
-                    starved = set()
-                await self._rest(stop, starved)
+                    self._starved.clear()
+                engines = await self._rest(stop)
         finally:
             await self._let_go()  # what drains is still ours
             for task in beside:
@@ -120,13 +127,12 @@ class Worker:
             telemetry.FENCED.inc(refused)
         return outcomes
 
-    async def _claim(self) -> set[Engine]:
-        """Claim what is due; the engines of which more may be due than there were places."""
-        starved: set[Engine] = set()
-        for engine in self._settings.engines:
-            free = self._settings.concurrency - len(self._tasks[engine])
+    async def _claim(self, engines: Collection[Engine]) -> None:
+        """Claim what is due of these engines, as much of it as there are places for."""
+        for engine in engines:
+            free = self._places(engine)
             if free <= 0:
-                starved.add(engine)
+                self._starved.add(engine)
                 continue
             lease, now = self._settings.lease, self._clock.now()
             if engine is Engine.V1:
@@ -138,21 +144,25 @@ class Worker:
                 run = self._drive(claim) if engine is Engine.V2 else self._walk(claim)
                 self._begin(engine, claim.id, run)
             if len(claims) == free:
-                starved.add(engine)
-        return starved
+                self._starved.add(engine)
+            else:
+                self._starved.discard(engine)
+
+    def _places(self, engine: Engine) -> int:
+        return self._settings.concurrency - len(self._tasks[engine])
 
     async def _read(self, claims: Sequence[Claim]) -> None:
-        """Fold the histories of what was claimed, in one query, but for those that were known before."""
-        new = {claim.id: claim.seq for claim in claims if not self._knows(claim)}
-        if not new:
-            return
+        """Fold the histories of what was claimed: those that came along, and, in one query, those not known before."""
+        new = {claim.id: claim for claim in claims if not self._knows(claim)}
+        histories: dict[str, Sequence[Recorded]] = {id_: claim.history for id_, claim in new.items() if claim.history}
         try:
-            histories = await self._store.histories(new)
+            unread = new.keys() - histories.keys()
+            histories |= await self._store.histories(unread) if unread else {}
         except StoreUnavailable:
             return  # each drive reads its own, or is put down
         for execution_id, history in histories.items():
             with suppress(OrchestratorError):  # its own drive will say what is wrong with it
-                if history[-1].seq == new[execution_id]:
+                if history[-1].seq == new[execution_id].seq:
                     self._known[execution_id] = Known(fold(execution_id, history))
 
     def _knows(self, claim: Claim) -> bool:
@@ -168,8 +178,10 @@ class Worker:
         def over(done: asyncio.Task[None]) -> None:
             if self._tasks[engine].get(execution_id) is done:
                 del self._tasks[engine][execution_id]
-            if self._wants_places or not self.busy:
-                self._hint.set()
+            if self._until_idle and not self.busy:
+                self.hint()  # perhaps that was the last one
+            elif self._starved:
+                self._wake.set()
 
         task.add_done_callback(over)
 
@@ -206,7 +218,7 @@ class Worker:
         if self._on_end is not None:
             self._on_end(state)
         if state.parent is not None:
-            self.hint()
+            self.hint(Engine.V2)
         if state.failure is not None:
             failure = state.failure
             log.error("execution failed", execution=state.id, node=failure.node, error=failure.message)
@@ -223,29 +235,31 @@ class Worker:
         with suppress(StoreError, InvalidPayload):
             await self._store.log_edge([line], self._clock.now())
 
-    async def _rest(self, stop: asyncio.Event, starved: Collection[Engine]) -> None:
-        """Until the next poll, which jitter spreads over the workers, or a hint. Where more was due than there were
-        places: until one is free, and a little longer, so that one claim fills several.
+    async def _rest(self, stop: asyncio.Event) -> Collection[Engine]:
+        """Until there is something to claim; of which engines it may be.
+
+        That is at the next poll, which jitter spreads over the workers, or at a hint. Where more was due than there
+        were places it is when one is free, and a little later, so that one claim fills several.
         """
         loop = asyncio.get_running_loop()
         pause = self._settings.poll.total_seconds() * random.uniform(0.7, 1.3)  # noqa: S311 — spreads load, hides nothing
         until = loop.time() + pause
-        self._wants_places = bool(starved)
         while not stop.is_set() and (left := until - loop.time()) > 0:
-            if any(len(self._tasks[engine]) < self._settings.concurrency for engine in starved):
-                await asyncio.sleep(self._settings.batch.total_seconds())
-                return
-            waits = [asyncio.create_task(self._hint.wait()), asyncio.create_task(stop.wait())]
-            try:
-                await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-            if self._hint.is_set() and not starved:
-                if self.busy > self._settings.concurrency // 8:  # there is work enough: let more of it gather
+            self._wake.clear()
+            free = {engine for engine in self._starved if self._places(engine) > 0}
+            engines = free | (self._hinted - self._starved)
+            if engines:
+                if free or self.busy > self._settings.concurrency // 8:  # there is work enough: let more of it gather
                     await asyncio.sleep(self._settings.batch.total_seconds())
-                return
-            self._hint.clear()
+                return engines
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+        return self._settings.engines
+
+    async def _heed(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake.set()
 
     async def _renew_for_ever(self) -> None:
         while True:

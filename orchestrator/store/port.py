@@ -89,6 +89,7 @@ class Claim:
     created_at: datetime
     begun: bool  # this claim started it
     input: Any = None  # of a V1 execution, whose input is not in events
+    history: tuple[Recorded, ...] = ()  # the whole of it, where the claim had it at hand
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class Ours:
                 input={},
             )
         )
-        self._worker.hint()
+        self._worker.hint(Engine.V2)
         status = await end
         del self._watched.ends[execution_id]
         if status is not Status.SUCCESS:

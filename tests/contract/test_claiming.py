@@ -10,10 +10,11 @@ import pytest
 
 from orchestrator import events as e
 from orchestrator.model import Engine, Status
-from orchestrator.store import Control, Outcome, Release, Store
+from orchestrator.store import Control, Delivery, Outcome, Release, Store
 from tests.support.stores import LEASE, START, after, append, claim_one, completed, kinds, row, submission
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -22,6 +23,23 @@ async def test_a_claim_starts_a_pending_execution_in_the_same_commit(store: Stor
     claim = await claim_one(store)
     assert (claim.begun, claim.fence, claim.seq, claim.status) == (True, 1, 2, Status.RUNNING)
     assert await kinds(store) == ["ExecutionSubmitted", "ExecutionStarted"]
+
+
+@pytest.mark.parametrize("early", [(), (e.SignalReceived(after(1), "approve", None, "s1"),)])
+async def test_a_history_that_comes_with_a_claim_is_the_whole_one(
+    store: Store, early: Sequence[e.OutsideEvent]
+) -> None:
+    await store.submit([submission("x1")], START)
+    await store.deliver([Delivery("x1", event) for event in early])
+    claim = await claim_one(store, at=after(2))
+    assert claim.history in ((), tuple(await store.events("x1")))
+
+
+async def test_a_claim_of_what_began_before_brings_no_part_of_a_history(store: Store) -> None:
+    await store.submit([submission("x1")], START)
+    first = await claim_one(store)
+    await store.release({"x1": Release(first.fence, first.seq, after(1))}, START)
+    assert (await claim_one(store, at=after(1))).history == ()
 
 
 async def test_a_claim_sets_when_its_steps_will_have_timed_out(store: Store) -> None:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
+from orchestrator.clock import SystemClock
 from orchestrator.decide import project
 from orchestrator.errors import StoreUnavailable
 from orchestrator.fold import fold
 from orchestrator.functions import Functions, NonRetryable
 from orchestrator.model import Engine, Status
-from orchestrator.store import Control, Store
-from orchestrator.worker import WorkerSettings
+from orchestrator.nodes.runner import NodeRunner
+from orchestrator.store import Control, Store, open_store
+from orchestrator.store.postgres import Lines
+from orchestrator.worker import Worker, WorkerSettings
 from tests.support.engine import ended, node, spec, working
 from tests.support.stores import submission, workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
     from orchestrator.store import Append, Outcome
+    from tests.support.postgres import LocalPostgres
 
 FAST = {"retry": {"maxAttempts": 3, "initialInterval": "10ms", "jitter": "none"}}
 
@@ -308,6 +313,41 @@ async def test_a_hundred_executions_share_commits(store: Store, monkeypatch: pyt
         await ended(store, ids)
     assert sum(batches) == 300  # one durable append a step: the last one carries the end, too
     assert len(batches) < 100
+
+
+async def test_an_execution_alone_costs_a_claim_a_commit_a_step_and_no_reading(
+    postgres: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = Lines.ask
+
+    async def noted(lines: Lines, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        asked.append(query)
+        return await ask(lines, query, values)
+
+    chain = spec(node("a"), node("b", "a"), node("c", "b"))
+    over = asyncio.Event()
+    store = await open_store(postgres.create_database())
+    async with NodeRunner() as runner:
+        rarely = WorkerSettings(poll=timedelta(minutes=1))
+        worker = Worker(store, runner, SystemClock(), rarely, on_end=lambda _: over.set())
+        stop = asyncio.Event()
+        task = asyncio.create_task(worker.run(stop))
+        await store.submit([submission("warm", workflow=workflow(chain))], now())
+        worker.hint()
+        async with asyncio.timeout(20):
+            await over.wait()
+        over.clear()
+        monkeypatch.setattr(Lines, "ask", noted)
+        await store.submit([submission("x1", workflow=workflow(chain))], now())
+        worker.hint(Engine.V2)
+        async with asyncio.timeout(20):
+            await over.wait()
+        stop.set()
+        await task
+    await store.close()
+    names = [re.findall(r"orchestrator_(\w+)_1", query) for query in asked]
+    assert names == [["submit"], ["claim"], *[["append"]] * 3]
 
 
 async def test_two_workers_share_the_work_and_run_nothing_twice(store: Store) -> None:

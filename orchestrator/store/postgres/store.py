@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.dialects.postgresql import insert
 
-from orchestrator.events import SCHEMA_VERSION, Recorded
+from orchestrator.errors import SchemaConflict
+from orchestrator.events import SCHEMA_VERSION, ExecutionStarted, Recorded
 from orchestrator.faults import Boundary, Moment, reach
 from orchestrator.model import Engine
-from orchestrator.store import drafts, requests, rows
+from orchestrator.store import codec, drafts, requests, rows
 from orchestrator.store.port import Delivered, Outcome, Submitted
 from orchestrator.store.postgres import wire
 from orchestrator.store.sql import SqlStore
@@ -110,7 +112,7 @@ class PostgresStore(SqlStore):
         function = "claim_1(%s, %s, %s, %s::timestamptz, %s::timestamptz, %s)"
         values = (owner, engine.value, limit, now, now + lease, SCHEMA_VERSION)
         found = await self._call(Boundary.CLAIM, function, *values)
-        return [rows.claim(engine, row, row[7].astimezone(UTC), row[8]) for row in found]
+        return [_claim(engine, row, now) for row in found]
 
     async def renew(self, held: Mapping[str, int], lease: timedelta, now: datetime) -> dict[str, int]:
         if not held:
@@ -155,3 +157,15 @@ class PostgresStore(SqlStore):
         for id_, *row in await self._lines.ask(query, (ids, after)):
             histories[id_].append(rows.recorded(row, row[9].astimezone(UTC), row[10]))
         return histories
+
+
+def _claim(engine: Engine, row: Sequence[Any], now: datetime) -> Claim:
+    claim = rows.claim(engine, row, row[7].astimezone(UTC), row[8])
+    if row[9] is None:
+        return claim
+    try:
+        first = codec.load_event("ExecutionSubmitted", row[10], row[9].astimezone(UTC), None, None, None, row[11])
+    except SchemaConflict:  # whoever drives it reads the same, and says so
+        return claim
+    begun = Recorded(2, ExecutionStarted(now), SCHEMA_VERSION, 2)
+    return replace(claim, history=(Recorded(1, first, row[10], 1), begun))

@@ -1,9 +1,10 @@
 -- Takes executions that are due, oldest first; pending ones of V2 get their first event in the same commit. Nothing is
--- written, and nothing is waited for, when nothing is due.
+-- written, and nothing is waited for, when nothing is due. The first event comes along (first_*) where it and the one
+-- that is written here are the whole history.
 CREATE FUNCTION {s}orchestrator_claim_1(
   p_owner text, p_engine text, p_most int, p_at timestamptz, p_until timestamptz, p_schema int
 ) RETURNS TABLE (id text, workflow_id text, revision text, fence int, seq int, status text, begun boolean,
-                 created_at timestamptz, input jsonb)
+                 created_at timestamptz, input jsonb, first_at timestamptz, first_schema int, first_data jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -29,5 +30,8 @@ BEGIN
     INSERT INTO {s}workflow_events (execution_id, seq, type, schema_version, data, created_at, append_seq)
     SELECT c.id, c.seq, 'ExecutionStarted', p_schema, '{}', p_at, c.seq FROM claimed c WHERE c.begun AND v_v2
   )
-  SELECT c.id, c.workflow_id, c.revision, c.fence, c.seq, c.status, c.begun, c.created_at, c.input FROM claimed c;
+  SELECT c.id, c.workflow_id, c.revision, c.fence, c.seq, c.status, c.begun, c.created_at, c.input,
+         f.created_at, f.schema_version, f.data
+    FROM claimed c
+    LEFT JOIN {s}workflow_events f ON v_v2 AND c.begun AND c.seq = 2 AND f.execution_id = c.id AND f.seq = 1;
 END $$;
