@@ -262,7 +262,7 @@ class Drive:
             return False
         self._told.update(decision.cancels)
         self._known_at = now
-        self._last_append = (first_seq, took * 1000)
+        self._last_append = (first_seq, round(took * 1000, 3))
         observe(events, state, took)
         if append.submissions:
             self.tools.hint()

@@ -172,6 +172,7 @@ sa.Index(
     events.c.execution_id,
     events.c.timed_append,
     postgresql_where=events.c.timed_append.is_not(None),
+    postgresql_include=["timed_ms"],  # so that what a checkpoint took is read from the index alone
     sqlite_where=events.c.timed_append.is_not(None),
 )
 

@@ -214,6 +214,7 @@ def upgrade() -> None:
         ["execution_id", "timed_append"],
         unique=False,
         postgresql_where=sa.text("timed_append IS NOT NULL"),
+        postgresql_include=["timed_ms"],
         sqlite_where=sa.text("timed_append IS NOT NULL"),
     )
     op.create_index(
