@@ -19,6 +19,7 @@ _CONTENDERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ours-transform": ("ours", "Ours", {}),
     "ours-sqlite": ("ours", "Ours", {}),
     "group-commit": ("limit_group_commit", "BareGroupCommit", {}),
+    "http-client": ("limit_http", "BareHttp", {}),
     "dbos": ("dbos_", "Dbos", {}),
     "dbos-threads": ("dbos_", "Dbos", {"threads": True}),
     "temporal": ("temporal", "Temporal", {}),
