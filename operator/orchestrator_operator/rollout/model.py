@@ -79,11 +79,35 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """A finding about the experiment and not about V2: it holds the rollout, and convicts nobody."""
+
+    reason: str  # SampleRatioMismatch | SharedDegradation | NotCalibrated
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What the traffic of the running stage can show within its duration, with a chance of 80 %."""
+
+    smallest: float  # relative risk; infinite where nothing can be shown
+    sentence: str
+
+    @property
+    def enough(self) -> bool:
+        """Whether a relative risk of 2 would be seen."""
+        return self.smallest <= 2.0  # noqa: PLR2004 - the rule's own number
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """All verdicts at one moment, and what the stage's arms have had at the age that Pass looks at."""
 
     criteria: tuple[Judged, ...] = ()
     arms: tuple[int, int] | None = None  # executions of the stage on V1 and V2; None: could not be read
+    alarms: tuple[Alarm, ...] = ()
+    sticky: float | None = None  # the share of the stage's executions that were routed by a key; None: not known
+    power: Power | None = None  # None: too early to say
 
     def of(self, verdict: Verdict, *, guardrails: bool | None = None) -> tuple[Judged, ...]:
         """The criteria with this verdict; of one kind only where `guardrails` says which."""

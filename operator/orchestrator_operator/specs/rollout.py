@@ -70,7 +70,6 @@ Percent = Annotated[
     PlainSerializer(float, return_type=float),
     WithJsonSchema({"type": "number"}),
 ]
-NotBuiltYet = Annotated[Any, Field(description="Not built yet: a resource that sets it is refused.")]
 
 
 class CriterionType(StrEnum):
@@ -143,8 +142,15 @@ class Stage(_Part):
     name: Annotated[str, Field(description="What people call it; unique.")]
     percent: Annotated[Percent, Field(description="The share of new executions that V2 gets; two places at most.")]
     duration: Annotated[Duration, Field(description="How long it lasts at least.")]
-    approval: NotBuiltYet = None
-    holdback: NotBuiltYet = None
+    approval: Annotated[bool, Field(description="Whether a person must let the rollout into this stage.")] = False
+    holdback: Annotated[
+        Percent, Field(description="At 100 %: the share that stays on V1 during the stage, to compare with.")
+    ] = Decimal(0)
+
+    @property
+    def share(self) -> Decimal:
+        """What V2 really gets, in per cent: the probability of the coin that is tossed for each execution."""
+        return min(self.percent, 100 - self.holdback)
 
 
 class PassMargin(_Part):
@@ -160,7 +166,9 @@ class Analysis(_Part):
     restart: Annotated[Duration, Field(description="How often the evidence starts afresh, beside the whole.")] = (
         timedelta(days=1)
     )
-    interval: NotBuiltYet = None
+    interval: Annotated[
+        Duration, Field(description="How long a bin of a user's own counters stays open at most.")
+    ] = timedelta(minutes=5)
     ages: Annotated[tuple[Duration, ...], Field(description="The ages at which each execution is read, ascending.")] = (
         timedelta(minutes=1),
         timedelta(minutes=10),
@@ -194,8 +202,35 @@ class Criterion(_Part):
     max: Annotated[float | None, Field(description="The largest value that a guardrail allows.")] = None
     for_: Annotated[DurationOrZero, Field(alias="for", description="How long it must be exceeded.")] = timedelta(0)
     on_breach: Annotated[Breach, Field(description="What a broken guardrail does: Hold | Rollback.")] = Breach.HOLD
-    bad: NotBuiltYet = None
-    total: NotBuiltYet = None
+    bad: Annotated[
+        str | None, Field(description="A counter of your own: what is bad. $engine becomes v1 and v2.")
+    ] = None
+    total: Annotated[str | None, Field(description="A counter of your own: all there is. $engine as above.")] = None
+
+
+class Windows(_Part):
+    """When promotions may happen. A rollback never waits for a window."""
+
+    time_zone: Annotated[str, Field(description="Of the IANA database, such as America/Sao_Paulo.")] = "UTC"
+    promote: Annotated[
+        tuple[str, ...], Field(description="Such as 'Mon-Thu 09:00-17:00', local time; none: at any time.")
+    ] = ()
+    freeze: Annotated[
+        tuple[str, ...], Field(description="Local dates without promotions, both included: 2026-12-20/2027-01-04.")
+    ] = ()
+
+
+class SecretKey(_Part):
+    """One key of a Secret in the operator's namespace."""
+
+    secret: Annotated[str, Field(description="The Secret's name.")]
+    key: Annotated[str, Field(description="The key in it.")]
+
+
+class Notify(_Part):
+    """Who is told of promotions, holds and rollbacks beside the Kubernetes Events."""
+
+    webhook: Annotated[SecretKey, Field(description="Where the webhook's URL is kept: whoever knows it may post.")]
 
 
 class Blindness(_Part):
@@ -234,7 +269,7 @@ class RolloutSpec(_Part):
     analysis: Annotated[Analysis, Field(description="How the comparisons are judged.")] = Analysis()
     criteria: Annotated[tuple[Criterion, ...], Field(description="What V2 is judged by.")] = _CRITERIA
     blind: Annotated[Blindness, Field(description="What happens while the metrics cannot be read.")] = Blindness()
-    windows: NotBuiltYet = None
+    windows: Annotated[Windows, Field(description="When promotions may happen.")] = Windows()
     rollback: Annotated[Rollback, Field(description="How a rollback goes on after the flag is clear.")] = Rollback()
     deadman: Annotated[
         DurationOrZero, Field(description="Routers fall back to V1 when nobody renewed the flag for so long; 0: never.")
@@ -242,7 +277,7 @@ class RolloutSpec(_Part):
     deletion_policy: Annotated[DeletionPolicy, Field(description="The flag on deletion: Clear | Keep.")] = (
         DeletionPolicy.CLEAR
     )
-    notify: NotBuiltYet = None
+    notify: Annotated[Notify | None, Field(description="Who else is told.")] = None
 
     @property
     def comparisons(self) -> tuple[Criterion, ...]:

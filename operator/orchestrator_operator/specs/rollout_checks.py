@@ -20,47 +20,17 @@ if TYPE_CHECKING:
 _ALL = Decimal(100)
 _SHORTEST_DEADMAN = timedelta(seconds=10)
 _PLACES = Decimal("0.01")
-_COMPARED = ("failures", "first-attempt-failures")
+_COMPARED = ("failures", "first-attempt-failures", "slower-than-baseline")
 _GUARDED = ("slow-checkpoints",)
 
 
 def check(spec: RolloutSpec) -> Iterator[Problem]:
     """Every problem of a well-shaped spec, in the order of its fields."""
-    yield from _not_built(spec)
     yield from _attempt(spec)
     yield from _stages(spec)
     yield from _analysis(spec)
     yield from _criteria(spec)
     yield from _deadman(spec)
-
-
-def _not_built(spec: RolloutSpec) -> Iterator[Problem]:
-    """Fields of the design that this version cannot honour: refused, never ignored. False and 0 ask for nothing."""
-    yield from _stages_not_built(spec)
-    yield from _criteria_not_built(spec)
-    if spec.analysis.interval is not None:
-        yield _unbuilt("spec.analysis.interval", "it belongs to counters of your own")
-    if spec.windows is not None:
-        yield _unbuilt("spec.windows", "use `paused: true` outside your hours")
-    if spec.notify is not None:
-        yield _unbuilt("spec.notify", "watch the resource's conditions and Events")
-
-
-def _stages_not_built(spec: RolloutSpec) -> Iterator[Problem]:
-    for index, stage in enumerate(spec.stages):
-        if stage.approval not in (None, False):
-            yield _unbuilt(f"spec.stages[{index}].approval", "use `paused: true` to stop before a promotion")
-        if stage.holdback not in (None, 0):
-            yield _unbuilt(f"spec.stages[{index}].holdback", "at 100 % nothing is left to compare with")
-
-
-def _criteria_not_built(spec: RolloutSpec) -> Iterator[Problem]:
-    for index, criterion in enumerate(spec.criteria):
-        for name in ("bad", "total"):
-            if getattr(criterion, name) is not None:
-                yield _unbuilt(f"spec.criteria[{index}].{name}", "compare by a preset")
-        if criterion.preset == "slower-than-baseline":
-            yield _unbuilt(f"spec.criteria[{index}].preset", f"the presets are {', '.join(_COMPARED + _GUARDED)}")
 
 
 def _attempt(spec: RolloutSpec) -> Iterator[Problem]:
@@ -176,7 +146,3 @@ def _unique(path: str, names: Iterable[str]) -> Iterator[Problem]:
         elif name in seen:
             yield Problem(f"{path}[{index}].name", f"{name!r} is used twice")
         seen.add(name)
-
-
-def _unbuilt(path: str, instead: str) -> Problem:
-    return Problem(path, f"not built yet: {instead}")
