@@ -40,6 +40,27 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Bin:
+    """What two counters of a user's own grew by between two moments: bad ones k and all n, on V1 and V2."""
+
+    k1: float
+    n1: float
+    k2: float
+    n2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """V1's finished executions of one workflow: now, which is the last hour, and in the week before the rollout."""
+
+    workflow_id: str
+    bad_now: int
+    all_now: int
+    bad_before: int
+    all_before: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """Everything that a decision depends on, read once."""
 
@@ -58,6 +79,12 @@ class Gathered:
     restarts: tuple[Restart, ...] = ()
     guardrails: Mapping[str, float | Unreadable] = field(default_factory=dict)  # by the criterion's name
     in_flight: int | None = None  # V2's executions that are not over; None: the store did not say
+    starts: Cells | Unreadable = ()  # executions that the coin sent to V1 and V2, by percent, as good ones
+    keyed: int | None = None  # executions of this stage that a routing key sent; None: not known
+    calibration: Cells | Unreadable = ()  # V1's executions, split once more by a coin that means nothing
+    own: Mapping[str, tuple[Bin, ...] | Unreadable] = field(default_factory=dict)  # by the criterion's name
+    health: tuple[Health, ...] | Unreadable = ()  # of V1, by workflow
+    late_starts: int | None = None  # on V2, later than a minute after the flag was clear; None: the store did not say
 
 
 @dataclass(frozen=True, slots=True)
