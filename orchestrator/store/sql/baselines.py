@@ -29,11 +29,12 @@ class Baselines(Connections):
     async def take_baselines(self, attempt: str, since: datetime, until: datetime) -> None:
         async with self._reading() as c:  # a week of executions is read without holding a lock
             found = await c.run_sync(_measured, since, until)
-        first = self._insert(t.baselines).on_conflict_do_nothing()
+        first = self._insert(t.baselines).on_conflict_do_nothing().returning(_b.attempt)
         nobody = {"attempt": attempt, "workflow_id": ALL_WORKFLOWS, "executions": 0, "bad": 0, "p95_seconds": 0.0}
 
         def keep(c: sa.Connection) -> None:
-            if c.execute(first, nobody).rowcount and found:  # otherwise somebody was faster: theirs stand, whole
+            mine = c.execute(first, nobody).first() is not None  # otherwise somebody was faster: theirs stand, whole
+            if mine and found:
                 c.execute(sa.insert(t.baselines), [{"attempt": attempt, **row} for row in found])
 
         await self._writing(Boundary.TAKE_BASELINES, keep)
