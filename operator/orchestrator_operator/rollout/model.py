@@ -26,6 +26,11 @@ class Unreadable:
     reason: str  # one CamelCase word: PrometheusUnreachable, NoSeries, NotANumber, Stale, CounterReset …
     message: str
 
+    @property
+    def nothing_to_compare(self) -> bool:
+        """Whether there can be no such numbers (no workflow has a baseline), so that nobody waits for them."""
+        return self.reason == "NoBaseline"
+
 
 CohortKey = tuple[str, timedelta]  # (preset, age)
 
@@ -47,6 +52,7 @@ class Bin:
     n1: float
     k2: float
     n2: float
+    end: datetime | None = None  # when it closed; by it a stage knows its own bins
 
 
 @dataclass(frozen=True, slots=True)
