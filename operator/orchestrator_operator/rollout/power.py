@@ -23,6 +23,7 @@ from orchestrator import durations
 from orchestrator.flag import show_percent
 from orchestrator_operator.rollout import coins, evidence
 from orchestrator_operator.rollout.coins import Counts
+from orchestrator_operator.rollout.comparisons import planned_restarts, stage_cell
 from orchestrator_operator.rollout.model import Power, Unreadable
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def power(gathered: Gathered, spec: RolloutSpec, stage: Stage, cells: Cells, thr
         return None
     hours = stage.duration.total_seconds() / _HOUR
     traffic = Traffic(rate * hours, float(stage.share) / 100, base)
-    planned = max(1, math.ceil(spec.planned / spec.analysis.restart))
-    found = smallest(traffic, threshold, planned, spec.analysis.tolerate)
+    found = smallest(traffic, threshold, planned_restarts(spec), spec.analysis.tolerate)
     return Power(found, _sentence(found, rate, stage))
 
 
@@ -90,7 +90,8 @@ def _rate(gathered: Gathered, spec: RolloutSpec, stage: Stage) -> float | None:
     began = gathered.status.stage_started_at
     if began is None or isinstance(gathered.starts, Unreadable):
         return None
-    n = sum(cell.n1 + cell.n2 for cell in gathered.starts if cell.percent == stage.share)
+    tossed = stage_cell(gathered.starts, stage)
+    n = tossed.n1 + tossed.n2
     lasted: timedelta = gathered.now - began - spec.analysis.ages[0]
     if lasted <= timedelta(0) or (n < _ENOUGH_TO_TELL and lasted < _LONG_ENOUGH * stage.duration):
         return None
