@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _TUNED_AT = 10.0  # v: the variance, in events, at which the boundary is tightest
 _LEAST_VARIANCE = 5.0  # before it a sum of few bins is nothing like normal
+_NOTHING = 1e-9  # units
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -50,14 +51,14 @@ def log_fail(bins: Sequence[Bin], restarts: Mapping[int, int], planned: int, tol
     those that did not begin after it; `planned` is how many restarts the plan has, the start included.
     """
     sums = Sums.of(_table(bins), tolerate)
-    counted = np.cumsum([0, *(item.n1 + item.n2 > 0 for item in bins)])  # empty bins are not in the table
-    fresh = {s: _last(sums.log_evidence(level, since=int(counted[left_out]))) for s, left_out in restarts.items()}
-    return coins.log_mixture_of_restarts(_last(sums.log_evidence(level)), fresh, planned)
+    counted = np.cumsum([0, *(_counted(item) for item in bins)])  # empty bins are not in the table
+    fresh = {s: sums.at_the_end(level, since=int(counted[left_out])) for s, left_out in restarts.items()}
+    return coins.log_mixture_of_restarts(sums.at_the_end(level), fresh, planned)
 
 
 def log_pass(bins: Sequence[Bin], margin: float, level: float) -> float:
     """The evidence ln E that V2's relative risk is below `margin` (ψ_m): mirrored, and of these bins as a whole."""
-    return _last(Sums.of(_table(bins), margin).mirrored.log_evidence(level))
+    return Sums.of(_table(bins), margin).mirrored.at_the_end(level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,12 @@ class Sums:
         """Against the relative risk `ratio` (ψ); `table` has (k₁, n₁, k₂, n₂) in shape (..., bins, 4), no bin empty."""
         k1, n1, k2, n2 = (table[..., column] for column in range(4))
         n = n1 + n2
-        d = (n1 * k2 - ratio * n2 * k1) / n
+        on_v1, on_v2 = n1 / n, n2 / n
+        d = on_v1 * k2 - ratio * on_v2 * k1
+        spread = ratio * on_v1 * on_v2 * (n1 + ratio * n2)
         bad = k1 + k2 / ratio
-        noise = _noise(bad / n, (n1 + n2 / ratio) / n**2, n)
+        noise = _noise(bad / n, (on_v1 + on_v2 / ratio) / n, n)
         event = noise * n.cumsum(axis=-1) / np.maximum(bad.cumsum(axis=-1), _TINY)
-        spread = ratio * n1 * n2 * (n1 + ratio * n2) / n**2
         return cls(d.cumsum(axis=-1), (d * d).cumsum(axis=-1), spread.cumsum(axis=-1), noise, event)
 
     @property
@@ -87,14 +89,19 @@ class Sums:
         """For the claim that V2 is better."""
         return Sums(-self.drift, self.squares, self.spread, self.noise, self.event)
 
-    def log_evidence(self, level: float, since: int = 0) -> Floats:
-        """The evidence of the bins after the first `since`, after each of them: shape (..., bins - since)."""
-        noise, event = self.noise[..., since:], self.event[..., since:]
+    def log_evidence(self, level: float, since: int = 0, looks: slice = slice(None)) -> Floats:
+        """The evidence of the bins after the first `since`, after each of them or at some: shape (..., looks)."""
+        drift, squares, spread = (_grown(total, since)[..., looks] for total in (self.drift, self.squares, self.spread))
+        noise, event = self.noise[..., since:][..., looks], self.event[..., since:][..., looks]
         known = (noise > 0) & (event > 0)
         unit = np.where(known, event, 1.0)
-        variance = (_grown(self.squares, since) + 2 * noise * _grown(self.spread, since)) / 3
-        found = log_evidence(_grown(self.drift, since) / unit, variance / unit**2, level)
+        found = log_evidence(drift / unit, (squares + 2 * noise * spread) / 3 / unit**2, level)
         return np.asarray(np.where(known, found, 0.0), dtype=np.float64)
+
+    def at_the_end(self, level: float, since: int = 0) -> float:
+        """The evidence of one run as it stands; 0 where nothing has been counted."""
+        found = self.log_evidence(level, since, slice(-1, None))
+        return float(found[0]) if found.size else 0.0
 
 
 def log_evidence(drift: ArrayLike, variance: ArrayLike, level: float) -> Floats:
@@ -121,12 +128,13 @@ def _grown(total: Floats, since: int) -> Floats:
 
 def _table(bins: Sequence[Bin]) -> Floats:
     """The bins in which anything was counted: shape (bins, 4)."""
-    rows = [(item.k1, item.n1, item.k2, item.n2) for item in bins if item.n1 + item.n2 > 0]
+    rows = [(item.k1, item.n1, item.k2, item.n2) for item in bins if _counted(item)]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def _last(path: Floats) -> float:
-    return float(path[-1]) if len(path) else 0.0
+def _counted(item: Bin) -> bool:
+    """Whether it holds anything: what is left of nothing when floats are subtracted is nothing."""
+    return item.n1 + item.n2 > _NOTHING
 
 
 def _tuning(level: float) -> float:
