@@ -142,7 +142,7 @@ def actions(planned: Plan) -> Iterator[Content]:
 
 def seal(draft: Draft, head: DecisionHead, more: Content, shared: Shared | None = None) -> DecisionRow:
     """The row that comes after `head`; `more` is what its content says of its place there."""
-    text = {name: _clean(getattr(draft, name)) for name in _TEXTS}
+    text = {name: cleaned(getattr(draft, name)) for name in _TEXTS}
     body = more if "same" in more else {**draft.content, **more}
     if shared is not None and body.get("inputs") is not None:
         body = {**body, "inputs": shortened(body["inputs"], shared)}
@@ -201,6 +201,6 @@ def _draft(g: Gathered, status: RolloutStatus, decision: Decision, body: Content
 _TEXTS = ("name", "attempt", "action", "reason", "message", "actor")
 
 
-def _clean(text: str) -> str:
+def cleaned(text: str) -> str:
     """What no database can keep is replaced: people's words end up here."""
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

@@ -11,7 +11,7 @@ that is away: such a decision stays in the status without a number, and is appen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING
 
