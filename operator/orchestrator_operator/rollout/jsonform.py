@@ -49,7 +49,7 @@ def dump(value: Any, kind: Any = None) -> Any:
     kind = kind or type(value)
     if get_origin(kind) in _UNIONS:
         return _dump_one_of(value, kind)
-    if is_dataclass(kind):
+    if _is_record(kind):
         return {
             name: dump(getattr(value, name), declared)
             for name, declared, default in declarations(kind)
@@ -73,7 +73,7 @@ def load(raw: Any, kind: Any) -> Any:
     origin = get_origin(kind)
     if origin in _UNIONS:
         return _load_one_of(raw, kind)
-    if is_dataclass(kind):
+    if _is_record(kind):
         return _load_fields(raw, kind)
     if origin is Mapping:
         key_kind, member_kind = get_args(kind)
@@ -92,6 +92,10 @@ def declarations(kind: type) -> tuple[tuple[str, Any, Any], ...]:
         (f.name, hints[f.name], f.default_factory() if f.default_factory is not MISSING else f.default)
         for f in fields(kind)
     )
+
+
+def _is_record(kind: Any) -> bool:
+    return is_dataclass(kind)
 
 
 def _dump_plain(value: Any) -> Any:
@@ -139,7 +143,7 @@ def _dump_one_of(value: Any, kind: Any) -> Any:
     arms = _arms(kind)
     arm = next(arm for arm in arms if isinstance(value, get_origin(arm) or ((int, float) if arm is float else arm)))
     raw = dump(value, arm)
-    return {_NAME: arm.__name__, **raw} if len(arms) > 1 and is_dataclass(arm) else raw
+    return {_NAME: arm.__name__, **raw} if len(arms) > 1 and _is_record(arm) else raw
 
 
 def _load_one_of(raw: Any, kind: Any) -> Any:
@@ -148,7 +152,7 @@ def _load_one_of(raw: Any, kind: Any) -> Any:
     arms = _arms(kind)
     if len(arms) > 1 and isinstance(raw, Mapping) and _NAME in raw:
         return load(raw, next(arm for arm in arms if getattr(arm, "__name__", "") == raw[_NAME]))
-    (plain,) = [arm for arm in arms if len(arms) == 1 or not is_dataclass(arm)]
+    (plain,) = [arm for arm in arms if len(arms) == 1 or not _is_record(arm)]
     return load(raw, plain)
 
 
