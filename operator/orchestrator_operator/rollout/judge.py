@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import durations
 from orchestrator_operator.rollout import evidence
+from orchestrator_operator.rollout.anchor import anchored
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Judged, Judgement, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
@@ -27,6 +28,7 @@ _LARGE = 1e6  # evidence above this is shown as a power of ten
 
 def judge(gathered: Gathered) -> Judgement:
     """The verdicts now; none where nothing is judged (a spec that cannot be read, a rollout that is over)."""
+    gathered = anchored(gathered)
     spec, status = gathered.spec, gathered.status
     if spec is None or status.phase not in IN_A_STAGE | {Phase.PENDING}:
         return Judgement()
