@@ -20,10 +20,10 @@ from orchestrator_operator.rollout.model import (
     Tell,
     Unreadable,
 )
+from orchestrator_operator.rollout.onward import goes_on
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
 from orchestrator_operator.rollout.plan import RULES
 from orchestrator_operator.rollout.situation import ABORT, APPROVE
-from orchestrator_operator.rollout.onward import goes_on
 from orchestrator_operator.specs.rollout_status import Phase
 
 from orchestrator import flag
