@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator.adapters.kubernetes import Kubernetes
-from orchestrator_operator.demo import services
 from orchestrator_operator.demo.services import SERVICE_ACCOUNT
 
 from tests.support.background import Background
