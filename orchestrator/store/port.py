@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from orchestrator.events import Event, OutsideEvent, Recorded, StepCarried
+    from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
     from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Workflow
 
 
@@ -38,7 +38,8 @@ class Submission:
     parent: str | None = None  # of a child: the execution that waits for it
     depth: int = 0  # of a child: how many generations of parents it has
     lineage: Lineage | None = None  # of a fork: where it comes from …
-    carried: tuple[StepCarried, ...] = ()  # … and what it need not do again
+    carried: tuple[StepCarried, ...] = ()  # … what it need not do again …
+    signals: tuple[SignalReceived, ...] = ()  # … and what was said and is still to be heard
 
 
 @dataclass(frozen=True, slots=True)
