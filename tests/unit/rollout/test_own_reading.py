@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.own_reading import OwnReader
@@ -210,3 +214,33 @@ async def test_before_the_first_stage_nothing_is_read(shop: Shop) -> None:
     shop.status = RolloutStatus(attempt_id="r-1")
     found = await OwnReader(shop.store, shop.client).read(shop.status, SPEC, START)
     assert (found.bins, found.closed, shop.prometheus.asked) == ({}, (), 0)
+
+
+@given(
+    increments=st.lists(st.integers(0, 9), min_size=200, max_size=200),
+    restarts=st.sets(st.integers(1, 199)),
+    looks=st.sets(st.integers(1, 195 * SCRAPE), min_size=1, max_size=6),
+)
+@settings(max_examples=25, deadline=None)
+def test_whenever_it_is_looked_at_everything_is_counted_once(
+    increments: list[int], restarts: set[int], looks: set[int]
+) -> None:
+    """A process that starts anew counts from 0: what is read must still be what really happened, scrape by scrape."""
+    values, value = [], 1000
+    for number, increment in enumerate(increments):
+        value = increment if number in restarts and value > 9 else value + increment  # else nobody could tell
+        values.append(float(value))
+    happened = np.cumsum(increments) - increments[0]  # since the scrape at START
+
+    async def story() -> None:
+        shop = Shop()
+        for counter, engine in (("all", "v1"), ("bad", "v1"), ("all", "v2"), ("bad", "v2")):
+            shop.scraped(counter, engine, lambda s: values[round(s) // SCRAPE], (0, 200 * SCRAPE / 3600))
+        for seconds in sorted(looks):
+            bins = await shop.look(timedelta(seconds=seconds))
+            assert not isinstance(bins, Unreadable), bins
+            closed = round((end(bins[-1]) - START).total_seconds()) // SCRAPE if bins else 0
+            assert sums(bins) == (happened[closed],) * 4
+        await shop.client.aclose()
+
+    asyncio.run(story())
