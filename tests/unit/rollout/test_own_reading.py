@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 SCRAPE = 15  # seconds
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 OWN = {"name": "own", "type": "comparison", "bad": 'bad{engine="$engine"}', "total": 'all{engine="$engine"}'}
-SPEC = spec(criteria=[*DOCUMENT["criteria"], OWN])
+CRITERIA = [*DOCUMENT["criteria"], OWN]
+SPEC = spec(criteria=CRITERIA)
 
 
 class Shop:
@@ -37,6 +38,7 @@ class Shop:
     def __init__(self) -> None:
         self.prometheus, self.store = FakePrometheus(), MemoryStore()
         self.client = Prometheus("http://prometheus", transport=self.prometheus.transport())
+        self.spec = SPEC
         self.status = RolloutStatus(phase=Phase.PROGRESSING, attempt_id="r-1", started_at=START, stage_started_at=START)
 
     def scraped(self, counter: str, engine: str, value: Callable[[float], float], *spans: tuple[float, float]) -> None:
@@ -60,7 +62,7 @@ class Shop:
             self.scraped("bad", engine, lambda s, rate=rate * share: 1e3 + s * rate, *spans)
 
     async def look(self, after: timedelta) -> tuple[Bin, ...] | Unreadable:
-        found = await OwnReader(self.store, self.client).read(self.status, SPEC, START + after)
+        found = await OwnReader(self.store, self.client).read(self.status, self.spec, START + after)
         for closed in found.closed:
             kept = [
                 KeptBin(n, end(one), one.k1, one.n1, one.k2, one.n2) for n, one in enumerate(closed.bins, closed.first)
@@ -208,6 +210,20 @@ async def test_a_store_that_is_away_is_told(shop: Shop, monkeypatch: pytest.Monk
     found = await shop.look(HOUR)
     assert isinstance(found, Unreadable)
     assert found.reason == "StoreUnavailable"
+
+
+@pytest.mark.parametrize("holdback", [0, 1])
+async def test_where_everything_runs_on_v2_nobody_needs_v1_s_counters(shop: Shop, holdback: int) -> None:
+    shop.steady((-1, 1))
+    before = await shop.look(HOUR)
+    stages = [*DOCUMENT["stages"][:2], {**DOCUMENT["stages"][2], "holdback": holdback}]
+    shop.spec = spec(criteria=CRITERIA, stages=stages)
+    shop.status = shop.status.model_copy(update={"stage_index": 2, "stage_started_at": START + HOUR})
+    found = await shop.look(2 * HOUR)
+    if holdback:
+        assert isinstance(found, Unreadable)
+    else:
+        assert found == before
 
 
 async def test_before_the_first_stage_nothing_is_read(shop: Shop) -> None:
