@@ -117,6 +117,10 @@ class RolloutController:
         """What must go on until the end, by name."""
         return {"flag": self._flag.run, "rollouts": self.run, "notifications": self._notifier.run}
 
+    async def notified(self) -> None:
+        """Until every letter that was posted is sent or given up; the loop `notifications` has to run."""
+        await self._notifier.drained()
+
     async def aclose(self) -> None:
         await self._prometheus.aclose()
         await self._notifier.aclose()
