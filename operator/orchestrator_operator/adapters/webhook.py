@@ -52,7 +52,7 @@ class Webhook:
     """Posts JSON. The URL is read from the Secret for each message, so that a new one counts at once."""
 
     def __init__(self, kubernetes: Kubernetes, namespace: str, allowed: AllowList, *, pause: float = 1.0) -> None:
-        """`pause`: seconds that the second try waits at most; a later one waits up to twice as long as the one before."""
+        """`pause`: seconds that the second try waits at most; a later one waits up to twice as long as that before."""
         self._kubernetes, self._namespace, self._pause = kubernetes, namespace, pause
         self._allowed = {"https": allowed, "http": _Listed(allowed.entries)}
         self._clients: dict[str, aiohttp.ClientSession] = {}
