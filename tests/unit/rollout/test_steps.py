@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
     from orchestrator.store import DecisionRow
 
+#: One criterion at one age: it is told over and over.
+SMALL = {
+    "criteria": DOCUMENT["criteria"][:1],
+    "analysis": {**DOCUMENT["analysis"], "ages": ["1m"], "restart": "30m"},
+}
 FAILING = [*PASSING, *counters("25", (20, 18_000), (6000, 0))]
 
 
@@ -80,7 +85,7 @@ class Watched(Cluster):
 
 async def promoted_and_aborted(cluster: Watched) -> None:
     """Started, two restarts of the evidence, promoted, aborted by a person, cancelled, drained, deleted."""
-    await cluster.apply(analysis={**DOCUMENT["analysis"], "restart": "30m"}, rollback={"inFlight": "Cancel"})
+    await cluster.apply(**SMALL, rollback={"inFlight": "Cancel"})
     await cluster.look_again(times=3)
     await cluster.store.put_workflow(workflow())
     await cluster.store.submit([submission("x1")], cluster.clock.now())
@@ -98,7 +103,7 @@ async def promoted_and_aborted(cluster: Watched) -> None:
 
 async def convicted_and_begun_again(cluster: Watched) -> None:
     """Started, promoted, blind, seeing, convicted, drained."""
-    await cluster.apply()
+    await cluster.apply(**SMALL)
     await cluster.look_again(times=3)
     cluster.prometheus.counters = PASSING
     await cluster.look_again(3600, times=2)
