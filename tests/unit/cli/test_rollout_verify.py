@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +43,27 @@ class Site:
         connection.close()
 
 
-@pytest.fixture
-def site(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Site:
-    async def prepared() -> Cluster:
-        store = await open_store(str(shell.database))
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cluster]:
+    """The story, and the database that it left."""
+    path = tmp_path_factory.mktemp("told") / "orchestrator.db"
+
+    async def tell() -> Cluster:
+        store = await open_store(str(path))
         cluster = await a_whole_story(store)
         await cluster.controller.aclose()
         await store.close()
         return cluster
 
-    cluster = asyncio.run(prepared())
+    return path, asyncio.run(tell())
+
+
+@pytest.fixture
+def site(shell: Shell, monkeypatch: pytest.MonkeyPatch, told: tuple[Path, Cluster]) -> Site:
+    path, cluster = told
+    shutil.copyfile(path, shell.database)
+    monkeypatch.setattr(cluster, "kubernetes", copy.copy(cluster.kubernetes))
+    monkeypatch.setattr(cluster.kubernetes, "objects", copy.deepcopy(cluster.kubernetes.objects))
 
     async def nothing() -> None: ...
 
