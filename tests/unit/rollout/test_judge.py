@@ -324,7 +324,7 @@ def test_a_sound_experiment_or_one_that_cannot_be_read_raises_no_alarm(changes: 
         ({"starts": (*FAIR, *cells("25", (0, 999), (0, 999))), "keyed": 10_000}, 0.5),  # this stage's alone
         ({"starts": FAIR}, None),
         ({"starts": DOWN, "keyed": 5}, None),
-        ({"keyed": 0}, None),
+        ({"starts": (), "keyed": 0}, None),
     ],
 )
 def test_the_sticky_share_is_that_of_the_stage_s_executions(changes: dict[str, Any], sticky: float | None) -> None:
