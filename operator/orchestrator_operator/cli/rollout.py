@@ -15,6 +15,7 @@ from rich.table import Table
 
 from orchestrator.cli.options import Output, OutputOption, print_json
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.cli import rollout_report
 from orchestrator_operator.rollout.situation import ABORT, APPROVE
 from orchestrator_operator.settings import variable
 from orchestrator_operator.specs import ROLLOUTS
@@ -34,6 +35,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.command("report", epilog=rollout_report.EPILOG)(rollout_report.report)
 
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace.")
@@ -62,8 +65,15 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
 
 
 @app.command()
-def status(name: Name, namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
+def status(
+    name: Name,
+    namespace: Namespace = "default",
+    output: OutputOption = Output.TABLE,
+    database: rollout_report.Database = None,
+) -> None:
     """One rollout: where it stands, why, and each criterion with its counts and evidence.
+
+    With the operator's database also its percent and its evidence over time, as a chart.
 
     Example: orchestrator rollout status v2 --output json
     """
@@ -83,6 +93,7 @@ def status(name: Name, namespace: Namespace = "default", output: OutputOption = 
     columns = ("CRITERION", "VERDICT", "V1 BAD/ALL", "V2 BAD/ALL", "WHY")
     rows = [(c.name, c.verdict.value, _share(c.k1, c.n1), _share(c.k2, c.n2), c.sentence) for c in found.criteria]
     _print_table(columns, rows)
+    rollout_report.print_chart(body, database)
 
 
 @app.command()

@@ -1,0 +1,158 @@
+"""The report in a terminal: the share on V2 and each criterion's evidence over time, as wide as there is room. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from orchestrator_operator.report import derive, scales
+from orchestrator_operator.report.canvas import Sheet
+from orchestrator_operator.report.percent_chart import kind
+from orchestrator_operator.report.wording import evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator_operator.report.model import Moment, Report
+
+_GUTTER = 9  # columns to the left, for the labels
+_LEAST, _WIDEST = 24, 110  # columns of the plot
+_HIGH, _LOW = 5, 4  # rows of the share; of a criterion
+_WEAKEST, _ROOM = -2.0, 1.0  # decimal logarithms: the bottom of the plot; what is shown beyond the limits
+_TICKS = 14  # columns between two labels of time
+_LN10 = math.log(10)
+_MARKS = {"up": ("▲", "^", "green"), "down": ("▼", "v", "red"), "hold": ("■", "#", "yellow"), "other": ("◆", "o", "")}
+
+
+def chart(report: Report, width: int, *, unicode: bool) -> list[Text]:
+    """Lines of at most `width` columns, where that leaves any room; styled by names of colours."""
+    columns = min(max(width - _GUTTER - 1, _LEAST), _WIDEST)
+    drawn = [Text(_plain(f"share of new executions on V2, {report.start:%Y-%m-%d %H:%M} UTC on", unicode=unicode))]
+    drawn += _share(report, columns, unicode=unicode)
+    for name in report.names:
+        if not report.is_guardrail(name):
+            drawn += _evidence(report, name, columns, unicode=unicode)
+    return drawn
+
+
+def _share(report: Report, columns: int, *, unicode: bool) -> list[Text]:
+    sheet = Sheet(columns, _HIGH, unicode=unicode)
+    points: list[tuple[float, float]] = []
+    for moment in report.moments:
+        x, y = _x(report, moment), moment.percent / 100
+        points += [(x, points[-1][1]), (x, y)] if points else [(x, y)]
+    sheet.line([*points, (1.0, points[-1][1])], "cyan")
+    _shade(report, sheet)
+    labels = {0: "100 %", _HIGH // 2: "50 %", _HIGH - 1: "0 %"}
+    return [*_framed(sheet, labels, unicode=unicode), _marks(report, columns, unicode=unicode), _axis(report, columns)]
+
+
+def _evidence(report: Report, name: str, columns: int, *, unicode: bool) -> list[Text]:
+    """Evidence against V2 in red, for a Pass in green, with the limits of both."""
+    sheet = Sheet(columns, _LOW, unicode=unicode)
+    found = [(m, item) for m in report.moments if (item := m.criterion(name))]
+    limits = [log / _LN10 for _, i in found for log in (i.log_threshold, i.log_pass_threshold) if log is not None]
+    scale = scales.Linear(_WEAKEST, max(limits, default=2.0) + _ROOM, 0.0, 1.0)
+    for style, series in (
+        ("green", [(m, item.log_pass_evidence) for m, item in found]),
+        ("red", [(m, item.log_evidence) for m, item in found]),
+    ):
+        for run in _runs(series):
+            sheet.line([(_x(report, moment), scale.y(log / _LN10)) for moment, log in run], style)
+    labels: dict[int, str] = {}
+    newest = {
+        style: [log for log in logs if log is not None][-1:]
+        for style, logs in (
+            ("green", [item.log_pass_threshold for _, item in found]),
+            ("red", [item.log_threshold for _, item in found]),
+        )
+    }
+    for style, logs in newest.items():
+        for log in logs:
+            sheet.across(scale.y(log / _LN10), style)
+            labels[sheet.row(scale.y(log / _LN10))] = evidence(log)
+    labels.setdefault(_LOW - 1, "0.01")
+    _shade(report, sheet)
+    said = found[-1][1]
+    heading = Text(_plain(f"{name}: {said.verdict}", unicode=unicode), style="bold")
+    if said.log_evidence is not None and said.log_threshold is not None:
+        text = f", evidence against V2 {evidence(said.log_evidence)} of {evidence(said.log_threshold)}"
+        heading.append(_plain(text, unicode=unicode), style="not bold")
+    if said.log_pass_evidence is not None and said.log_pass_threshold is not None:
+        text = f", for a Pass {evidence(said.log_pass_evidence)} of {evidence(said.log_pass_threshold)}"
+        heading.append(_plain(text, unicode=unicode), style="not bold")
+    heading.truncate(_GUTTER + columns + 1, overflow="crop")
+    return [heading, *_framed(sheet, labels, unicode=unicode)]
+
+
+def _runs(series: Sequence[tuple[Moment, float | None]]) -> list[list[tuple[Moment, float]]]:
+    """Broken where there is no number."""
+    runs: list[list[tuple[Moment, float]]] = [[]]
+    for moment, log in series:
+        if log is not None:
+            runs[-1].append((moment, log))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _framed(sheet: Sheet, labels: dict[int, str], *, unicode: bool) -> list[Text]:
+    lines = []
+    for number, row in enumerate(sheet.rows()):
+        label = _plain(labels.get(number, ""), unicode=unicode)
+        line = Text(label.rjust(_GUTTER - 1)[: _GUTTER - 1], style="")
+        line.append(("┤" if label else "│") if unicode else ("+" if label else "|"))
+        for character, style in row:
+            line.append(character, style=style)
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def _marks(report: Report, columns: int, *, unicode: bool) -> Text:
+    """The decisions below the share; of two in one column the later is seen, but a rollback always is."""
+    cells: list[tuple[str, str]] = [(" ", "")] * columns
+    for moment in sorted(report.decisions, key=lambda m: m.decided is not None and kind(m.decided) == "down"):
+        if moment.decided is not None:
+            fine, plain, style = _MARKS[kind(moment.decided)]
+            cells[min(int(_x(report, moment) * columns), columns - 1)] = (fine if unicode else plain, style)
+    line = Text(" " * (_GUTTER - 1) + ("└" if unicode else "+"))
+    for character, style in cells:
+        line.append(character, style=style)
+    line.rstrip()
+    return line
+
+
+def _axis(report: Report, columns: int) -> Text:
+    """Round moments, each label beginning at its place."""
+    times = scales.Times(report.start, report.end, 0, columns)
+    line = " " * _GUTTER
+    for at, label in times.ticks(_TICKS):
+        place = _GUTTER + int(times.x(at))
+        if place >= len(line) and place + len(label) <= _GUTTER + columns:
+            line = line.ljust(place) + label + " "
+    return Text(line.rstrip())
+
+
+def _shade(report: Report, sheet: Sheet) -> None:
+    for stretch in derive.blindness(report):
+        whole = report.end - report.start
+        sheet.shade((stretch.start - report.start) / whole, (stretch.end - report.start) / whole, "yellow")
+
+
+def _x(report: Report, moment: Moment) -> float:
+    return (moment.at - report.start) / (report.end - report.start)
+
+
+def _plain(text: str, *, unicode: bool) -> str:
+    """Only what the terminal can write: 10⁵ becomes 10^5, and anything else a question mark."""
+    if unicode:
+        return text
+    digits = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+    spelled = "".join(
+        ("" if n and text[n - 1] in digits else "^") + "-0123456789"[digits.index(c)] if c in digits else c
+        for n, c in enumerate(text)
+    )
+    return spelled.encode("ascii", "replace").decode()
