@@ -89,9 +89,14 @@ def seen(report: Report) -> tuple[Seen, ...]:
 
 
 def latest_cells(report: Report) -> tuple[tuple[str, str, Cell], ...]:
-    """(what, age, cell): the newest counts, percent by percent, in the order in which they were recorded."""
+    """(what, age, cell): the newest counts, percent by percent, in the order in which they were recorded.
+
+    Without those of before and after the rollout, when everything ran on V1.
+    """
     newest = next((moment.cells for moment in reversed(report.moments) if moment.cells), {})
-    return tuple((what, age, cell) for (what, age), cells in newest.items() for cell in cells)
+    return tuple(
+        (what, age, cell) for (what, age), cells in newest.items() for cell in cells if cell.percent or cell.n2
+    )
 
 
 def _stretches(report: Report, key: Callable[[Moment], str | tuple[str, float] | None]) -> tuple[Stretch, ...]:

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.report import derive, scales
-from orchestrator_operator.report.frame import CHARACTER, ground, path, picture, strip, thinned, time_axis, value_line
+from orchestrator_operator.report.frame import (
+    CHARACTER,
+    ground,
+    path,
+    picture,
+    row_name,
+    strip,
+    thinned,
+    time_axis,
+    value_line,
+    window,
+)
 from orchestrator_operator.report.markup import el, group
 from orchestrator_operator.report.scales import Linear
 from orchestrator_operator.report.wording import evidence, summary
@@ -20,9 +31,11 @@ if TYPE_CHECKING:
     from orchestrator_operator.report.model import Moment, Report
     from orchestrator_operator.specs.rollout_status import CriterionStatus
 
-_TOP, _PLOT, _LOW_PLOT = 14, 190, 96  # pixels above the plot; of the plot; of a guardrail's
+_PLOT, _LOW_PLOT = 190, 96  # pixels of the plot; of a guardrail's
+_TOP, _LABELLED_TOP = 14, 30  # pixels above the plot; where the limits' names stand there
+_OUT = 8.0  # pixels beyond the plot to which a line leads that leaves it
 _LOWEST = -2.0  # decimal logarithm: weaker evidence than 0.01 is drawn at the bottom
-_ROOM = 3.0  # powers of ten beyond the limits that are drawn; stronger evidence is written at the top
+_ROOM, _MORE = 1.0, 3.0  # powers of ten drawn beyond the limits; and for evidence that convicts, which is rarer
 _SLICES = 120  # places that answer to the pointer
 _LINE = 16  # pixels between two labels
 
@@ -45,8 +58,9 @@ _PASS = _Series("pass", lambda item: item.log_pass_evidence, lambda item: item.l
 
 def draw(report: Report, canvas: Canvas, name: str, key: str) -> Element:
     """The picture of a comparison at one width; `key` is unique in the page."""
-    bottom = _TOP + _PLOT
-    scale = _scale(report, name, bottom)
+    top = _top(canvas)
+    bottom = top + _PLOT
+    scale = _scale(report, name, top, bottom)
     decades = scales.decades(scale, 24)
     return picture(
         canvas,
@@ -54,23 +68,24 @@ def draw(report: Report, canvas: Canvas, name: str, key: str) -> Element:
         key,
         _words(report, name),
         group(part for n in decades for part in value_line(canvas, scale.y(n), scales.power_of_ten(n))),
-        group(time_axis(report, canvas, _TOP, bottom + 18)),
-        group(ground(report, canvas, key, _TOP, bottom)),
-        group(_beyond(report, canvas, name, scale)),
-        *(group(_lines(report, canvas, name, series, scale)) for series in (_PASS, _FAIL)),
+        group(time_axis(report, canvas, top, bottom + 18)),
+        group(ground(report, canvas, key, top, bottom)),
+        *(window(canvas, top, bottom, _lines(report, canvas, name, series, scale)) for series in (_FAIL, _PASS)),
         group(_limit_labels(report, canvas, name, scale)),
         group(_peak(report, canvas, name, scale)),
         strip(report, canvas, bottom + 6, derive.verdicts(report, name), "verdict"),
-        group(_slices(report, canvas, name, bottom)) if canvas.roomy else None,
+        row_name(canvas, bottom + 14, "verdict"),
+        group(_slices(report, canvas, name, top, bottom)) if canvas.roomy else None,
     )
 
 
 def draw_guardrail(report: Report, canvas: Canvas, name: str, key: str) -> Element:
     """The picture of a guardrail at one width: its value, and what it must not exceed."""
-    bottom, limit = _TOP + _LOW_PLOT, report.limits.get(name)
+    top, limit = _top(canvas), report.limits.get(name)
+    bottom = top + _LOW_PLOT
     runs = list(_runs(report, name, lambda item: item.value, by_stage=False))
     largest = max((value for run in runs for _, value in run), default=0.0)
-    scale = Linear(0, max(largest, limit or 0.0) * 1.25 or 1.0, bottom, _TOP)
+    scale = Linear(0, max(largest, limit or 0.0) * 1.25 or 1.0, bottom, top)
     times = canvas.times(report)
     drawn = (path(thinned((times.x(m.at), scale.y(value)) for m, value in run)) for run in runs)
     lines = [el("path", d=d, class_="line value") for d in drawn]
@@ -84,20 +99,25 @@ def draw_guardrail(report: Report, canvas: Canvas, name: str, key: str) -> Eleme
         key,
         f"The value of {name} over time, {'at most ' + format(limit, 'g') + ' allowed' if limit is not None else ''}",
         group(part for at in scale.ticks(3) for part in value_line(canvas, scale.y(at), f"{at:.4g}")),
-        group(time_axis(report, canvas, _TOP, bottom + 18)),
-        group(ground(report, canvas, key, _TOP, bottom)),
+        group(time_axis(report, canvas, top, bottom + 18)),
+        group(ground(report, canvas, key, top, bottom)),
         group(lines),
         strip(report, canvas, bottom + 6, derive.verdicts(report, name), "verdict"),
-        group(_slices(report, canvas, name, bottom)) if canvas.roomy else None,
+        row_name(canvas, bottom + 14, "verdict"),
+        group(_slices(report, canvas, name, top, bottom)) if canvas.roomy else None,
     )
 
 
-def _scale(report: Report, name: str, bottom: float) -> Linear:
+def _top(canvas: Canvas) -> float:
+    return _TOP if canvas.roomy else _LABELLED_TOP
+
+
+def _scale(report: Report, name: str, top: float, bottom: float) -> Linear:
     found = [item for moment in report.moments if (item := moment.criterion(name))]
     limits = [log / _LN10 for item in found for log in (item.log_threshold, item.log_pass_threshold) if log is not None]
-    values = [log / _LN10 for item in found for log in (item.log_evidence, item.log_pass_evidence) if log is not None]
+    against = [item.log_evidence / _LN10 for item in found if item.log_evidence is not None]
     highest = max(limits, default=2.0)
-    return Linear(_LOWEST, max(highest + 0.7, min(max(values, default=0.0) + 0.3, highest + _ROOM)), bottom, _TOP)
+    return Linear(_LOWEST, max(highest + _ROOM, min(max(against, default=0.0) + 0.3, highest + _MORE)), bottom, top)
 
 
 def _runs(
@@ -123,11 +143,14 @@ def _lines(report: Report, canvas: Canvas, name: str, series: _Series, scale: Li
     for run in _runs(report, name, series.limit, by_stage=False):
         yield el("path", d=path(_steps(canvas, report, run, scale)), class_=f"limit limit-{series.name}")
     for run in _runs(report, name, series.value, by_stage=series.by_stage):
-        points = thinned((times.x(moment.at), scale.y(log / _LN10)) for moment, log in run)
+        points = thinned((times.x(moment.at), scale.y(log / _LN10, _OUT)) for moment, log in run)
         if len(points) == 1:
             yield el("circle", cx=points[0][0], cy=points[0][1], r=2, class_=f"dot dot-{series.name}")
-        else:
-            yield el("path", d=path(points), class_=f"line line-{series.name}")
+            continue
+        if series is _FAIL:
+            area = [(points[0][0], scale.bottom), *points, (points[-1][0], scale.bottom)]
+            yield el("path", d=path(area) + "Z", class_="area-fail")
+        yield el("path", d=path(points), class_=f"line line-{series.name}")
 
 
 def _steps(canvas: Canvas, report: Report, run: Sequence[tuple[Moment, float]], scale: Linear) -> list[Point]:
@@ -139,15 +162,6 @@ def _steps(canvas: Canvas, report: Report, run: Sequence[tuple[Moment, float]], 
             continue
         points += [(x, points[-1][1]), (x, y)] if points else [(x, y)]
     return [*points, (times.x(run[-1][0].at), points[-1][1])]
-
-
-def _beyond(report: Report, canvas: Canvas, name: str, scale: Linear) -> Iterator[Element]:
-    """The region above the newest limit of Fail."""
-    limit = _last(report, name, _FAIL.limit)
-    if limit is not None:
-        top, y = scale.top, scale.y(limit / _LN10)
-        width = canvas.width - canvas.right - canvas.left
-        yield el("rect", x=canvas.left, y=top, width=width, height=y - top, class_="beyond")
 
 
 def _limit_labels(report: Report, canvas: Canvas, name: str, scale: Linear) -> Iterator[Element]:
@@ -164,10 +178,13 @@ def _limit_labels(report: Report, canvas: Canvas, name: str, scale: Linear) -> I
 
 
 def _label(canvas: Canvas, y: float, text: str, kind: str) -> Element:
-    """A limit's name beside the plot, or in it above the line where there is no room."""
+    """A limit's name beside its line; above the plot where there is no room: on the left, and a Pass on the right."""
     if canvas.roomy:
         return el("text", text, x=canvas.width - canvas.right + 8, y=y + 4, class_=f"limit-name name-{kind}")
-    return el("text", text, x=canvas.left + 6, y=y - 4, class_=f"limit-name name-{kind}")
+    right = kind == _PASS.name
+    x = canvas.width - canvas.right if right else canvas.left
+    anchor = "end" if right else "start"
+    return el("text", text, x=x, y=_LABELLED_TOP - 10, text_anchor=anchor, class_=f"limit-name name-{kind}")
 
 
 def _peak(report: Report, canvas: Canvas, name: str, scale: Linear) -> Iterator[Element]:
@@ -179,11 +196,11 @@ def _peak(report: Report, canvas: Canvas, name: str, scale: Linear) -> Iterator[
         text = f"up to {evidence(log)}"
         x = times.x(moment.at)
         before = x - CHARACTER * len(text) > canvas.left
-        where = {"x": x - 8, "text_anchor": "end"} if before else {"x": x + 8, "text_anchor": "start"}
-        yield el("text", text, y=_TOP + 14, class_="limit-name name-fail", **where)
+        place, anchor = (x - 8, "end") if before else (x + 8, "start")
+        yield el("text", text, x=place, y=scale.top + 14, text_anchor=anchor, class_="limit-name name-fail")
 
 
-def _slices(report: Report, canvas: Canvas, name: str, bottom: float) -> Iterator[Element]:
+def _slices(report: Report, canvas: Canvas, name: str, top: float, bottom: float) -> Iterator[Element]:
     """Invisible columns that say what stood there when a pointer rests on them."""
     times = canvas.times(report)
     width = (times.right - times.left) / _SLICES
@@ -196,7 +213,7 @@ def _slices(report: Report, canvas: Canvas, name: str, bottom: float) -> Iterato
         if item is not None:
             said = el("title", f"{moment.at:%d %b %H:%M} UTC, {summary(item)}")
             x = times.left + place * width
-            yield el("rect", said, x=x, y=_TOP, width=width, height=bottom - _TOP, class_="slice")
+            yield el("rect", said, x=x, y=top, width=width, height=bottom - top, class_="slice")
 
 
 def _last(report: Report, name: str, value: Callable[[CriterionStatus], float | None]) -> float | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator_operator.report.markup import Element
-    from orchestrator_operator.report.model import Report
+    from orchestrator_operator.report.model import Report, Stretch
 
 Point = tuple[float, float]
 
@@ -43,7 +43,7 @@ class Canvas:
 
 
 WIDE = Canvas("wide", 1080, 62, 124, 84)
-NARROW = Canvas("narrow", 356, 44, 12, 62)
+NARROW = Canvas("narrow", 356, 50, 12, 62)
 CANVASES = (WIDE, NARROW)
 
 
@@ -108,6 +108,18 @@ def value_line(canvas: Canvas, y: float, label: str) -> tuple[Element, Element]:
     return line, el("text", label, x=canvas.left - 7, y=y + 4, text_anchor="end", class_="tick")
 
 
+def row_name(canvas: Canvas, y: float, name: str) -> Element | None:
+    """What a row below the plot is, to the right of it; nothing where there is no room."""
+    return el("text", name, x=canvas.width - canvas.right + 8, y=y, class_="tick") if canvas.roomy else None
+
+
+def window(canvas: Canvas, top: float, bottom: float, parts: Iterable[Element]) -> Element:
+    """The plot alone: what leads out of it is cut off at its edge."""
+    width, height = canvas.width - canvas.right - canvas.left, bottom - top
+    box = f"{canvas.left:g} {top:g} {width:g} {height:g}"
+    return el("svg", *parts, x=canvas.left, y=top, width=width, height=height, viewBox=box)
+
+
 def path(points: Sequence[Point]) -> str:
     """Points joined by straight lines, as an SVG path."""
     return "".join(f"{'M' if n == 0 else 'L'}{x:.1f} {y:.1f}" for n, (x, y) in enumerate(points))
@@ -125,7 +137,7 @@ def thinned(points: Iterable[Point]) -> list[Point]:
     return kept
 
 
-def strip(report: Report, canvas: Canvas, y: float, stretches: Iterable[derive.Stretch], kind: str) -> Element:
+def strip(report: Report, canvas: Canvas, y: float, stretches: Iterable[Stretch], kind: str) -> Element:
     """A band that says by its colour what held when: `kind` is the prefix of the colours' classes."""
     times = canvas.times(report)
     return group(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.specs.rollout_status import CriterionStatus, RolloutStatus
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 Counted = tuple[str, str]  # what is counted (a preset, or a criterion's name), and at which age: ("failures", "10m")
 
 

@@ -15,7 +15,8 @@ from orchestrator.wording import moment as utc
 from orchestrator_operator.report import evidence_chart, percent_chart, tables
 from orchestrator_operator.report.frame import CANVASES
 from orchestrator_operator.report.markup import el, html
-from orchestrator_operator.report.percent_chart import glyph
+from orchestrator_operator.report.percent_chart import glyph, kind
+from orchestrator_operator.report.wording import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ def _body(report: Report, now: datetime) -> Iterator[Element]:
     counted = tables.counts(report)
     yield el(
         "main",
-        _section("percent", "The share on V2", _percent_legend(), _figure(report)),
+        _section("percent", "The share on V2", _percent_legend(report), _figure(report)),
         _section("evidence", "The evidence", el("p", _EVIDENCE, class_="note"), _evidence_legend(), *_criteria(report)),
         None if counted is None else _section("counts", "What was counted", el("p", _INTERVAL, class_="note"), counted),
         _section("decisions", "Every decision", tables.decisions(report)),
@@ -95,11 +96,22 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "On V2", f"{last.percent:g} % of new executions"
     yield "Stage", status.stage or last.stage or "none yet"
     yield "Verdict", _spaced(status.verdict) or "none yet"
-    yield "Strongest evidence", status.evidence or "none yet"
-    yield "Time covered", f"{length(report.end - report.start)} since {report.start:%d %b %Y %H:%M} UTC"
+    yield "Strongest evidence", _strongest(report)
+    yield "Time covered", f"{length(report.end - report.start)} since {report.start:%d %b %Y, %H:%M} UTC"
     yield "Blind", status.blind or "never in this stage"
     if status.next is not None:
         yield "Next planned move", utc(status.next)
+
+
+def _strongest(report: Report) -> str:
+    """The evidence that is nearest to its limit, or farthest beyond it, when it was judged last."""
+    newest = next((moment.criteria for moment in reversed(report.moments) if moment.criteria), ())
+    logs = [(item.log_evidence, item.log_threshold, item.name) for item in newest]
+    found = [(log - limit, log, limit, name) for log, limit, name in logs if log is not None and limit is not None]
+    if not found:
+        return "none yet"
+    _, log, limit, name = max(found)
+    return f"{evidence(log)} of {evidence(limit)}, {name}"
 
 
 def _figure(report: Report) -> Element:
@@ -145,19 +157,21 @@ def _verdict(item: CriterionStatus) -> Element:
     return el("span", _spaced(verdict), class_=f"badge badge-{verdict.lower()}")
 
 
-def _percent_legend() -> Element:
+def _percent_legend(report: Report) -> Element:
+    """Only of what can be seen."""
+    marks = {kind(moment.decided) for moment in report.decisions if moment.decided}
+    lasted = {moment.phase.lower() for moment in report.moments}
+    blind = [(_swatch_rect("blind-swatch"), "blind")] if any(moment.blind for moment in report.moments) else []
     return _legend(
         (_swatch("line asked"), "asked for"),
         (el("svg", el("circle", cx=8, cy=8, r=3, class_="seen"), viewBox="0 0 16 16", class_="glyph"), "seen"),
-        (_swatch_rect("blind-swatch"), "blind"),
-        (glyph("up"), "forward"),
-        (glyph("hold"), "held or waiting"),
-        (glyph("down"), "rolled back"),
-        (glyph("other"), "other"),
-        *((_swatch_rect(f"phase phase-{name}"), text) for name, text in _PHASES.items()),
+        *blind,
+        *((glyph(name), text) for name, text in _MARKS.items() if name in marks),
+        *((_swatch_rect(f"phase phase-{name}"), text) for name, text in _PHASES.items() if name in lasted),
     )
 
 
+_MARKS = {"up": "forward", "hold": "held or waiting", "down": "rolled back", "other": "other"}
 _PHASES = {
     "progressing": "stage runs",
     "held": "Held",

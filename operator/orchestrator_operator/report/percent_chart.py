@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.report import derive
-from orchestrator_operator.report.frame import CHARACTER, ground, path, picture, strip, time_axis, value_line
+from orchestrator_operator.report.frame import CHARACTER, ground, path, picture, row_name, strip, time_axis, value_line
 from orchestrator_operator.report.markup import add, el, group
 from orchestrator_operator.report.scales import Linear
 
@@ -75,7 +75,9 @@ def draw(report: Report, canvas: Canvas) -> Element:
         _seen(report, canvas, share),
         group(_names(report, canvas)),
         strip(report, canvas, bottom + 8, derive.phases(report), "phase"),
+        row_name(canvas, bottom + 16, "phase"),
         group(_marks(report, canvas, lanes, marks_top)),
+        row_name(canvas, marks_top + 10, "decisions"),
         role="group",
     )
 
@@ -101,7 +103,7 @@ def _seen(report: Report, canvas: Canvas, share: Linear) -> Element:
             el("title", f"{dot.share:.2f} % of {dot.executions:,} executions until {dot.at:%d %b %H:%M} UTC"),
             cx=times.x(dot.at),
             cy=share.y(dot.share),
-            r=2.6,
+            r=2.6 if canvas.roomy else 1.8,
             class_="seen",
         )
         for dot in derive.seen(report)

@@ -62,10 +62,12 @@ class Linear:
     bottom: float
     top: float
 
-    def y(self, value: float) -> float:
-        """The place of a value; the nearest edge for one outside."""
+    def y(self, value: float, beyond: float = 0.0) -> float:
+        """The place of a value; for one outside, so many pixels beyond the nearest edge at most."""
         part = (value - self.low) / (self.high - self.low)
-        return self.bottom - min(max(part, 0.0), 1.0) * (self.bottom - self.top)
+        up = 1 if self.bottom > self.top else -1
+        y = self.bottom - part * (self.bottom - self.top)
+        return up * min(max(up * y, up * self.top - beyond), up * self.bottom + beyond)
 
     def outside(self, value: float) -> bool:
         """Whether a value lies above what is drawn."""

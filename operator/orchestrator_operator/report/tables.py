@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout_status import CriterionStatus
 
 _LEVEL = 0.95
-_FOREST, _LOW, _HIGH = 190.0, -2.0, 4.0  # pixels; from a quarter to 16 times, in powers of two
-_COUNTED = ("Counted", "Read at", "V2's share", "Bad on V1", "Bad on V2", "Relative risk", "95 % interval")
+_FOREST, _LOW, _HIGH = 180.0, -2.0, 4.0  # pixels; from a quarter to 16 times, in powers of two
+_COUNTED = ("Age", "On V2", "Bad on V1", "Bad on V2", "Relative risk")
 _SHORT = 12  # characters of a hash that tell rows apart
 
 
@@ -34,12 +34,8 @@ def counts(report: Report) -> Element | None:
     head = el("thead", el("tr", *(el("th", text, scope="col") for text in _COUNTED), el("th", _ruler(), scope="col")))
     bodies = []
     for what, rows in groupby(found, key=lambda row: row[0]):
-        cells = list(rows)
-        body = el("tbody")
-        for place, (_, age, cell) in enumerate(cells):
-            first = el("th", what, scope="rowgroup", rowspan=str(len(cells))) if not place else None
-            body.append(el("tr", first, el("td", age), *_counted(cell)))
-        bodies.append(body)
+        name = el("tr", el("th", what, scope="rowgroup", colspan=str(len(_COUNTED) + 1)))
+        bodies.append(el("tbody", name, *(el("tr", el("td", age), *_counted(cell)) for _, age, cell in rows)))
     caption = el("caption", f"Executions as of {utc(report.moments[-1].at)}, since the attempt began.")
     return _scrolling("Counts by criterion, age and percent", el("table", caption, head, *bodies, class_="counts"))
 
@@ -60,12 +56,11 @@ def rows(report: Report) -> Element:
 
 def _counted(cell: Cell) -> Iterable[Element]:
     found = risk.interval(cell, _LEVEL)
-    within = "-" if found is None else f"{times(found[0])} to {times(found[1])}"
+    within = "" if found is None else f" ({times(found[0])} to {times(found[1])})"
     yield el("td", f"{cell.percent.normalize():f} %", class_="number")
     yield el("td", share(cell.bad_v1, cell.n1), class_="number")
     yield el("td", share(cell.bad_v2, cell.n2), class_="number")
-    yield el("td", times(risk.relative_risk(cell)), class_="number")
-    yield el("td", within, class_="number")
+    yield el("td", times(risk.relative_risk(cell)) + within, class_="number")
     yield el("td", _forest(cell, found), class_="forest-cell")
 
 
@@ -87,7 +82,7 @@ def _forest(cell: Cell, interval: tuple[float, float] | None) -> Element | None:
 
 def _ruler() -> Element:
     """The heading above the intervals: the relative risks that their places stand for."""
-    texts = (el("text", f"{n:g}", x=_place(n), y=13, text_anchor="middle") for n in (0.25, 0.5, 1, 2, 4, 8, 16))
+    texts = (el("text", f"{n:g}", x=_place(n), y=13, text_anchor="middle") for n in (0.25, 1, 4, 16))
     return el("svg", *texts, viewBox=f"0 0 {_FOREST:g} 18", class_="forest-plot", role="img", aria_label="interval")
 
 

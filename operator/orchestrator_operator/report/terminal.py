@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -16,18 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator_operator.report.model import Moment, Report
+    from orchestrator_operator.specs.rollout_status import CriterionStatus
 
 _GUTTER = 9  # columns to the left, for the labels
 _LEAST, _WIDEST = 24, 110  # columns of the plot
 _HIGH, _LOW = 5, 4  # rows of the share; of a criterion
-_WEAKEST, _ROOM = -2.0, 1.0  # decimal logarithms: the bottom of the plot; what is shown beyond the limits
+_WEAKEST, _ROOM = -2.0, 0.6  # decimal logarithms: the bottom of the plot; what is shown beyond the limit
 _TICKS = 14  # columns between two labels of time
 _LN10 = math.log(10)
+_RAISED = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+_LOWERED = str.maketrans(_RAISED, "-0123456789")
+_LETTERS = {"P": ("P", "green"), "F": ("F", "bold red"), "B": ("B", "yellow"), "I": (".", "dim"), "N": ("-", "dim")}
 _MARKS = {"up": ("▲", "^", "green"), "down": ("▼", "v", "red"), "hold": ("■", "#", "yellow"), "other": ("◆", "o", "")}
 
 
 def chart(report: Report, width: int, *, unicode: bool) -> list[Text]:
-    """Lines of at most `width` columns, where that leaves any room; styled by names of colours."""
+    """Lines of at most `width` columns, where that leaves any room; styled by names of colours.
+
+    Verdicts are letters: P Pass, F Fail, B Blind, - NotApplicable, and a dot for Inconclusive.
+    """
     columns = min(max(width - _GUTTER - 1, _LEAST), _WIDEST)
     drawn = [Text(_plain(f"share of new executions on V2, {report.start:%Y-%m-%d %H:%M} UTC on", unicode=unicode))]
     drawn += _share(report, columns, unicode=unicode)
@@ -50,41 +58,47 @@ def _share(report: Report, columns: int, *, unicode: bool) -> list[Text]:
 
 
 def _evidence(report: Report, name: str, columns: int, *, unicode: bool) -> list[Text]:
-    """Evidence against V2 in red, for a Pass in green, with the limits of both."""
+    """Evidence against V2 up to its limit, and the verdicts below it."""
     sheet = Sheet(columns, _LOW, unicode=unicode)
-    found = [(m, item) for m in report.moments if (item := m.criterion(name))]
-    limits = [log / _LN10 for _, i in found for log in (i.log_threshold, i.log_pass_threshold) if log is not None]
-    scale = scales.Linear(_WEAKEST, max(limits, default=2.0) + _ROOM, 0.0, 1.0)
-    for style, series in (
-        ("green", [(m, item.log_pass_evidence) for m, item in found]),
-        ("red", [(m, item.log_evidence) for m, item in found]),
-    ):
-        for run in _runs(series):
-            sheet.line([(_x(report, moment), scale.y(log / _LN10)) for moment, log in run], style)
-    labels: dict[int, str] = {}
-    newest = {
-        style: [log for log in logs if log is not None][-1:]
-        for style, logs in (
-            ("green", [item.log_pass_threshold for _, item in found]),
-            ("red", [item.log_threshold for _, item in found]),
-        )
-    }
-    for style, logs in newest.items():
-        for log in logs:
-            sheet.across(scale.y(log / _LN10), style)
-            labels[sheet.row(scale.y(log / _LN10))] = evidence(log)
-    labels.setdefault(_LOW - 1, "0.01")
+    found = [(moment, item) for moment in report.moments if (item := moment.criterion(name))]
+    limits = [item.log_threshold for _, item in found if item.log_threshold is not None]
+    scale = scales.Linear(_WEAKEST, max(limits, default=0.0) / _LN10 + _ROOM, 0.0, 1.0)
+    for run in _runs([(moment, item.log_evidence) for moment, item in found]):
+        sheet.line([(_x(report, moment), scale.y(log / _LN10)) for moment, log in run], "red")
+    labels = {_LOW - 1: "0.01"}
+    if limits:
+        height = scale.y(limits[-1] / _LN10)
+        sheet.across(height, "red")
+        labels[sheet.row(height)] = evidence(limits[-1])
     _shade(report, sheet)
-    said = found[-1][1]
-    heading = Text(_plain(f"{name}: {said.verdict}", unicode=unicode), style="bold")
-    if said.log_evidence is not None and said.log_threshold is not None:
-        text = f", evidence against V2 {evidence(said.log_evidence)} of {evidence(said.log_threshold)}"
-        heading.append(_plain(text, unicode=unicode), style="not bold")
-    if said.log_pass_evidence is not None and said.log_pass_threshold is not None:
-        text = f", for a Pass {evidence(said.log_pass_evidence)} of {evidence(said.log_pass_threshold)}"
-        heading.append(_plain(text, unicode=unicode), style="not bold")
-    heading.truncate(_GUTTER + columns + 1, overflow="crop")
-    return [heading, *_framed(sheet, labels, unicode=unicode)]
+    framed = _framed(sheet, labels, unicode=unicode)
+    return [_heading(name, found[-1][1], columns, unicode=unicode), *framed, _verdicts(report, found, columns)]
+
+
+def _heading(name: str, newest: CriterionStatus, columns: int, *, unicode: bool) -> Text:
+    heading = Text(_plain(name, unicode=unicode), style="bold")
+    parts = [f": {newest.verdict}"]
+    if newest.log_evidence is not None and newest.log_threshold is not None:
+        parts.append(f"evidence against V2 {evidence(newest.log_evidence)} of {evidence(newest.log_threshold)}")
+    if newest.log_pass_evidence is not None and newest.log_pass_threshold is not None:
+        parts.append(f"for a Pass {evidence(newest.log_pass_evidence)} of {evidence(newest.log_pass_threshold)}")
+    heading.append(_plain(", ".join(parts), unicode=unicode), style="not bold")
+    heading.truncate(_GUTTER + columns, overflow="crop")
+    return heading
+
+
+def _verdicts(report: Report, found: Sequence[tuple[Moment, CriterionStatus]], columns: int) -> Text:
+    """A letter a column: the verdict that stood there last, and goes on until another one does."""
+    cells = [" "] * columns
+    for (moment, item), following in zip(found, [*(m for m, _ in found[1:]), None], strict=True):
+        first = _column(report, moment, columns)
+        last = columns - 1 if following is None else max(first, _column(report, following, columns) - 1)
+        cells[first : last + 1] = item.verdict.value[0] * (last + 1 - first)
+    line = Text(" verdict ")
+    for letter in cells:
+        shown, style = _LETTERS.get(letter, (letter, ""))
+        line.append(shown, style=style)
+    return line
 
 
 def _runs(series: Sequence[tuple[Moment, float | None]]) -> list[list[tuple[Moment, float]]]:
@@ -117,7 +131,7 @@ def _marks(report: Report, columns: int, *, unicode: bool) -> Text:
     for moment in sorted(report.decisions, key=lambda m: m.decided is not None and kind(m.decided) == "down"):
         if moment.decided is not None:
             fine, plain, style = _MARKS[kind(moment.decided)]
-            cells[min(int(_x(report, moment) * columns), columns - 1)] = (fine if unicode else plain, style)
+            cells[_column(report, moment, columns)] = (fine if unicode else plain, style)
     line = Text(" " * (_GUTTER - 1) + ("└" if unicode else "+"))
     for character, style in cells:
         line.append(character, style=style)
@@ -146,13 +160,13 @@ def _x(report: Report, moment: Moment) -> float:
     return (moment.at - report.start) / (report.end - report.start)
 
 
+def _column(report: Report, moment: Moment, columns: int) -> int:
+    return min(int(_x(report, moment) * columns), columns - 1)
+
+
 def _plain(text: str, *, unicode: bool) -> str:
     """Only what the terminal can write: 10⁵ becomes 10^5, and anything else a question mark."""
     if unicode:
         return text
-    digits = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
-    spelled = "".join(
-        ("" if n and text[n - 1] in digits else "^") + "-0123456789"[digits.index(c)] if c in digits else c
-        for n, c in enumerate(text)
-    )
-    return spelled.encode("ascii", "replace").decode()
+    powers = re.sub(f"[{_RAISED}]+", lambda found: "^" + found[0].translate(_LOWERED), text)
+    return powers.encode("ascii", "replace").decode()
