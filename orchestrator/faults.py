@@ -37,6 +37,7 @@ class Boundary(StrEnum):
     DROP_FINISHED = "drop-finished"
     COUNT_COHORTS = "count-cohorts"
     SAVE_TOTALS = "save-totals"
+    APPEND_DECISION = "append-decision"
 
 
 class Moment(StrEnum):

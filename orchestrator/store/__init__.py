@@ -3,9 +3,11 @@
 from orchestrator.store.open import open_store
 from orchestrator.store.port import (
     Append,
+    Appended,
     Claim,
     CohortCount,
     Control,
+    DecisionRow,
     Delivered,
     Delivery,
     ExecutionRecord,
@@ -16,15 +18,18 @@ from orchestrator.store.port import (
     Store,
     Submission,
     Submitted,
+    Taken,
     Totals,
     V1Update,
 )
 
 __all__ = [
     "Append",
+    "Appended",
     "Claim",
     "CohortCount",
     "Control",
+    "DecisionRow",
     "Delivered",
     "Delivery",
     "ExecutionRecord",
@@ -35,6 +40,7 @@ __all__ = [
     "Store",
     "Submission",
     "Submitted",
+    "Taken",
     "Totals",
     "V1Update",
     "open_store",

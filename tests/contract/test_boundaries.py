@@ -22,6 +22,7 @@ from tests.support.stores import (
     append,
     claim_one,
     completed,
+    decision,
     kinds,
     limited,
     projection,
@@ -57,6 +58,7 @@ ACTS: dict[Boundary, Act] = {
     Boundary.DROP_FINISHED: lambda store, _: store.drop_finished(after(1)),
     Boundary.COUNT_COHORTS: lambda store, _: store.count_cohorts(after(5)),
     Boundary.SAVE_TOTALS: lambda store, _: store.save_totals("r-1", Totals(0, START, {})),
+    Boundary.APPEND_DECISION: lambda store, _: store.append_decision(decision(1)),
 }
 
 

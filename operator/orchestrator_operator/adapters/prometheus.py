@@ -13,6 +13,8 @@ Whoever asks turns these into blindness: an error here is no number, neither goo
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,9 +23,22 @@ from orchestrator.errors import OrchestratorError
 from orchestrator_operator.rollout.promql import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _SHOWN = 300  # characters of a server's own words
+
+_asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Every expression that this task, and those that it starts, ask from now on, in a list that grows."""
+    heard: list[str] = []
+    token = _asked.set(heard)
+    try:
+        yield heard
+    finally:
+        _asked.reset(token)
 
 
 class PrometheusError(OrchestratorError):
@@ -83,6 +98,8 @@ class Prometheus:
         """
         if not self._url:
             raise PrometheusNotConfigured("no Prometheus is configured: set ORCHESTRATOR_PROMETHEUS to its address")
+        if (heard := _asked.get()) is not None:
+            heard.append(expression)
         try:
             async with asyncio.timeout(self._timeout):  # httpx's own limit is one for each read, not for the whole
                 response = await self._client.post(f"{self._url}/api/v1/query", data={"query": expression})

@@ -13,7 +13,7 @@ from orchestrator.flag import FlagError, FlagSnapshot
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.steering import every_active
 from orchestrator_operator.adapters.kubernetes import Refused
-from orchestrator_operator.adapters.prometheus import PrometheusError
+from orchestrator_operator.adapters.prometheus import PrometheusError, listening
 from orchestrator_operator.rollout import readings
 from orchestrator_operator.rollout.model import Gathered, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
@@ -57,10 +57,13 @@ class Gatherer:
         restarts: tuple[Restart, ...] = ()
         cohorts: Mapping[CohortKey, Cells | Unreadable] = {}
         guardrails: Mapping[str, float | Unreadable] = {}
+        queries: tuple[str, ...] = ()
         if spec is not None and rival is None and known.status.phase in IN_A_STAGE | {Phase.PENDING}:
-            (cohorts, restarts), guardrails = await asyncio.gather(
-                self._evidence(known, spec), self._guardrails(known, spec)
-            )
+            with listening() as asked:
+                (cohorts, restarts), guardrails = await asyncio.gather(
+                    self._evidence(known, spec), self._guardrails(known, spec)
+                )
+            queries = tuple(sorted(set(asked)))
         metadata = known.metadata
         return Gathered(
             now=self._clock.now(),  # last: nothing that was read is newer
@@ -77,6 +80,7 @@ class Gatherer:
             cohorts=cohorts,
             restarts=restarts,
             guardrails=guardrails,
+            queries=queries,
             in_flight=await self._in_flight() if known.status.phase is Phase.ROLLING_BACK else None,
         )
 

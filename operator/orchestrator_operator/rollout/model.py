@@ -84,6 +84,7 @@ class Gathered:
     calibration: Cells | Unreadable = ()  # V1's executions, split once more by a coin that means nothing
     own: Mapping[str, tuple[Bin, ...] | Unreadable] = field(default_factory=dict)  # by the criterion's name
     health: tuple[Health, ...] | Unreadable = ()  # of V1, by workflow
+    queries: tuple[str, ...] = ()  # what Prometheus was asked
     late_starts: int | None = None  # on V2, later than a minute after the flag was clear; None: the store did not say
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Event
     from orchestrator.model import Assignment, Engine, Failure, Status
+    from orchestrator.store.port import DecisionRow
 
 CohortKey = tuple[str, "Engine", str, str, "Assignment", str, str]
 
@@ -122,6 +123,7 @@ class Data:
     logs: HashTrieMap[int, tuple[datetime, str]] = field(default_factory=HashTrieMap)
     cohorts: HashTrieMap[CohortKey, int] = field(default_factory=HashTrieMap)
     totals: HashTrieMap[tuple[str, int], tuple[datetime, str]] = field(default_factory=HashTrieMap)
+    decisions: HashTrieMap[tuple[str, int], DecisionRow] = field(default_factory=HashTrieMap)  # by rollout, number
     number: int = 0  # of the last row or line made
 
     def same_as(self, other: Data) -> bool:
