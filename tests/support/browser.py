@@ -23,6 +23,7 @@ _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chr
 _PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")  # 100 MB to fetch, 300 MB unpacked; ten seconds
 _WITHIN = 60.0  # seconds that an answer may take on a busy machine
 _CHUNK = 1 << 20
+_KEYS = {"Tab": 9, "Enter": 13}
 _FLAGS = (
     *("--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps"),
@@ -72,12 +73,17 @@ class Page:
             raise AssertionError(answer["exceptionDetails"].get("exception", {}).get("description", answer))
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page as a PNG, as high as it is."""
+    def screenshot(self, path: Path, height: float | None = None) -> None:
+        """The page as a PNG: all of it, or its first so many CSS pixels."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(taken["data"]))
+
+    def press(self, key: str) -> None:
+        """A key, as a person presses it."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
 
     def requests(self) -> list[str]:
         """The URL of everything that was asked for."""

@@ -4,8 +4,6 @@ decision log has them. Blind in week 1, held by a guardrail in week 2, worse in 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,10 +11,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from orchestrator_operator.rollout import chain
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.judge import judge
-from orchestrator_operator.rollout.model import RememberTotals, Tell, Unreadable
+from orchestrator_operator.rollout.model import ClearFlag, RememberTotals, SetFlag, Unreadable
+from orchestrator_operator.rollout.sharing import Shared, shared_values
 from orchestrator_operator.specs.rollout import parse_rollout
+from orchestrator_operator.specs.rollout_status import DecisionHead
 
 from tests.support.rollouts import START, World
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator_operator.rollout.evidence import Cells
-    from orchestrator_operator.rollout.model import Judged
+
+    from orchestrator.store.port import DecisionRow
 
 _AGES = {"1m": timedelta(minutes=1), "10m": timedelta(minutes=10), "24h": timedelta(hours=24)}
 _RATES = {"failures": 0.010, "first-attempt-failures": 0.021}  # of bad executions on V1, at the last age
-_EARLY = {"1m": 0.4, "10m": 0.9, "24h": 1.0}  # the part of the bad ones that shows at an age
+_SHOWN = (0.4, 0.5, 0.1)  # the parts of the bad ones that show at each age for the first time
 _LOAD = 1000  # executions an hour
 
 SPEC: dict[str, Any] = {
@@ -53,7 +55,7 @@ _WORSE = 1.9
 
 
 @cache
-def recorded() -> tuple[dict[str, Any], ...]:
+def recorded() -> tuple[DecisionRow, ...]:
     """The rows of the whole story, looked at every three hours."""
     return tuple(Recorder(SPEC).run(timedelta(days=28), timedelta(hours=3)))
 
@@ -63,14 +65,14 @@ class Recorder:
 
     def __init__(self, document: dict[str, Any], seed: int = 11) -> None:
         self._world = World(parse_rollout(document))
-        self._document = self._world.spec.model_dump(mode="json", by_alias=True, exclude_none=True)  # type: ignore[union-attr]  # a spec was given
         self._random = np.random.default_rng(seed)
         self._totals: dict[tuple[str, timedelta], dict[Decimal, Cell]] = {}
         self._starts: dict[Decimal, Cell] = {}
         self._late: list[tuple[datetime, tuple[str, timedelta], Cell]] = []  # executions that have yet to reach an age
-        self.rows: list[dict[str, Any]] = []
+        self._shared: Shared | None = None
+        self.rows: list[DecisionRow] = []
 
-    def run(self, length: timedelta, step: timedelta) -> list[dict[str, Any]]:
+    def run(self, length: timedelta, step: timedelta) -> list[DecisionRow]:
         """Rows of so much time; it goes on for some hours after a rollback."""
         over = 0
         while self._world.now - START < length and over < 8:
@@ -96,44 +98,24 @@ class Recorder:
                 break
 
     def _look(self) -> bool:
+        """One reconcile, recorded as the controller does; whether it wrote the flag, so that another one follows."""
         world = self._world
         gathered = world.gathered()
         judgement = judge(gathered)
         planned = world.step()
         kept = tuple(a.restart for a in planned.actions if isinstance(a, RememberTotals))
         world.extra["restarts"] = (*world.extra.get("restarts", ()), *kept)
-        told = [action.decision for action in planned.actions if isinstance(action, Tell)]
-        content = {
-            "inputs": {
-                "cohorts": [[[p, a.total_seconds()], _dump(cells)] for (p, a), cells in gathered.cohorts.items()],
-                "starts": _dump(gathered.starts),
-                "restarts": [{"index": item.index} for item in gathered.restarts],
-                "spec": {"$as": 1} if self.rows else self._document,
-            },
-            "judgement": {"criteria": [_judged(item) for item in judgement.criteria]},
-            "planned": {"status": _status(planned.status)},
-        }
-        for n, decision in enumerate(told):
-            said = {"action": decision.action, "reason": decision.reason, "message": decision.message}
-            self._append({**said, "actor": decision.actor}, content if not n else {"same": self.rows[-1]["number"]})
-        if not told:
-            self._append(
-                {"action": "Observed", "reason": planned.status.reason, "message": "", "actor": "controller"}, content
-            )
-        return any(type(action).__name__ in ("SetFlag", "ClearFlag") for action in planned.actions)
+        drafts = chain.decided(gathered, judgement, planned, "test")
+        for n, draft in enumerate(drafts or (chain.observed(gathered, judgement, planned, "test"),)):
+            same = {"same": self.rows[-1].number} if n else {}
+            self.rows.append(chain.seal(draft, self._head, same, self._shared))
+            if not n:
+                self._shared = Shared(self._head.number, shared_values(draft.content["inputs"]))
+        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
 
-    def _append(self, said: dict[str, str], content: dict[str, Any]) -> None:
-        row = {
-            "rollout": "3f2a9c1e-7b54-4e0d-9a6f-1c2d3e4f5a6b",
-            "number": len(self.rows) + 1,
-            "name": "shop/v2",
-            "attempt": "3f2a9c1e-1",
-            "at": self._world.now.isoformat().replace("+00:00", "Z"),
-            **said,
-            "content": content,
-            "prev_hash": self.rows[-1]["hash"] if self.rows else "",
-        }
-        self.rows.append(row | {"hash": hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()})
+    @property
+    def _head(self) -> DecisionHead:
+        return DecisionHead(number=self.rows[-1].number, hash=self.rows[-1].hash) if self.rows else chain.NOWHERE
 
     def _traffic(self, step: timedelta) -> None:
         """Executions of this time on both engines; each is counted when it reaches an age."""
@@ -147,8 +129,8 @@ class Recorder:
             self._starts[percent] = replace(before, good_v1=before.good_v1 + n1, good_v2=before.good_v2 + n2)
         worse = _WORSE if world.now - START >= _ONSET else 1.0
         for preset, rate in _RATES.items():
-            bad1 = self._random.multinomial(int(self._random.binomial(n1, rate)), (0.4, 0.5, 0.1))
-            bad2 = self._random.multinomial(int(self._random.binomial(n2, min(rate * worse, 1))), (0.4, 0.5, 0.1))
+            bad1 = self._random.multinomial(int(self._random.binomial(n1, rate)), _SHOWN)
+            bad2 = self._random.multinomial(int(self._random.binomial(n2, min(rate * worse, 1))), _SHOWN)
             for place, age in enumerate(_AGES.values()):
                 k1, k2 = int(bad1[: place + 1].sum()), int(bad2[: place + 1].sum())
                 cell = Cell(percent, k1, n1 - k1, k2, n2 - k2)
@@ -169,27 +151,3 @@ class Recorder:
                 )
         self._late = [item for item in self._late if not (item[1] == key and item[0] <= now)]
         return tuple(cell for _, cell in sorted(totals.items()))
-
-
-def _dump(cells: Cells | Unreadable) -> Any:
-    if isinstance(cells, Unreadable):
-        return {"$": "Unreadable", "reason": cells.reason, "message": cells.message}
-    names = ("bad_v1", "good_v1", "bad_v2", "good_v2")
-    return [{"percent": str(c.percent)} | {n: v for n in names if (v := getattr(c, n))} for c in cells]
-
-
-def _judged(judged: Judged) -> dict[str, Any]:
-    logs = ("log_evidence", "log_threshold", "log_pass_evidence", "log_pass_threshold", "value")
-    found: dict[str, Any] = {"criterion": judged.criterion.name, "verdict": judged.verdict.value}
-    found |= {"sentence": judged.sentence}
-    found |= {name: value for name in logs if (value := getattr(judged, name)) is not None}
-    if judged.age is not None:
-        found["age"] = judged.age.total_seconds()
-    if judged.counts is not None:
-        found["counts"] = list(judged.counts)
-    return found
-
-
-def _status(status: Any) -> dict[str, Any]:
-    dumped: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {key: value for key, value in dumped.items() if key not in ("decisions", "conditions")}

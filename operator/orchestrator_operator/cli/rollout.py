@@ -71,7 +71,7 @@ def status(
     name: Name,
     namespace: Namespace = "default",
     output: OutputOption = Output.TABLE,
-    database: rollout_report.Database = None,
+    database: Database = None,
 ) -> None:
     """One rollout: where it stands, why, and each criterion with its counts and evidence.
 

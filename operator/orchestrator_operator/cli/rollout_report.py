@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import tempfile
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,28 +14,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestrator.cli.options import DATABASE_FORMS, examples
+from orchestrator.cli.options import examples
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem
-from orchestrator_operator.settings import read, variable
-from orchestrator_operator.specs import ROLLOUTS
-from orchestrator_operator.specs.rollout_status import read_status
+from orchestrator_operator.cli.rollout_verify import Database
+from orchestrator_operator.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator_operator.report.model import Report
 
-_PAGE = 500  # rows asked for at once
-_DATABASE, _SCHEMA = variable("database"), variable("schema")
+_DATABASE = variable("database")
 
 EPILOG = examples(
     "orchestrator rollout report v2 --database postgresql://… -o report.html",
     "orchestrator rollout report --file decisions.jsonl -o report.html",
     "orchestrator rollout report --simulation simulated.json -o report.html",
 )
-Database = Annotated[
-    str | None, typer.Option("--database", "-d", help=f"The operator's. {DATABASE_FORMS}", show_default=False)
-]
 
 
 def report(
@@ -53,6 +47,7 @@ def report(
     simulation: Annotated[
         Path | None, typer.Option(help="What `rollout simulate --output json` printed, in place of a rollout.")
     ] = None,
+    uid: Annotated[str | None, typer.Option(help="Of a resource that is gone: only the store is asked.")] = None,
     attempt: Annotated[int | None, typer.Option(min=1, help="An earlier attempt; the newest by default.")] = None,
     database: Database = None,
 ) -> None:
@@ -63,7 +58,7 @@ def report(
     # Imported here: what draws takes numbers and statistics along, which `--help` should not pay.
     from orchestrator_operator.report import page  # noqa: PLC0415 - see above
 
-    story = _story(name, namespace, file, simulation, attempt, database)
+    story = _story(name, namespace, uid, file, simulation, attempt, database)
     text = page.render(story, datetime.now(UTC))
     if str(out) == "-":
         typer.echo(text, nl=False)
@@ -86,7 +81,8 @@ def print_chart(body: Mapping[str, Any], database: str | None) -> None:
 
     console = Console()
     try:
-        story = _stored(body, None, database)
+        meta = body["metadata"]
+        story = _stored(meta["name"], meta["namespace"], meta["uid"], None, database)
     except OrchestratorError as error:
         typer.echo(f"no chart: {error}", err=True)
         return
@@ -97,64 +93,35 @@ def print_chart(body: Mapping[str, Any], database: str | None) -> None:
 def _story(
     name: str | None,
     namespace: str,
+    uid: str | None,
     file: Path | None,
     simulation: Path | None,
     attempt: int | None,
     database: str | None,
 ) -> Report:
     from orchestrator_operator.report import rows, simulated  # noqa: PLC0415 - as above
+    from orchestrator_operator.rollout import export  # noqa: PLC0415 - as above
 
     if sum(source is not None for source in (name, file, simulation)) != 1:
         raise InvalidInput([Problem("", "name one of: an EngineRollout, --file, or --simulation")])
     if file is not None:
-        return rows.report(rows.parse_lines(_read(file), str(file)), str(file), attempt=attempt)
+        return rows.report(export.read(_read(file).splitlines(), str(file))[0], str(file), attempt)
     if simulation is not None:
         try:
             document = json.loads(_read(simulation))
         except (ValueError, RecursionError) as error:
             raise InvalidInput([Problem(str(simulation), f"not JSON: {error}")]) from None
         return simulated.report(document, str(simulation))
-    return _stored(_resource(str(name), namespace), attempt, database)
+    return _stored(str(name), namespace, uid, attempt, database)
 
 
-def _stored(body: Mapping[str, Any], attempt: int | None, database: str | None) -> Report:
-    """What the store's decision log says of a resource."""
+def _stored(name: str, namespace: str, uid: str | None, attempt: int | None, database: str | None) -> Report:
+    """What the store's log of decisions says of a resource."""
+    from orchestrator_operator.cli import rollout_log  # noqa: PLC0415 - as above
     from orchestrator_operator.report import rows  # noqa: PLC0415 - as above
 
-    meta = body["metadata"]
-    name = f"{meta['namespace']}/{meta['name']}"
-    if not (database or os.environ.get(_DATABASE)):
-        message = f"the decisions stand in the operator's database: name it here or by {_DATABASE}, or use --file"
-        raise InvalidInput([Problem("--database", message)])
-    found = asyncio.run(_rows(str(meta["uid"]), database))
-    return rows.report(found, f"the decision log of {name}", attempt=attempt, status=read_status(body.get("status")))
-
-
-async def _rows(uid: str, database: str | None) -> list[dict[str, Any]]:
-    from orchestrator.store import open_store  # noqa: PLC0415 - as above
-
-    settings = read(database=database)
-    store = await open_store(settings.database, schema=settings.schema_, pool_size=1)
-    found: list[dict[str, Any]] = []
-    try:
-        while page := await store.decisions(uid, after=found[-1]["number"] if found else 0, limit=_PAGE):
-            found += [asdict(row) | {"at": row.at.isoformat(), "content": json.loads(row.content)} for row in page]
-    finally:
-        await store.close()
-    return found
-
-
-def _resource(name: str, namespace: str) -> Mapping[str, Any]:
-    from orchestrator_operator.adapters.kubernetes import Kubernetes  # noqa: PLC0415 - as above
-
-    async def asked() -> Mapping[str, Any]:
-        kubernetes = await Kubernetes.connect(agent="orchestrator-rollout")
-        try:
-            return await kubernetes.get(ROLLOUTS, namespace, name)
-        finally:
-            await kubernetes.aclose()
-
-    return asyncio.run(asked())
+    found, _ = asyncio.run(rollout_log.from_store(name, namespace, uid, database))
+    return rows.report(found, f"the log of decisions of {namespace}/{name}", attempt)
 
 
 def _read(path: Path) -> str:

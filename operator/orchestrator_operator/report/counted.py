@@ -29,8 +29,8 @@ def cohorts(raw: Any, path: str) -> dict[Counted, Cells]:
     try:
         pairs = [((str(what), durations.show(timedelta(seconds=age))), found) for (what, age), found in raw]
     except _BAD:
-        raise _wrong(f"{path}.content.inputs.cohorts", "pairs of [preset, age in seconds] and counts") from None
-    read = {key: cells(found, f"{path}.content.inputs.cohorts") for key, found in pairs}
+        raise _wrong(f"{path}: inputs.cohorts", "pairs of [preset, age in seconds] and counts") from None
+    read = {key: cells(found, f"{path}: inputs.cohorts") for key, found in pairs}
     return {key: found for key, found in read.items() if found}
 
 
@@ -51,9 +51,9 @@ def criteria(raw: Any, path: str) -> tuple[CriterionStatus, ...]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise _wrong(f"{path}.content.judgement.criteria.{where}", first["msg"]) from None
+        raise _wrong(f"{path}: judgement.criteria.{where}", first["msg"]) from None
     except _BAD as error:
-        raise _wrong(f"{path}.content.judgement.criteria", f"{type(error).__name__}: {error}") from None
+        raise _wrong(f"{path}: judgement.criteria", f"{type(error).__name__}: {error}") from None
 
 
 def percent(raw: str, path: str) -> float:
@@ -65,6 +65,11 @@ def percent(raw: str, path: str) -> float:
     if not 0 <= found <= 100:  # noqa: PLR2004 - per cent
         raise _wrong(path, f"{raw!r} is no percent from 0 to 100")
     return found
+
+
+def finite(raw: Any) -> float | None:
+    """A number; None for none, and for those that are infinite or no number."""
+    return None if raw is None or not math.isfinite(float(raw)) else float(raw)
 
 
 def _criterion(raw: Any) -> CriterionStatus:
@@ -80,15 +85,10 @@ def _criterion(raw: Any) -> CriterionStatus:
         n1=n1,
         k2=k2,
         n2=n2,
-        value=_finite(raw.get("value")),
+        value=finite(raw.get("value")),
         breached_since=raw.get("breached_since"),
-        **{name: _finite(raw.get(name)) for name in _LOGS},
+        **{name: finite(raw.get(name)) for name in _LOGS},
     )
-
-
-def _finite(raw: Any) -> float | None:
-    """A number; None for none, and for those that JSON spells as text (inf, nan)."""
-    return None if raw is None or not math.isfinite(float(raw)) else float(raw)
 
 
 def _count(raw: Any) -> int:

@@ -43,7 +43,7 @@ class Canvas:
 
 
 WIDE = Canvas("wide", 1080, 62, 124, 84)
-NARROW = Canvas("narrow", 356, 50, 12, 62)
+NARROW = Canvas("narrow", 356, 55, 12, 62)
 CANVASES = (WIDE, NARROW)
 
 

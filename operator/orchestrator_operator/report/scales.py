@@ -40,7 +40,8 @@ class Times:
         """Round moments of UTC that are at least so many pixels apart, with their labels."""
         seconds = (self.end - self.start).total_seconds()
         most = max(1.0, (self.right - self.left) / apart)
-        step = next((step for step in _STEPS if seconds / step <= most), _STEPS[-1])
+        years = math.ceil(seconds / most / _STEPS[-1]) * _STEPS[-1]
+        step = next((step for step in _STEPS if seconds / step <= most), years)
         first = math.ceil((self.start - _MONDAY).total_seconds() / step) * step
         count = int((self.end - _MONDAY).total_seconds() - first) // step + 1
         moments = [_MONDAY + timedelta(seconds=first + n * step) for n in range(count)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.report.counted import finite
 from orchestrator_operator.report.model import Decided, Moment, Report
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.judge import show_evidence
@@ -83,10 +84,10 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _strongest(rows: Sequence[Mapping[str, Any]]) -> CriterionStatus:
     """A criterion by the age whose evidence is nearest to, or farthest beyond, its limit."""
-    row = max(rows, key=lambda item: (item["logEvidence"] or 0) - (item["logThreshold"] or 0))
+    row = max(rows, key=lambda item: (finite(item["logEvidence"]) or 0) - (finite(item["logThreshold"]) or 0))
     totals = row["totals"]
     counts = {name: sum(int(cell[name]) for cell in totals) for name in ("k1", "n1", "k2", "n2")} if totals else {}
-    logs = {ours: row[theirs] for theirs, ours in _FIELDS.items()}
+    logs = {ours: finite(row[theirs]) for theirs, ours in _FIELDS.items()}
     return CriterionStatus(
         name=_name(row),
         verdict=row["verdict"],

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from orchestrator_operator.report import derive, scales
 from orchestrator_operator.report.canvas import Sheet
+from orchestrator_operator.report.markup import visible
 from orchestrator_operator.report.percent_chart import kind
 from orchestrator_operator.report.wording import evidence
 
@@ -42,6 +43,8 @@ def chart(report: Report, width: int, *, unicode: bool) -> list[Text]:
     for name in report.names:
         if not report.is_guardrail(name):
             drawn += _evidence(report, name, columns, unicode=unicode)
+    for line in drawn:
+        line.truncate(max(width, 1), overflow="crop")
     return drawn
 
 
@@ -72,10 +75,10 @@ def _evidence(report: Report, name: str, columns: int, *, unicode: bool) -> list
         labels[sheet.row(height)] = evidence(limits[-1])
     _shade(report, sheet)
     framed = _framed(sheet, labels, unicode=unicode)
-    return [_heading(name, found[-1][1], columns, unicode=unicode), *framed, _verdicts(report, found, columns)]
+    return [_heading(name, found[-1][1], unicode=unicode), *framed, _verdicts(report, found, columns)]
 
 
-def _heading(name: str, newest: CriterionStatus, columns: int, *, unicode: bool) -> Text:
+def _heading(name: str, newest: CriterionStatus, *, unicode: bool) -> Text:
     heading = Text(_plain(name, unicode=unicode), style="bold")
     parts = [f": {newest.verdict}"]
     if newest.log_evidence is not None and newest.log_threshold is not None:
@@ -83,7 +86,6 @@ def _heading(name: str, newest: CriterionStatus, columns: int, *, unicode: bool)
     if newest.log_pass_evidence is not None and newest.log_pass_threshold is not None:
         parts.append(f"for a Pass {evidence(newest.log_pass_evidence)} of {evidence(newest.log_pass_threshold)}")
     heading.append(_plain(", ".join(parts), unicode=unicode), style="not bold")
-    heading.truncate(_GUTTER + columns, overflow="crop")
     return heading
 
 
@@ -165,7 +167,8 @@ def _column(report: Report, moment: Moment, columns: int) -> int:
 
 
 def _plain(text: str, *, unicode: bool) -> str:
-    """Only what the terminal can write: 10⁵ becomes 10^5, and anything else a question mark."""
+    """Only what the terminal can write, and nothing that steers it: 10⁵ becomes 10^5, the rest a question mark."""
+    text = visible(text)
     if unicode:
         return text
     powers = re.sub(f"[{_RAISED}]+", lambda found: "^" + found[0].translate(_LOWERED), text)
