@@ -12,6 +12,7 @@ from orchestrator_operator.report.frame import (
     ground,
     path,
     picture,
+    restarts,
     row_name,
     strip,
     thinned,
@@ -70,7 +71,9 @@ def draw(report: Report, canvas: Canvas, name: str, key: str) -> Element:
         group(part for n in decades for part in value_line(canvas, scale.y(n), scales.power_of_ten(n))),
         group(time_axis(report, canvas, top, bottom + 18)),
         group(ground(report, canvas, key, top, bottom)),
+        window(canvas, top, bottom, _area(report, canvas, name, scale)),
         *(window(canvas, top, bottom, _lines(report, canvas, name, series, scale)) for series in (_FAIL, _PASS)),
+        restarts(report, canvas, bottom),
         group(_limit_labels(report, canvas, name, scale)),
         group(_peak(report, canvas, name, scale)),
         strip(report, canvas, bottom + 6, derive.verdicts(report, name), "verdict"),
@@ -138,6 +141,15 @@ def _runs(
         yield run
 
 
+def _area(report: Report, canvas: Canvas, name: str, scale: Linear) -> Iterator[Element]:
+    """What lies below the evidence against V2: the line that matters most is seen first."""
+    times = canvas.times(report)
+    for run in _runs(report, name, _FAIL.value, by_stage=False):
+        points = thinned((times.x(moment.at), scale.y(log / _LN10, _OUT)) for moment, log in run)
+        area = [(points[0][0], scale.bottom), *points, (points[-1][0], scale.bottom)]
+        yield el("path", d=path(area) + "Z", class_="area-fail")
+
+
 def _lines(report: Report, canvas: Canvas, name: str, series: _Series, scale: Linear) -> Iterator[Element]:
     times = canvas.times(report)
     for run in _runs(report, name, series.limit, by_stage=False):
@@ -147,9 +159,6 @@ def _lines(report: Report, canvas: Canvas, name: str, series: _Series, scale: Li
         if len(points) == 1:
             yield el("circle", cx=points[0][0], cy=points[0][1], r=2, class_=f"dot dot-{series.name}")
             continue
-        if series is _FAIL:
-            area = [(points[0][0], scale.bottom), *points, (points[-1][0], scale.bottom)]
-            yield el("path", d=path(area) + "Z", class_="area-fail")
         yield el("path", d=path(points), class_=f"line line-{series.name}")
 
 

@@ -77,7 +77,7 @@ def hatch_id(key: str, canvas: Canvas) -> str:
 
 
 def ground(report: Report, canvas: Canvas, key: str, top: float, bottom: float) -> Iterator[Element]:
-    """Behind the lines: blind times, where stages begin, where the evidence starts afresh."""
+    """Behind the lines: blind times, and where stages begin."""
     times = canvas.times(report)
     for stretch in derive.blindness(report):
         x = times.x(stretch.start)
@@ -88,8 +88,13 @@ def ground(report: Report, canvas: Canvas, key: str, top: float, bottom: float) 
     for before, after in pairwise(derive.stages(report)):
         if before.name != after.name:
             yield _upright(times.x(after.start), top, bottom, "stage-line")
-    restarts = [_upright(times.x(at), bottom - _RESTART, bottom, "restart") for at in derive.restarts(report)]
-    yield group(restarts, class_="restarts")
+
+
+def restarts(report: Report, canvas: Canvas, bottom: float) -> Element:
+    """Where the evidence starts afresh: ticks on the ground."""
+    times = canvas.times(report)
+    ticks = (_upright(times.x(at), bottom - _RESTART, bottom, "restart") for at in derive.restarts(report))
+    return group(ticks, class_="restarts")
 
 
 def time_axis(report: Report, canvas: Canvas, top: float, bottom: float) -> Iterator[Element]:

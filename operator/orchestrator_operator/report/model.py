@@ -74,6 +74,7 @@ class Report:
     status: RolloutStatus
     spec: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)  # as a person wrote it; empty: not known
     limits: Mapping[str, float] = field(default_factory=lambda: _NOTHING)  # of the guardrails, by name
+    kind: str = "EngineRollout"
     restart: timedelta | None = None  # how often the evidence starts afresh; None: not known
 
     @property

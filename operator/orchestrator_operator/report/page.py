@@ -75,7 +75,7 @@ def _body(report: Report, now: datetime) -> Iterator[Element]:
 def _header(report: Report) -> Element:
     status = report.status
     phase = status.phase.lower()
-    kicker = el("p", "EngineRollout ", el("b", report.name), f" · attempt {max(status.attempt, 1)}", class_="kicker")
+    kicker = el("p", f"{report.kind} ", el("b", report.name), f" · attempt {max(status.attempt, 1)}", class_="kicker")
     heading = el(
         "h1",
         el("span", _spaced(status.phase), class_=f"phase-name phase-text-{phase}"),

@@ -52,8 +52,7 @@ def report(document: Any, source: str) -> Report:
         raise InvalidInput(
             [Problem(f"{source}, row {len(moments) + 1}", f"no row of a simulation ({reason})")]
         ) from None
-    spec = document.get("spec") if isinstance(document, Mapping) else None
-    return Report(source, f"a simulation, {source}", tuple(moments), status, spec if isinstance(spec, Mapping) else {})
+    return Report(source, f"a simulation, {source}", tuple(moments), status, kind="Simulation")
 
 
 def _moments(rows: Sequence[Mapping[str, Any]], before: Sequence[Moment]) -> Iterator[Moment]:
