@@ -47,6 +47,7 @@ SPEC: dict[str, Any] = {
         {"name": "slow-checkpoint", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "2h"},
     ],
     "blind": {"budget": "6h", "then": "Hold"},
+    "deadman": "2d",  # looked at every few hours only, a shorter one would expire in between
 }
 _BLIND = (timedelta(days=2, hours=6), timedelta(days=2, hours=17))  # since the start
 _SLOW = (timedelta(days=9), timedelta(days=9, hours=10))

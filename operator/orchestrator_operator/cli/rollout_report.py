@@ -16,6 +16,7 @@ from rich.console import Console
 
 from orchestrator.cli.options import examples
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem
+from orchestrator_operator.cli.rollout_asking import Namespace
 from orchestrator_operator.cli.rollout_verify import Database
 from orchestrator_operator.settings import variable
 
@@ -38,9 +39,7 @@ def report(
     out: Annotated[Path, typer.Option("--output", "-o", help="The page to write; - for standard output.")] = Path(
         "report.html"
     ),
-    namespace: Annotated[
-        str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace.")
-    ] = "default",
+    namespace: Namespace = "default",
     file: Annotated[
         Path | None, typer.Option(help="Rows that `rollout history --output jsonl` exported, in place of a database.")
     ] = None,
