@@ -1,0 +1,82 @@
+"""What watches the experiment rather than V2, in many rollouts at once: sample ratio, A/A, shared degradation. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orchestrator_operator.rollout.simulation import alarms
+from orchestrator_operator.rollout.simulation.coins import Suspicions
+from orchestrator_operator.rollout.simulation.counting import V1, V2
+from orchestrator_operator.rollout.simulation.world import FAILING, Kind
+from orchestrator_operator.specs.rollout import Preset
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from numpy.typing import NDArray
+
+    from orchestrator_operator.rollout.simulation.counting import Grown
+    from orchestrator_operator.rollout.simulation.traffic import Traffic
+    from orchestrator_operator.specs.rollout import RolloutSpec
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+
+_HOUR = 3600.0  # seconds
+_BAD = [*FAILING, Kind.TRANSIENT]  # of V1's: it does not retry
+
+
+class Experiment:
+    """Counts what the three detectors look at, and says where each is an alarm."""
+
+    def __init__(
+        self, spec: RolloutSpec, traffic: Traffic, runs: int, step: timedelta, *, rng: np.random.Generator
+    ) -> None:
+        shares = [stage.share for stage in spec.stages]
+        self._traffic, self._rng = traffic, rng
+        self._percents = np.array([float(share) for share in shares])
+        self.starts: Ints = np.zeros((runs, len(shares), 2), dtype=np.int64)
+        planned = max(1, math.ceil(spec.planned / spec.analysis.restart))
+        self._halves = Suspicions(runs, 1, shares, planned)
+        key = (Preset.FAILURES.value, spec.analysis.ages[len(spec.analysis.ages) // 2])
+        keys = [(str(item.preset), age) for item in spec.comparisons if item.preset for age in spec.analysis.ages]
+        self._pair = keys.index(key) if key in keys else 0
+        self._window = max(1, round(_HOUR / step.total_seconds()))
+        self._recent = np.zeros((self._window, runs, 2), dtype=np.int64)  # V1's bad ones and all, by interval
+        self._before = traffic.undisturbed[:, _BAD].sum(axis=1)
+
+    def count(self, step: int, stage: Ints, begun: Ints, grown: Grown) -> None:
+        """One interval more."""
+        rows = np.arange(len(stage))
+        self.starts[rows, stage, V1] += begun[:, V1].sum(axis=1)
+        self.starts[rows, stage, V2] += begun[:, V2].sum(axis=1)
+        self._recent[step % self._window] = np.stack((begun[:, V1][:, _BAD].sum(axis=1), begun[:, V1].sum(axis=1)), 1)
+        at = grown.stage[:, self._pair]
+        bad, good = grown.bad_v1[:, self._pair], grown.good_v1[:, self._pair]
+        chance = self._percents[at] / 100
+        bad_b, good_b = self._rng.binomial(bad, chance), self._rng.binomial(good, chance)
+        columns = (column[:, None] for column in (at, bad - bad_b, good - good_b, bad_b, good_b))
+        self._halves.add(*columns)
+
+    def alarms(self, step: int, going: Mask) -> dict[str, Mask]:
+        """Where each detector fires now, among the runs that go."""
+        starts = self.starts.astype(np.float64)
+        ratio = alarms.log_sample_ratio(starts[..., V1], starts[..., V2], self._percents[None, :]).max(axis=1)
+        halves = self._halves.reached(np.full(1, alarms.SAMPLE_RATIO))[:, 0]
+        bad, everything = (self._recent[..., place].sum(axis=0).astype(np.float64) for place in range(2))
+        full = step + 1 >= self._window
+        degraded = alarms.degraded(bad, everything, self._before) if full else np.zeros_like(going)
+        return {
+            "NotCalibrated": halves & going,
+            "SampleRatioMismatch": (ratio >= alarms.SAMPLE_RATIO) & going,
+            "SharedDegradation": degraded & going,
+        }
+
+    def unexplained(self, step: int) -> Mask:
+        """Where nothing happened in the last hour that could have made V1, or its disk, worse."""
+        recently = slice(max(0, step - self._window), step + 1)
+        return np.asarray(~self._traffic.disturbed[:, recently].any(axis=1), dtype=np.bool_)
