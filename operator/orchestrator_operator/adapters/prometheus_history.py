@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.rollout.simulation import recorded as history
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from orchestrator_operator.rollout.promql import Sample
     from orchestrator_operator.rollout.simulation.history import Row

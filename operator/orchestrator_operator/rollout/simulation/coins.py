@@ -72,9 +72,10 @@ class Suspicions:
         return self._log_e(everything)
 
     def reached(self, thresholds: Floats) -> Mask:
-        """Where ln E is at its pair's threshold or above, (runs, pairs).
+        """Where ln E is at its pair's threshold or above, (runs, pairs); thresholds are 0 (E = 1) or more.
 
-        A sum is at most as many times its largest term: whoever is far below that is not summed up.
+        What waits is at most ½, so half of such an E is in its terms, and the largest of them is not far below: whoever
+        has none of that size is not summed up.
         """
         largest = (self._logs(slice(None)) + self._begun).max(axis=(2, 3))
         close = (largest >= thresholds - math.log(2 * self._alternatives)).any(axis=1)

@@ -43,9 +43,17 @@ class Ensemble:
     """`runs` rollouts; a person approves at once where `approve`."""
 
     def __init__(
-        self, world: World, spec: RolloutSpec, *, runs: int, step: timedelta, seed: int, approve: bool = True
+        self,
+        world: World,
+        spec: RolloutSpec,
+        *,
+        runs: int,
+        step: timedelta,
+        seed: int,
+        approve: bool = True,
+        alarms: bool = True,
     ) -> None:
-        analysis, self._spec, self._approve = spec.analysis, spec, approve
+        analysis, self.spec, self.approve, self._alarms = spec.analysis, spec, approve, alarms
         self.runs, self._step = runs, round(step.total_seconds())
         longest = spec.planned + len(spec.stages) * analysis.extend
         self.steps = math.ceil(longest / step) + math.ceil(analysis.ages[-1] / step)
@@ -64,7 +72,7 @@ class Ensemble:
         criteria = {str(item.preset): item for item in spec.comparisons}
         self._thresholds = np.array([log_threshold(spec, criteria[name], age) for name, age in keys])
         self._guardrail = next((item.for_ for item in spec.guardrails if item.preset), None)
-        self._experiment = Experiment(spec, self.traffic, runs, step, rng=np.random.default_rng([seed, 2]))
+        self.experiment = Experiment(spec, self.traffic, runs, step, rng=np.random.default_rng([seed, 2]))
         self._restart, self._restarts = round(analysis.restart.total_seconds()), np.zeros(runs, dtype=np.int64)
         self._breached = np.full(runs, NEVER)
         self.look_at, self.stage, self.stage_started = 0, np.zeros(runs, dtype=np.int64), np.zeros(runs, dtype=np.int64)
@@ -93,7 +101,7 @@ class Ensemble:
         self._harm_done(step, begun, running)
         grown = self.counting.count(step, self.stage, begun)
         self._suspicions.add(grown.stage, grown.bad_v1, grown.good_v1, grown.bad_v2, grown.good_v2)
-        self._experiment.count(step, self.stage, begun, grown)
+        self.experiment.count(step, self.stage, begun, grown)
         self.look_at += 1
         self._look(self.look_at * self._step, running)
 
@@ -105,15 +113,17 @@ class Ensemble:
         convicted = self._convict(readable, now)
         going = readable & ~convicted
         broken = self._guardrail_broken(now, blind, readable) & going
-        held = {"GuardrailBroken": broken, "Blind": blind, **self._experiment.alarms(step, going)}
+        held = {"GuardrailBroken": broken, "Blind": blind}
+        if self._alarms:
+            held |= self.experiment.alarms(step, going)
         taken = np.zeros(self.runs, dtype=np.bool_)
-        for reason in REASONS:  # in the order of the rules: the first one is the reason
+        for reason in (reason for reason in REASONS if reason in held):  # in the order of the rules
             these = held[reason] & ~taken
             out.held[reason] += np.where(these, self._step, 0)
             out.holds[reason] += these & (self.reason != reason)
             self.reason[these] = reason
             taken |= these
-        out.unexplained |= self._experiment.unexplained(step) & taken
+        out.unexplained |= self.experiment.unexplained(step) & taken
         free = going & ~taken
         self.reason[free] = "StageRunning"
         due = free & (now >= self.stage_started + self._ends[self.stage])
@@ -143,12 +153,12 @@ class Ensemble:
 
     def _finish(self, due: Mask, now: int) -> None:
         """Stages whose time is over: passed, extended, or what `underpowered` says."""
-        analysis, out = self._spec.analysis, self.outcomes
+        analysis, out = self.spec.analysis, self.outcomes
         passed = self._passed(due)
         overdue = due & ~passed & (now >= self.stage_started + self._ends[self.stage] + analysis.extend.total_seconds())
         self.reason[due & ~passed] = "Extended"
         self.reason[overdue] = "Underpowered"
-        approved = overdue & (analysis.underpowered is Underpowered.APPROVE and self._approve)
+        approved = overdue & (analysis.underpowered is Underpowered.APPROVE and self.approve)
         out.people += approved
         onward = passed | approved | (overdue & (analysis.underpowered is Underpowered.PROMOTE))
         self.stage[onward] += 1
@@ -161,7 +171,7 @@ class Ensemble:
     def _passed(self, due: Mask) -> Mask:
         """Every comparison has its Pass at the age that the stage is long enough for, and both arms are full."""
         passed = np.zeros(self.runs, dtype=np.bool_)
-        least = self._spec.analysis.minimum_executions
+        least = self.spec.analysis.minimum_executions
         for index, pairs in enumerate(self._pass_pairs):
             these = np.flatnonzero(due & (self.stage == index))
             if not len(these):
@@ -177,7 +187,7 @@ class Ensemble:
         return passed
 
     def _good_enough(self, b1: Floats, n1: Floats, b2: Floats, n2: Floats, percent: float) -> Mask:
-        analysis = self._spec.analysis
+        analysis = self.spec.analysis
         relative, absolute = analysis.pass_margin.relative, analysis.pass_margin.absolute
         margin = np.maximum(relative, 1 + absolute / (np.maximum(b1, 1) / np.maximum(n1, 1)))
         shown = log_pass(b1, b2, np.full(b1.shape, percent), margin) >= evidence.log_threshold(analysis.false_pass)

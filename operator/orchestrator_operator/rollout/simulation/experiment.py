@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.model import Health
 from orchestrator_operator.rollout.simulation import alarms
 from orchestrator_operator.rollout.simulation.coins import Suspicions
 from orchestrator_operator.rollout.simulation.counting import V1, V2
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _HOUR = 3600.0  # seconds
+_WEEK_HOURS = 168
 _BAD = [*FAILING, Kind.TRANSIENT]  # of V1's: it does not retry
 
 
@@ -38,7 +41,7 @@ class Experiment:
     ) -> None:
         shares = [stage.share for stage in spec.stages]
         self._traffic, self._rng = traffic, rng
-        self._percents = np.array([float(share) for share in shares])
+        self._shares, self._percents = shares, np.array([float(share) for share in shares])
         self.starts: Ints = np.zeros((runs, len(shares), 2), dtype=np.int64)
         planned = max(1, math.ceil(spec.planned / spec.analysis.restart))
         self._halves = Suspicions(runs, 1, shares, planned)
@@ -47,7 +50,10 @@ class Experiment:
         self._pair = keys.index(key) if key in keys else 0
         self._window = max(1, round(_HOUR / step.total_seconds()))
         self._recent = np.zeros((self._window, runs, 2), dtype=np.int64)  # V1's bad ones and all, by interval
-        self._before = traffic.undisturbed[:, _BAD].sum(axis=1)
+        self._all_before = round(traffic.world.load * _WEEK_HOURS)
+        self._bad_before = rng.binomial(self._all_before, traffic.undisturbed[:, _BAD].sum(axis=1))
+        self._before = self._bad_before / self._all_before
+        self._split: Ints = np.zeros((runs, len(shares), 4), dtype=np.int64)
 
     def count(self, step: int, stage: Ints, begun: Ints, grown: Grown) -> None:
         """One interval more."""
@@ -59,8 +65,9 @@ class Experiment:
         bad, good = grown.bad_v1[:, self._pair], grown.good_v1[:, self._pair]
         chance = self._percents[at] / 100
         bad_b, good_b = self._rng.binomial(bad, chance), self._rng.binomial(good, chance)
-        columns = (column[:, None] for column in (at, bad - bad_b, good - good_b, bad_b, good_b))
-        self._halves.add(*columns)
+        halves = (bad - bad_b, good - good_b, bad_b, good_b)
+        self._split[rows, at] += np.stack(halves, axis=1)
+        self._halves.add(at[:, None], *(half[:, None] for half in halves))
 
     def alarms(self, step: int, going: Mask) -> dict[str, Mask]:
         """Where each detector fires now, among the runs that go."""
@@ -74,6 +81,21 @@ class Experiment:
             "NotCalibrated": halves & going,
             "SampleRatioMismatch": (ratio >= alarms.SAMPLE_RATIO) & going,
             "SharedDegradation": degraded & going,
+        }
+
+    def gathered(self, step: int, run: int) -> dict[str, Any]:
+        """What the controller would have read for these detectors in one run: fields of Gathered."""
+        health: tuple[Health, ...] = ()
+        if step + 1 >= self._window:
+            bad, everything = (int(self._recent[:, run, place].sum()) for place in range(2))
+            health = (Health("world/orders", bad, everything, int(self._bad_before[run]), self._all_before),)
+        starts = zip(self._shares, self.starts[run].tolist(), strict=True)
+        split = zip(self._shares, self._split[run].tolist(), strict=True)
+        return {
+            "starts": tuple(Cell(share, 0, v1, 0, v2) for share, (v1, v2) in starts if v1 or v2),
+            "calibration": tuple(Cell(share, *counts) for share, counts in split if any(counts)),
+            "health": health,
+            "keyed": 0,
         }
 
     def unexplained(self, step: int) -> Mask:

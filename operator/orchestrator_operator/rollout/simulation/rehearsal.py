@@ -70,10 +70,10 @@ class Rehearsal:
         decisions: list[Decision] = []
         judgement, planned = self._reconcile(now, cohorts, more)
         for _ in range(_ROUNDS):
-            before = self.status.phase
+            before = (self.status.phase, self.status.flag_cleared_at)
             decisions += [action.decision for action in planned.actions if isinstance(action, Tell)]
             written = self._do(planned)
-            if not written and self.status.phase is before:
+            if not written and (self.status.phase, self.status.flag_cleared_at) == before:
                 break
             following, planned = self._reconcile(now, cohorts, more)
             # What decided is what is shown: the verdicts that follow a promotion are those of the stage after it.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import durations
 from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.judge import show_evidence
+from orchestrator_operator.rollout.phases import IN_A_STAGE
+from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout_status import Decision
 
 HEADER = ("START", "CRITERION", "AGE", "AT %", "V1 BAD/ALL", "V2 BAD/ALL", "E", "NEEDED", "VERDICT", "%", "ACTION")
-_NOTHING_NEW = "Continue"
+_NOTHING_NEW, _NOTHING_MORE = "Continue", "None"
 
 
 def described(replayed: Replayed) -> dict[str, Any]:
@@ -74,8 +76,10 @@ def line(replayed: Replayed) -> tuple[str, ...]:
 
 
 def action(replayed: Replayed) -> str:
-    """What the controller did: the last decision since the rows before, or that it went on as it was."""
-    return replayed.decisions[-1].action if replayed.decisions else _NOTHING_NEW
+    """What the controller did: its last decision since the rows before; Continue, or None where all is over."""
+    if replayed.decisions:
+        return replayed.decisions[-1].action
+    return _NOTHING_NEW if replayed.status.phase in IN_A_STAGE | {Phase.PENDING} else _NOTHING_MORE
 
 
 def sentences(replayed: Iterable[Replayed]) -> list[str]:
@@ -99,7 +103,8 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
     if healthy.people:
         yield f"  a person is asked {healthy.people:.1f} times, and says yes at once"
     for factor, harmful in found.harmful.items():
-        yield f"a V2 that fails x{factor:g} is {_caught(harmful)}; no rule can in less than {found.limits[factor]:.1f} h"
+        limit = f"no rule can in less than {found.limits[factor]:.1f} h"
+        yield f"a V2 that fails x{factor:g} is {_caught(harmful)}; {limit}"
     yield f"looked at every {durations.show(found.step)}; seed {found.seed}"
 
 

@@ -35,7 +35,7 @@ class Traffic:
     """The accidents of `runs` copies of a world over `steps` intervals, and the counts that follow."""
 
     def __init__(self, world: World, runs: int, steps: int, step: timedelta, rng: np.random.Generator) -> None:
-        self._world, self._runs, self._rng = world, runs, rng
+        self.world, self._runs, self._rng = world, runs, rng
         self._seconds, self._steps = step.total_seconds(), steps
         self._onset = world.harm.onset.total_seconds() if world.harm else math.inf
         popularity = 1.0 / np.arange(1, world.tenants + 1) ** world.zipf
@@ -59,7 +59,7 @@ class Traffic:
         v1[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
         v1[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
         v2 = v1.copy()
-        harm = self._world.harm
+        harm = self.world.harm
         if harm is not None and step * self._seconds >= self._onset:
             for arm in (v1, v2):
                 arm[:, FAILING] *= harm.both
@@ -83,8 +83,8 @@ class Traffic:
     def draw(self, step: int, share: Floats) -> Ints:
         """Executions that begin in this interval: (runs, 2 engines, kinds); `share` is V2's probability, (runs,)."""
         time = step * self._seconds + self._phase
-        swing: Floats = 1 + self._world.daily * np.sin(2 * math.pi * time / _DAY)
-        load = self._world.load * self._seconds / _HOUR * swing
+        swing: Floats = 1 + self.world.daily * np.sin(2 * math.pi * time / _DAY)
+        load = self.world.load * self._seconds / _HOUR * swing
         v1, v2 = self.rates(step)
         expected = np.stack((v1 * (1 - share)[:, None], v2 * share[:, None]), axis=1) * load[:, None, None]
         counts: Ints = self._rng.poisson(expected).astype(np.int64)
@@ -97,18 +97,18 @@ class Traffic:
 
     def _base_rates(self) -> Floats:
         """Each run has tenants of its own; what they fail by is the mean over their traffic."""
-        odds = np.exp(self._rng.normal(0.0, self._world.odds, (self._runs, self._world.tenants)))
+        odds = np.exp(self._rng.normal(0.0, self.world.odds, (self._runs, self.world.tenants)))
         odds /= odds.mean(axis=1, keepdims=True)
         factor = odds @ self._popularity
         kinds = np.zeros((self._runs, len(Kind)))
         for kind, part in MIX.items():
-            kinds[:, kind] = self._world.base * part * factor
-        kinds[:, Kind.TRANSIENT] = self._world.transient * factor
-        kinds[:, Kind.SLOW] = self._world.slow
+            kinds[:, kind] = self.world.base * part * factor
+        kinds[:, Kind.TRANSIENT] = self.world.transient * factor
+        kinds[:, Kind.SLOW] = self.world.slow
         return kinds
 
     def _accidents(self) -> None:
-        world, rng = self._world, self._rng
+        world, rng = self.world, self._rng
         for run, first, last in self._times(world.incidents, _SHARED):
             self._worse[run, first:last] *= rng.lognormal(1.2, 0.5)  # 3.3 times as often, seldom ten times
         for run, first, last in self._times(world.tenant_incidents, _TENANT):
@@ -128,7 +128,7 @@ class Traffic:
 
     def _outages(self) -> Mask:
         """Once a week, at a moment of each run's own."""
-        away = math.ceil(self._world.outages.total_seconds() / self._seconds)
+        away = math.ceil(self.world.outages.total_seconds() / self._seconds)
         week = round(_WEEK / self._seconds)
         if not away:
             return np.zeros((self._runs, self._steps), dtype=np.bool_)
