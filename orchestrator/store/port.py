@@ -399,7 +399,8 @@ class Store(Protocol):
 
     async def take_baselines(self, attempt: str, since: datetime, until: datetime) -> None:
         """Measure how V1 did, by workflow, with what ended in [since, until), and keep it; what was kept for an
-        attempt first stays. Children, forks and executions that asked for their engine are left out.
+        attempt first stays. Children, forks and executions that asked for their engine are left out. A database may
+        leave it at the newest million.
         """
 
     async def baselines(self, attempt: str) -> list[Baseline] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator import durations
 from orchestrator.cohorts import CALIBRATION, ENOUGH_HISTORY, SLOWER, STARTS, middle
 from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.model import NO_BASELINE, Unreadable
+from orchestrator_operator.rollout.model import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -104,7 +104,7 @@ def without_history(
     if any(count >= ENOUGH_HISTORY for count in executions):
         return dict(readings)
     why = Unreadable(
-        NO_BASELINE,
+        "NoBaseline",
         f"no workflow had {ENOUGH_HISTORY} executions on V1 in the seven days before this attempt: "
         "there is no duration to compare with",
     )

@@ -15,6 +15,7 @@ from orchestrator_operator.adapters.prometheus import PrometheusError
 from orchestrator_operator.rollout import readings
 from orchestrator_operator.rollout.counted import STALE, Counted, CountReader
 from orchestrator_operator.rollout.model import Gathered, Health, Unreadable
+from orchestrator_operator.rollout.own_reading import Own, OwnReader
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -49,21 +50,24 @@ class Gatherer:
         self._store, self._prometheus, self._flags, self._clock = store, prometheus, flags, clock
         self._routed_secret = routed_secret
         self._counts = CountReader(store, prometheus, stale)
+        self._own = OwnReader(store, prometheus)
 
     async def gather(self, known: Known, rival: str | None) -> Gathered:
         """Everything, as of now. What cannot be read is said to be Unreadable, it never raises for that."""
         spec, phase = known.spec, known.status.phase
         flag = await self._flag(known.secret)
         baselines: list[Baseline] | Unreadable | None = None
-        counted, health = Counted(), ()
+        counted, own = Counted(), Own()
+        health: tuple[Health, ...] | Unreadable = ()
         guardrails: Mapping[str, float | Unreadable] = {}
         judged = rival is None and phase in IN_A_STAGE | {Phase.PENDING}
         if spec is not None and judged:
             baselines = await self._baselines(known.status.attempt_id)
-            counted, guardrails, health = await asyncio.gather(
+            counted, guardrails, health, own = await asyncio.gather(
                 self._counts.read(known.status, spec, baselines),
                 self._guardrails(known, spec),
                 self._health(baselines),
+                self._own.read(known.status, spec, self._clock.now()),
             )
         metadata = known.metadata
         return Gathered(
@@ -85,6 +89,8 @@ class Gatherer:
             starts=counted.starts,
             keyed=counted.keyed,
             calibration=counted.calibration,
+            own=own.bins,
+            closed=own.closed,
             baselined=spec is None or not judged or baselines is not None,
             health=health,
             late_starts=await self._late_starts(known) if phase in OVER else None,

@@ -29,10 +29,7 @@ class Unreadable:
     @property
     def nothing_to_compare(self) -> bool:
         """Whether there can be no such numbers (no workflow has a baseline), so that nobody waits for them."""
-        return self.reason == NO_BASELINE
-
-
-NO_BASELINE = "NoBaseline"
+        return self.reason == "NoBaseline"
 
 
 CohortKey = tuple[str, timedelta]  # (preset, age)

@@ -136,8 +136,13 @@ def _restarts(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Itera
     """Restarts of the evidence that are due and not kept yet. One that was missed begins late: still valid."""
     if g.spec is None or status.started_at is None or status.phase not in IN_A_STAGE or judgement.arms is None:
         return
-    readable = {key: cells for key, cells in g.cohorts.items() if not isinstance(cells, Unreadable)}
-    if any(isinstance(found, Unreadable) and not found.nothing_to_compare for found in g.cohorts.values()):
+    awaited = {
+        key: cells
+        for key, cells in g.cohorts.items()
+        if not (isinstance(cells, Unreadable) and cells.nothing_to_compare)
+    }
+    readable = {key: cells for key, cells in awaited.items() if not isinstance(cells, Unreadable)}
+    if len(readable) < len(awaited):
         return
     begun = (g.now - status.started_at) // g.spec.analysis.restart
     first = max((restart.index for restart in g.restarts), default=0) + 1

@@ -36,4 +36,4 @@ class Bins(Connections):
         wanted = (_b.attempt == attempt, _b.criterion == criterion, _b.number >= first)
         query = sa.select(_b.number, _b.until, _b.k1, _b.n1, _b.k2, _b.n2).where(*wanted).order_by(_b.number)
         async with self._reading() as c:
-            return [KeptBin(*row) for row in await c.execute(query)]
+            return [KeptBin(r.number, r.until, r.k1, r.n1, r.k2, r.n2) for r in await c.execute(query)]
