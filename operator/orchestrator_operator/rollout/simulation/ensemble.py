@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout import evidence
+from orchestrator_operator.rollout import coins, evidence
+from orchestrator_operator.rollout.comparisons import planned_restarts
 from orchestrator_operator.rollout.judge import pass_age
-from orchestrator_operator.rollout.simulation.coins import Suspicions, log_pass
 from orchestrator_operator.rollout.simulation.counting import V2, Counting
 from orchestrator_operator.rollout.simulation.experiment import Experiment
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
+from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
-from orchestrator_operator.specs.rollout import Underpowered
+from orchestrator_operator.specs.rollout import Preset, Underpowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,9 @@ class Ensemble:
         self._pass_pairs = [
             [pair for pair, (_, age) in enumerate(keys) if age == pass_age(spec, stage)] for stage in spec.stages
         ]
-        planned = max(1, math.ceil(spec.planned / analysis.restart))
+        # Only some workflows have a baseline: how many executions there were is for the others to say.
+        self._all_counted = {p for p, (name, _) in enumerate(keys) if name != Preset.SLOWER_THAN_BASELINE}
+        planned = planned_restarts(spec)
         shares = [stage.share for stage in spec.stages]
         self._suspicions = Suspicions(runs, len(keys), shares, planned, analysis.tolerate)
         criteria = {str(item.preset): item for item in spec.comparisons}
@@ -178,10 +181,12 @@ class Ensemble:
                 continue
             b1, g1, b2, g2 = (self.counting.totals[these, index][:, pairs, place] for place in range(4))
             n1, n2, percent = b1 + g1, b2 + g2, self._percents[index]
+            arms = [place for place, pair in enumerate(pairs) if pair in self._all_counted] or slice(None)
+            full = n2[:, arms].min(axis=1) >= least
             if percent == _ALL:
-                passed[these] = n2.min(axis=1) >= least
+                passed[these] = full
                 continue
-            full = (n1.min(axis=1) >= least) & (n2.min(axis=1) >= least)
+            full &= n1[:, arms].min(axis=1) >= least
             good = self._good_enough(b1.astype(float), n1.astype(float), b2.astype(float), n2.astype(float), percent)
             passed[these] = full & good.all(axis=1)
         return passed
@@ -190,7 +195,8 @@ class Ensemble:
         analysis = self.spec.analysis
         relative, absolute = analysis.pass_margin.relative, analysis.pass_margin.absolute
         margin = np.maximum(relative, 1 + absolute / (np.maximum(b1, 1) / np.maximum(n1, 1)))
-        shown = log_pass(b1, b2, np.full(b1.shape, percent), margin) >= evidence.log_threshold(analysis.false_pass)
+        log_e = coins.log_pass(np.array([percent / _ALL]), b1[..., None], b2[..., None], margin)
+        shown = log_e >= evidence.log_threshold(analysis.false_pass)
         spotless = (b1 == 0) & (b2 == 0)
         enough = np.log(1 / analysis.false_pass) <= n2 * absolute
         return np.asarray((n1 > 0) & (n2 > 0) & np.where(spotless, enough & (absolute > 0), shown), dtype=np.bool_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Health
 from orchestrator_operator.rollout.simulation import alarms
-from orchestrator_operator.rollout.simulation.coins import Suspicions
 from orchestrator_operator.rollout.simulation.counting import V1, V2
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
 from orchestrator_operator.specs.rollout import Preset
@@ -43,8 +41,6 @@ class Experiment:
         self._traffic, self._rng = traffic, rng
         self._shares, self._percents = shares, np.array([float(share) for share in shares])
         self.starts: Ints = np.zeros((runs, len(shares), 2), dtype=np.int64)
-        planned = max(1, math.ceil(spec.planned / spec.analysis.restart))
-        self._halves = Suspicions(runs, 1, shares, planned)
         key = (Preset.FAILURES.value, spec.analysis.ages[len(spec.analysis.ages) // 2])
         keys = [(str(item.preset), age) for item in spec.comparisons if item.preset for age in spec.analysis.ages]
         self._pair = keys.index(key) if key in keys else 0
@@ -52,7 +48,6 @@ class Experiment:
         self._recent = np.zeros((self._window, runs, 2), dtype=np.int64)  # V1's bad ones and all, by interval
         self._all_before = round(traffic.world.load * _WEEK_HOURS)
         self._bad_before = rng.binomial(self._all_before, traffic.undisturbed[:, _BAD].sum(axis=1))
-        self._before = self._bad_before / self._all_before
         self._split: Ints = np.zeros((runs, len(shares), 4), dtype=np.int64)
 
     def count(self, step: int, stage: Ints, begun: Ints, grown: Grown) -> None:
@@ -65,21 +60,19 @@ class Experiment:
         bad, good = grown.bad_v1[:, self._pair], grown.good_v1[:, self._pair]
         chance = self._percents[at] / 100
         bad_b, good_b = self._rng.binomial(bad, chance), self._rng.binomial(good, chance)
-        halves = (bad - bad_b, good - good_b, bad_b, good_b)
-        self._split[rows, at] += np.stack(halves, axis=1)
-        self._halves.add(at[:, None], *(half[:, None] for half in halves))
+        self._split[rows, at] += np.stack((bad - bad_b, good - good_b, bad_b, good_b), axis=1)
 
     def alarms(self, step: int, going: Mask) -> dict[str, Mask]:
         """Where each detector fires now, among the runs that go."""
-        starts = self.starts.astype(np.float64)
-        ratio = alarms.log_sample_ratio(starts[..., V1], starts[..., V2], self._percents[None, :]).max(axis=1)
-        halves = self._halves.reached(np.full(1, alarms.SAMPLE_RATIO))[:, 0]
-        bad, everything = (self._recent[..., place].sum(axis=0).astype(np.float64) for place in range(2))
-        full = step + 1 >= self._window
-        degraded = alarms.degraded(bad, everything, self._before) if full else np.zeros_like(going)
+        ratio = alarms.log_sample_ratio(self.starts, self._percents)
+        halves = alarms.log_calibration(self._split, self._percents)
+        degraded = np.zeros_like(going)
+        if step + 1 >= self._window:
+            bad, everything = (self._recent[..., place].sum(axis=0) for place in range(2))
+            degraded = alarms.degraded(bad, everything, self._bad_before, self._all_before)
         return {
-            "NotCalibrated": halves & going,
-            "SampleRatioMismatch": (ratio >= alarms.SAMPLE_RATIO) & going,
+            "NotCalibrated": (halves >= alarms.THRESHOLD) & going,
+            "SampleRatioMismatch": (ratio >= alarms.THRESHOLD) & going,
             "SharedDegradation": degraded & going,
         }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout.simulation.coins import Suspicions
+from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 
 if TYPE_CHECKING:
     from decimal import Decimal

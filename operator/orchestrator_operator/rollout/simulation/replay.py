@@ -12,13 +12,13 @@ What is cumulative, exactly:
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.rollout import evidence
+from orchestrator_operator.rollout.comparisons import planned_restarts
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.simulation.history import interval
@@ -151,11 +151,10 @@ class _Told:
 
     def _numbers(self, row: Row, cells: Cells, judged: Judged) -> Numbers:
         if row.age is None:
-            threshold = judged.log_threshold if judged.log_threshold is not None else math.nan
-            return Numbers(None, None, judged.log_evidence, threshold)
+            return Numbers(None, None, judged.log_evidence, log_threshold(self._spec, row.criterion, None))
         key, analysis = (row.preset, row.age), self._spec.analysis
         restarts = {item.index: item.cohorts.get(key, ()) for item in self._rehearsal.restarts}
-        planned = max(1, math.ceil(self._spec.planned / analysis.restart))
+        planned = planned_restarts(self._spec)
         bad_restarts = {index: bad_only(at) for index, at in restarts.items()}
         return Numbers(
             bad_alone=evidence.log_fail(bad_only(cells), analysis.tolerate),

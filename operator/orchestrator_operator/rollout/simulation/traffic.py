@@ -40,7 +40,7 @@ class Traffic:
         self._onset = world.harm.onset.total_seconds() if world.harm else math.inf
         popularity = 1.0 / np.arange(1, world.tenants + 1) ** world.zipf
         self._popularity = popularity / popularity.sum()
-        self._kinds = self._base_rates()
+        self._kinds, self._mix = self._base_rates(), self._mixes()
         self._worse = np.ones((runs, steps), dtype=np.float32)  # how many times as often everything fails
         self._extra = np.zeros((runs, steps), dtype=np.float32)  # share of all that fails on top
         self._batch = np.zeros((runs, steps), dtype=np.int32)  # executions that come at once, all failing
@@ -55,7 +55,8 @@ class Traffic:
 
     def rates(self, step: int) -> tuple[Floats, Floats]:
         """How likely each kind is in this interval, on V1 and V2: (runs, kinds) each, rows sum to 1."""
-        v1 = self._kinds * self._worse[:, step, None]
+        hour = int(step * self._seconds // _HOUR) % 24
+        v1 = self._kinds * (self._mix[:, hour] * self._worse[:, step])[:, None]
         v1[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
         v1[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
         v2 = v1.copy()
@@ -96,16 +97,24 @@ class Traffic:
         return counts
 
     def _base_rates(self) -> Floats:
-        """Each run has tenants of its own; what they fail by is the mean over their traffic."""
-        odds = np.exp(self._rng.normal(0.0, self.world.odds, (self._runs, self.world.tenants)))
-        odds /= odds.mean(axis=1, keepdims=True)
-        factor = odds @ self._popularity
         kinds = np.zeros((self._runs, len(Kind)))
         for kind, part in MIX.items():
-            kinds[:, kind] = self.world.base * part * factor
-        kinds[:, Kind.TRANSIENT] = self.world.transient * factor
+            kinds[:, kind] = self.world.base * part
+        kinds[:, Kind.TRANSIENT] = self.world.transient
         kinds[:, Kind.SLOW] = self.world.slow
         return kinds
+
+    def _mixes(self) -> Floats:
+        """How many times as often everything fails by the hour of the day, (runs, 24), on average once.
+
+        Tenants have odds of their own and come at hours of their own, so who comes at an hour decides what fails then.
+        """
+        shape = (self._runs, self.world.tenants, 1)
+        odds = np.exp(self._rng.normal(0.0, self.world.odds, shape))
+        peaks = self._rng.random(shape) * 24
+        comes = self._popularity[:, None] * (1 + np.sin(2 * math.pi * (np.arange(24) + peaks) / 24))
+        mixes: Floats = (odds * comes).sum(axis=1) / comes.sum(axis=1)
+        return mixes / mixes.mean(axis=1, keepdims=True)
 
     def _accidents(self) -> None:
         world, rng = self.world, self._rng

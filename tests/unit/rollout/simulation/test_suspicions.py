@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrator_operator.rollout import evidence
 from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.simulation.coins import Suspicions, log_pass
+from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 
 PERCENTS = [Decimal(percent) for percent in ("5", "25", "99", "100")]
 COUNTS = st.tuples(st.integers(0, 60), st.integers(0, 3000), st.integers(0, 40), st.integers(0, 900))
@@ -54,14 +54,6 @@ def test_it_is_reached_where_the_evidence_is_at_the_threshold_or_above(
     columns = np.array(counts)
     sums.add(np.ones((len(counts), 1), dtype=np.int64), *(columns[:, [column]] for column in range(4)))
     assert (sums.reached(np.array([threshold])) == (sums.log_e() >= threshold)).all()
-
-
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60), st.floats(1.1, 12)), min_size=1, max_size=5))
-def test_the_evidence_for_a_pass_is_that_of_a_single_cell(rows: list[tuple[int, int, float]]) -> None:
-    bad_v1, bad_v2, margin = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    found = log_pass(bad_v1, bad_v2, np.full(len(rows), 25.0), margin)
-    expected = [evidence.log_pass((Cell(Decimal(25), k1, 7, k2, 9),), wide) for k1, k2, wide in rows]
-    assert found == pytest.approx(np.array(expected), abs=1e-9)
 
 
 def test_without_data_nothing_is_suspected() -> None:

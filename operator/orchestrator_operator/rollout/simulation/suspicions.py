@@ -1,9 +1,10 @@
-"""The coin test of evidence.py for many rollouts at once, with all restarts in one running sum. Pure.
+"""The coin test (coins.py) of many rollouts at once, look by look, with all restarts in one running sum. Pure.
 
 The log likelihood ratio L_j(t) of an alternative j is linear in the counts, so evidence that started afresh at s is
 exp(L_j(t) - L_j(s)), and what all restarts say together is Σ_j exp(L_j(t)) · Σ_s w_s exp(-L_j(s)): the second factor
 only grows by a term at each restart, however many there are. A property test holds it equal to
-`evidence.log_fail_with_restarts`. Arrays are (runs, pairs, alternatives); a pair is a criterion at an age.
+`evidence.log_fail_with_restarts`. (`coins.log_fail_paths` wants all looks at once; here the percents follow from what
+the looks before them decided.) Arrays are (runs, pairs, alternatives); a pair is a criterion at an age.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from orchestrator_operator.rollout import evidence
+from orchestrator_operator.rollout.coins import FEWER_GOOD, WORSE, restart_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,16 +44,16 @@ class Suspicions:
     """The evidence against V2 of every run and pair, kept up to date count by count."""
 
     def __init__(self, runs: int, pairs: int, percents: Sequence[Decimal], planned: int, tolerate: float = 1.0) -> None:
-        fewer = evidence.FEWER_GOOD if tolerate == 1.0 else np.ones(1)  # else nothing is known of the good ones
+        fewer = FEWER_GOOD if tolerate == 1.0 else np.ones(1)  # else nothing is known of the good ones
         self._planned = planned
-        self._bad = Steps(percents, tolerate * evidence.WORSE, tolerate)
+        self._bad = Steps(percents, tolerate * WORSE, tolerate)
         self._good = Steps(percents, fewer, 1.0)
-        self._worse = np.zeros((runs, pairs, len(evidence.WORSE)))
+        self._worse = np.zeros((runs, pairs, len(WORSE)))
         self._fewer = np.zeros((runs, pairs, len(fewer)))
-        self._alternatives = len(evidence.WORSE) * len(fewer)
-        start = 0.5 + 0.5 * evidence.restart_weight(0, planned)
-        self._begun = np.full((runs, pairs, len(evidence.WORSE), len(fewer)), math.log(start / self._alternatives))
-        self._waiting = np.full(runs, 0.5 * (1 - evidence.restart_weight(0, planned)))
+        self._alternatives = len(WORSE) * len(fewer)
+        start = 0.5 + 0.5 * restart_weight(0, planned)
+        self._begun = np.full((runs, pairs, len(WORSE), len(fewer)), math.log(start / self._alternatives))
+        self._waiting = np.full(runs, 0.5 * (1 - restart_weight(0, planned)))
 
     def add(self, at: Ints, bad_v1: Ints, good_v1: Ints, bad_v2: Ints, good_v2: Ints) -> None:
         """Count executions, (runs, pairs) each; `at` is the index of the percent that they were routed at."""
@@ -61,7 +62,7 @@ class Suspicions:
 
     def restart(self, index: int, runs: Mask) -> None:
         """Evidence that starts afresh now, in these runs."""
-        weight = evidence.restart_weight(index, self._planned)
+        weight = restart_weight(index, self._planned)
         afresh = math.log(0.5 * weight / self._alternatives) - self._logs(runs)
         self._begun[runs] = np.logaddexp(self._begun[runs], afresh)
         self._waiting[runs] -= 0.5 * weight
@@ -92,13 +93,3 @@ class Suspicions:
         with np.errstate(divide="ignore"):  # all restarts have begun: nothing waits
             waiting = np.log(np.maximum(self._waiting[runs], 0.0))[:, None]
         return np.asarray(np.logaddexp(begun, waiting), dtype=np.float64)
-
-
-def log_pass(bad_v1: Floats, bad_v2: Floats, percent: Floats, margin: Floats) -> Floats:
-    """`evidence.log_pass` of many single cells at once, each with its own percent (0 < percent < 100) and margin."""
-    p = percent[..., None] / 100
-    alternatives, null = margin[..., None] / evidence.BETTER, margin[..., None]
-    on_v1 = np.log((p * null + 1 - p) / (p * alternatives + 1 - p))
-    on_v2 = on_v1 + np.log(alternatives / null)
-    logs = bad_v1[..., None] * on_v1 + bad_v2[..., None] * on_v2
-    return np.asarray(logsumexp(logs, axis=-1) - math.log(len(evidence.BETTER)), dtype=np.float64)
