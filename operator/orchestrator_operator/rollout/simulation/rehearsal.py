@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.flag import CLEAR, FlagSnapshot
@@ -49,11 +50,12 @@ class Rehearsal:
     """Holds what the cluster would: the status, the flag, the totals of the restarts.
 
     With `approve` a person lets every stage go on that awaits it, at once. Guardrails are left out: a spec for this
-    has comparisons alone unless readings of them are handed in.
+    has comparisons alone unless readings of them are handed in. The pretend flag has no expiry: between two looks here
+    the controller would have renewed it many times.
     """
 
     def __init__(self, spec: RolloutSpec, *, approve: bool = False) -> None:
-        self.spec = spec
+        self.spec = spec.model_copy(update={"deadman": timedelta(0)})
         self.status = RolloutStatus()
         self.flag = FlagSnapshot(CLEAR, version="0")
         self.restarts: tuple[Restart, ...] = ()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout_status import Decision
 
 HEADER = ("START", "CRITERION", "AGE", "AT %", "V1 BAD/ALL", "V2 BAD/ALL", "E", "NEEDED", "VERDICT", "%", "ACTION")
+_ASIDES = frozenset({"Warn", "Alert", "Refuse"})  # are told, and move nothing
 _NOTHING_NEW, _NOTHING_MORE = "Continue", "None"
 
 
@@ -77,8 +78,9 @@ def line(replayed: Replayed) -> tuple[str, ...]:
 
 def action(replayed: Replayed) -> str:
     """What the controller did: its last decision since the rows before; Continue, or None where all is over."""
-    if replayed.decisions:
-        return replayed.decisions[-1].action
+    done = [decision.action for decision in replayed.decisions if decision.action not in _ASIDES]
+    if done:
+        return done[-1]
     return _NOTHING_NEW if replayed.status.phase in IN_A_STAGE | {Phase.PENDING} else _NOTHING_MORE
 
 
