@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout import RolloutSpec
 
 FACTORS = (2.0, 5.0)
-_LOOKS = 1000  # in the planned rollout
+_LOOKS, _AT_LEAST = 2000, 24  # in the longest that a rollout may last; in its shortest stage
 _FINEST, _COARSEST = timedelta(seconds=1), timedelta(minutes=30)
 
 
@@ -90,9 +90,10 @@ def harmed(world: World, factor: float) -> World:
 
 
 def step_of(spec: RolloutSpec) -> timedelta:
-    """A thousand looks in the planned time, at least four in the shortest stage; between a second and half an hour."""
+    """Two thousand looks in the longest time, at least 24 in the shortest stage; between a second and half an hour."""
     shortest = min(stage.duration for stage in spec.stages)
-    wanted = min(spec.planned / _LOOKS, shortest / 4, spec.analysis.restart)
+    longest = spec.planned + len(spec.stages) * spec.analysis.extend
+    wanted = min(longest / _LOOKS, shortest / _AT_LEAST, spec.analysis.restart)
     return timedelta(seconds=math.floor(min(max(wanted, _FINEST), _COARSEST).total_seconds()))
 
 
