@@ -48,6 +48,7 @@ class ControlPlane:
         self.cluster, self.folder = cluster, folder
         self.background = Background()
         self.sites: dict[str, Site] = {}
+        self.targets: list[Target] = []  # scraped beside the sites
         self.kubernetes: Kubernetes
 
     @contextmanager
@@ -90,6 +91,17 @@ class ControlPlane:
             del self.sites[name]
             self._scrape()
 
+    @contextmanager
+    def scraping(self, *targets: Target) -> Iterator[None]:
+        """Prometheus scrapes these, too, until the block ends."""
+        self.targets += targets
+        self._scrape()
+        try:
+            yield
+        finally:
+            self.targets = [target for target in self.targets if target not in targets]
+            self._scrape()
+
     def kubectl(self, *arguments: str, stdin: Any = None, user: Path | None = None) -> str:
         """What kubectl prints; AssertionError with what it says when it fails. `stdin` is sent as JSON."""
         said = self.ask(*arguments, stdin=stdin, user=user)
@@ -110,7 +122,7 @@ class ControlPlane:
 
     def _scrape(self) -> None:
         targets: list[Target] = [target for site in self.sites.values() for target in services.targets(site.ports)]
-        self.cluster.set_targets(targets, SCRAPE)
+        self.cluster.set_targets([*targets, *self.targets], SCRAPE)
 
 
 def _overlay(folder: Path, namespace: str) -> Path:

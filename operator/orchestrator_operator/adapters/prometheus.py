@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +27,25 @@ from orchestrator.errors import OrchestratorError
 from orchestrator_operator.rollout.promql import Sample, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime, timedelta
 
 MOST_SERIES = 5_000  # an answer of more is a selector that forgot something
 MOST_BYTES = 8 * 1024 * 1024  # about 300,000 raw samples
 _SHOWN = 300  # characters of a server's own words
+
+_asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Every expression that this task, and those that it starts, ask from now on, in a list that grows."""
+    heard: list[str] = []
+    token = _asked.set(heard)
+    try:
+        yield heard
+    finally:
+        _asked.reset(token)
 
 
 class PrometheusError(OrchestratorError):
@@ -121,6 +136,8 @@ class Prometheus:
         """The `data` of a successful answer, with no more series than are allowed."""
         if not self._url:
             raise PrometheusNotConfigured("no Prometheus is configured: set ORCHESTRATOR_PROMETHEUS to its address")
+        if (heard := _asked.get()) is not None:
+            heard.append(expression)
         try:
             # httpx's own limit is one for each read, not for the whole
             async with (

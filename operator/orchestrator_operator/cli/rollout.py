@@ -16,6 +16,7 @@ from rich.table import Table
 from orchestrator.cli.options import Output, OutputOption, print_json
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.cli import rollout_simulate
+from orchestrator_operator.cli.rollout_verify import Database, History, verify
 from orchestrator_operator.rollout.situation import ABORT, APPROVE
 from orchestrator_operator.settings import variable
 from orchestrator_operator.specs import ROLLOUTS
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 
 app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
+app.command()(verify)
 
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace.")
@@ -89,13 +91,24 @@ def status(name: Name, namespace: Namespace = "default", output: OutputOption = 
 
 
 @app.command()
-def history(name: Name, namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
-    """The last decisions of a rollout, oldest first, with who made them.
+def history(
+    name: Name,
+    namespace: Namespace = "default",
+    output: Annotated[History, typer.Option("--output", "-o", help="jsonl: the whole log.")] = History.TABLE,
+    database: Database = None,
+) -> None:
+    """The last decisions of a rollout, oldest first, with who made them; or all of its log, out of the store.
 
-    Example: orchestrator rollout history v2
+    Example: orchestrator rollout history v2 --output jsonl > decisions.jsonl
     """
-    found = read_status(_ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name)).get("status"))
-    if output is Output.JSON:
+    body = _ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
+    if output is History.JSONL:
+        from orchestrator_operator.cli.rollout_log import print_log  # noqa: PLC0415 - see `_ask`
+
+        print_log(str(body["metadata"]["uid"]), database)
+        return
+    found = read_status(body.get("status"))
+    if output is History.JSON:
         print_json([decision.model_dump(mode="json", by_alias=True) for decision in found.decisions])
         return
     for d in found.decisions:

@@ -88,8 +88,8 @@ class OwnReader:
         if until < now:
             past = bins(raw, cuts, spec.analysis.interval, _newest(raw, begin, until), _spacing(raw), before)
             closed = past if isinstance(past, tuple) and past else (Bin(0.0, 0.0, 0.0, 0.0, until),)
-            behind = durations.show(timedelta(seconds=round((now - until).total_seconds())))
-            why = f"its samples are being caught up with: read to {behind} ago"
+            behind = durations.show(timedelta(minutes=round((now - until).total_seconds() / 60)))
+            why = f"its samples are being caught up with, {behind} are left to read"
             return Unreadable("CatchingUp", why), RememberBins(criterion.name, len(kept), closed)
         found = bins(raw, cuts, spec.analysis.interval, until, _spacing(raw), before)
         if isinstance(found, Unreadable):
