@@ -118,7 +118,7 @@ def rollout(
 
 @app.command()
 def page() -> None:
-    """Write the tables of docs/benchmarks.md from the JSON beside it."""
+    """Write the tables of docs/ from the JSON in docs/benchmarks/."""
     pages.write()
 
 

@@ -51,7 +51,7 @@ def column(told: Answer, name: str) -> list[Any]:
 def test_each_row_has_its_verdict_its_percent_and_its_action(told: Answer) -> None:
     assert column(told, "verdict") == ["Inconclusive", "Fail", "Fail"]
     assert column(told, "percent") == [5.0, 0.0, 0.0]
-    assert column(told, "action") == ["Start", "RolledBack", "None"]
+    assert column(told, "action") == ["Start", "RollBack", "None"]
 
 
 def test_each_row_has_the_evidence_as_numbers(told: Answer) -> None:
