@@ -111,7 +111,7 @@ class Ensemble:
     def _look(self, now: int, running: Mask) -> None:
         step, out = self.look_at - 1, self.outcomes
         looked = running & ~self.traffic.missed[:, step]
-        blind = looked & self.traffic.blind[:, step]
+        blind, before = looked & self.traffic.blind[:, step], self.stage.copy()
         readable = looked & ~blind
         convicted = self._convict(readable, now)
         going = readable & ~convicted
@@ -133,6 +133,7 @@ class Ensemble:
         if due.any():
             self._finish(due, now)
         self._begin_restarts(going & self.running, now)
+        out.blind_moves += blind & ((self.stage != before) | ~self.running)
 
     def _convict(self, readable: Mask, now: int) -> Mask:
         reached = self._suspicions.reached(self._thresholds) & readable[:, None]
