@@ -77,6 +77,7 @@ class World:
         self.now = START
         self.cohorts: Mapping[CohortKey, Cells | Unreadable] = cohorts(cells())
         self.extra: dict[str, Any] = {}
+        self.found: dict[str, Any] = {}  # what a judgement says beside its verdicts: alarms, sticky, power
         self.plan: Plan | None = None
 
     def gathered(self) -> Gathered:
@@ -97,7 +98,7 @@ class World:
     def decide(self) -> Plan:
         """Judge and plan, without doing anything."""
         gathered = self.gathered()
-        self.plan = plan(gathered, judge(gathered))
+        self.plan = plan(gathered, replace(judge(gathered), **self.found))
         return self.plan
 
     def step(self, after: timedelta = timedelta(0)) -> Plan:
@@ -110,6 +111,13 @@ class World:
                 self.write(action.values)
             elif isinstance(action, ClearFlag):
                 self.write(CLEAR)
+        return planned
+
+    def says(self, key: str, word: str = "true") -> Plan:
+        """A step in which a person's annotation stands on the resource; it is taken off after that."""
+        self.extra["annotations"] = {key: word}
+        planned = self.step()
+        del self.extra["annotations"]
         return planned
 
     def settle(self, after: timedelta = timedelta(0)) -> Plan:

@@ -50,14 +50,14 @@ WORLDS = {
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_arrays_decide_what_judge_and_plan_decide(name: str) -> None:
-    ensemble = Ensemble(WORLDS[name], spec(), runs=2, step=2 * HOUR, seed=4, alarms=False)
+    ensemble = Ensemble(WORLDS[name], spec(), runs=2, step=2 * HOUR, seed=4)
     assert list(rehearsed(ensemble, range(2), every=2 * HOUR)) == []
 
 
 @pytest.mark.parametrize("underpowered", ["Hold", "Promote"])
 def test_they_agree_on_what_an_underpowered_stage_does(underpowered: str) -> None:
     document = {"ages": ["1m", "4h"], "restart": "6h", "extend": "4h", "underpowered": underpowered}
-    ensemble = Ensemble(WORLDS["quiet"], spec(analysis=document), runs=1, step=2 * HOUR, seed=5, alarms=False)
+    ensemble = Ensemble(WORLDS["quiet"], spec(analysis=document), runs=1, step=2 * HOUR, seed=5)
     assert list(rehearsed(ensemble, range(1), every=2 * HOUR)) == []
 
 
