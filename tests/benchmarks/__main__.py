@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
+from tests.benchmarks.rollout.argo import compare as argo_compare
+from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
 
 if TYPE_CHECKING:
@@ -102,6 +104,12 @@ def scaling(
 ) -> None:
     """Worker processes on one PostgreSQL: 1, 2 and 4."""
     _show(processes.run(_tell, executions // 10 if quick else executions), report.processes, output)
+
+
+@app.command()
+def rollout_argo(output: Output = None) -> None:
+    """The re-stated rules of Argo Rollouts beside its real controller, on a few traces. The first time builds it."""
+    _show(argo_run.run(_tell), argo_compare.as_table, output)
 
 
 @app.command()
