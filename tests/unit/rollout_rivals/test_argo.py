@@ -130,6 +130,12 @@ def test_inline_analysis_aborts_at_the_failure_that_is_too_many() -> None:
     assert ended(rule.decide(trace([0, 0, 0.1, 0, 0.1, 0, 0.1, 0]))) == (7.0, NEVER, NEVER)
 
 
+def test_a_limit_above_the_count_is_refused() -> None:
+    """ValidateMetric: the real controller ends such a run in an error at once."""
+    with pytest.raises(ValueError, match="fewer than a limit"):
+        Argo(metric(failure_limit=5)).decide(trace([0.0] * 4))
+
+
 def test_inline_analysis_forgets_at_each_stage() -> None:
     rule = Argo(metric(failure_limit=1))
     shares, percent = [0.1, 0, 0, 0, 0, 0.1, 0, 0], [5.0] * 4 + [25.0] * 4

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.benchmarks.rollout.rivals.kayenta import PATIENCE, Classifier, Direction, Kayenta, Label, score
-from tests.benchmarks.rollout.rivals.mann_whitney import AllTied, clearly_above, shift, standardised
+from tests.benchmarks.rollout.rivals.mann_whitney import AllTied, Shift, clearly_above, standardised
 from tests.benchmarks.rollout.trace import HOUR, Trace, coins
 
 NEVER = math.inf
@@ -26,7 +26,7 @@ def sample(counts: dict[float, int]) -> np.ndarray:
 
 
 def test_the_interval_is_rs() -> None:
-    found = shift(sample(EXPERIMENT), sample(CONTROL), 0.95)
+    found = Shift(sample(EXPERIMENT), sample(CONTROL), 0.95)
     assert found.lower == pytest.approx(-0.500002521696696, abs=1e-6)
     assert found.upper == pytest.approx(-3.486287505871302e-5, abs=1e-6)
     assert found.estimate == pytest.approx(-0.4999393907180323, abs=1e-4)
@@ -37,7 +37,7 @@ def test_the_rank_sum_is_the_one_whose_level_scipy_gives(first: np.ndarray, seco
     if len(np.unique(np.concatenate([first, second]))) == 1:
         return
     expected = stats.mannwhitneyu(first, second, method="asymptotic", use_continuity=True).pvalue
-    z = abs(standardised(0.0, first, second))
+    z = abs(standardised(0.0, first, np.sort(second)))
     assert min(1.0, 2 * stats.norm.sf(z)) == pytest.approx(min(1.0, expected), rel=1e-9)
 
 
@@ -50,7 +50,7 @@ def test_the_estimate_of_a_shift_is_near_the_median_of_all_differences() -> None
     dice = np.random.default_rng(5)
     first, second = dice.normal(3, 1, 40), dice.normal(0, 1, 60)
     differences = np.median(first[:, None] - second[None, :])
-    assert shift(first, second, 0.98).estimate == pytest.approx(differences, abs=0.01)
+    assert Shift(first, second, 0.98).estimate == pytest.approx(differences, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,16 @@ def test_a_much_worse_v2_is_rolled_back_at_a_judgement() -> None:
 def test_an_equal_v2_passes_for_most() -> None:
     outcome = Kayenta().decide(world(180, runs=60))
     assert np.isfinite(outcome.completed).mean() > 0.9
+
+
+def test_unequal_arms_accuse_a_healthy_v2() -> None:
+    """At 99 % most steps of V1 have no failure and most of V2 have one: ranks take that for a difference."""
+    unequal = coins(np.full(144, 99.0), 300.0, runs=40, per_hour=6000.0, base=0.02)
+    passed = [
+        np.isfinite(Kayenta(step=300.0, equal_arms=equal).decide(unequal).completed).mean() for equal in (True, False)
+    ]
+    assert passed[0] > 0.9
+    assert passed[1] < 0.1
 
 
 def test_no_data_fails_the_canary() -> None:

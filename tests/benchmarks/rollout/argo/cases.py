@@ -93,7 +93,7 @@ def all_cases() -> tuple[Case, ...]:
         Case("worse-from-the-start", _trace(10), _metric(failure_limit=3), count=20),
         Case("worse-later", worse_later, _metric(failure_limit=3), count=20),
         Case("bursts-that-are-over", bursts, _metric(failure_limit=8)),
-        Case("bursts-within-the-limit", bursts, _metric(failure_limit=30), count=12),
+        Case("bursts-within-the-limit", bursts, _metric(failure_limit=10), count=12),
         Case("ratio-healthy", healthy, ratio, count=5),
         Case("ratio-ten-times-worse", _trace(10), ratio, count=5),
         Case("no-traffic", quiet, share, count=5),

@@ -129,6 +129,8 @@ class _Bench:
     def _read(self, name: str, *, outage: tuple[float, float] | None = None, terminated: bool = False) -> Real:
         status = self._status(name)
         taken = self._measurements(name)
+        if not taken:
+            raise RuntimeError(f"the controller took no measurement of {name}: {status.get('message', '')}")
         return Real(
             phase=Phase[status["phase"].upper()],
             began=self._since(taken[0]["startedAt"]),

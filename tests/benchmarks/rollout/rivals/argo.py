@@ -194,7 +194,13 @@ class Argo:
         """When each AnalysisRun starts, when its stage ends, and how many measurements it counts."""
         if self.background:
             return [(0.0, trace.seconds, None)]
-        return [
-            (stage.start, stage.end, max(1, int((stage.end - stage.start - delay) // self.metric.interval) + 1))
-            for stage in trace.stages
-        ]
+        found = [(stage.start, stage.end, self._count(stage.end - stage.start, delay)) for stage in trace.stages]
+        if (fewest := min(count for *_, count in found)) < max(
+            self.metric.failure_limit, self.metric.inconclusive_limit
+        ):
+            # utils/analysis/factory.go, ValidateMetric: such a run ends in an error before it measures anything.
+            raise ValueError(f"a stage has {fewest} measurements, fewer than a limit: Argo Rollouts refuses that")
+        return list(found)
+
+    def _count(self, duration: float, delay: float) -> int:
+        return max(1, int((duration - delay) // self.metric.interval) + 1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.rollout.rivals.outcome import Rule
 
 _MINUTE, _HOUR = 60.0, 3600.0
+_STAGE = 7 * 24 * _HOUR
 _TIMES = (1.5, 2.0, 3.0, 5.0)  # of the base rate, or of V1's share
 _LIMITS = (0, 3, 10, 30, 100)
 _WINDOWS = (15 * _MINUTE, _HOUR, 6 * _HOUR, 24 * _HOUR)
@@ -36,9 +37,14 @@ def as_documented() -> list[Rule]:
 
 
 def argo(base: float, *, background: bool) -> list[Rule]:
-    """Both measures, windows, thresholds and limits; no data counts as good, and errors never abort."""
+    """Both measures, windows, thresholds and limits; no data counts as good, and errors never abort.
+
+    Inline, a limit must not be above the number of measurements that a stage of the default plan has.
+    """
     found: list[Rule] = []
     for (measure, condition), window, limit in product(_conditions(base), _WINDOWS, _LIMITS):
+        if not background and limit > _STAGE / window:
+            continue
         metric = Metric(measure, window, window, success=condition, failure_limit=limit, consecutive_error_limit=_NEVER)
         found.append(Argo(metric, background=background))
     return found

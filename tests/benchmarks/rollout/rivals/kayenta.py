@@ -7,13 +7,13 @@ by default).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.benchmarks.rollout.rivals.mann_whitney import AllTied, clearly_above, shift
+from tests.benchmarks.rollout.rivals.mann_whitney import AllTied, Shift, clearly_above
 from tests.benchmarks.rollout.rivals.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.rollout.trace import Stage, Trace
 
     Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
     Indices = NDArray[np.intp]
 
 _MINUTE, _HOUR = 60.0, 3600.0
@@ -75,18 +76,19 @@ class Classifier:
             return Label.PASS
         if len(np.unique(control)) == 1 and len(np.unique(experiment)) == 1:
             control, experiment = _noisy(control), _noisy(experiment)
-        try:
-            found = shift(experiment, control, self.confidence)
-        except AllTied:
-            return Label.ERROR
-        bound = self.tolerance * abs(found.estimate)
         means = float(experiment.mean()), float(control.mean())
         ratio = means[0] / means[1] if all(means) else np.nan
+        found = Shift(experiment, control, self.confidence)
         # Written so that NaN passes both comparisons of the effect.
-        if self.direction is not Direction.DECREASE and found.lower > bound and not ratio < self.allowed_increase:
-            return Label.HIGH
-        if self.direction is not Direction.INCREASE and found.upper < -bound and not ratio > self.allowed_decrease:
-            return Label.LOW
+        may_be_high = self.direction is not Direction.DECREASE and not ratio < self.allowed_increase
+        may_be_low = self.direction is not Direction.INCREASE and not ratio > self.allowed_decrease
+        try:
+            if may_be_high and 0 < found.lower > self.tolerance * abs(found.estimate):
+                return Label.HIGH
+            if may_be_low and 0 > found.upper < -self.tolerance * abs(found.estimate):
+                return Label.LOW
+        except AllTied:
+            return Label.ERROR
         return Label.PASS
 
     def labels(self, control: Floats, experiment: Floats) -> list[Label]:
@@ -126,6 +128,10 @@ class Kayenta:
     SetupAndExecuteCanariesStage.java); a score not above `marginal` ends it at once (MonitorCanaryTask.java), and the
     last one must reach `passing`. The metric is each engine's share of bad executions in per cent, one value a `step`.
     A query that fails is repeated for 511 s, then the analysis fails (SynchronousQueryProcessor.java).
+
+    Shares of few executions are distributed otherwise than shares of many, and ranks see that: so Spinnaker's guide
+    compares a canary with a baseline of its own size, not with all of production. With `equal_arms` the larger arm is
+    cut down by chance to the share of the smaller one; without, a healthy V2 at 99 % is always High.
     """
 
     interval: float = _HOUR
@@ -135,21 +141,23 @@ class Kayenta:
     allowed_increase: float = 1.0
     passing: float = 95.0  # the thresholds have no default in the API; with one metric all behave like these
     marginal: float = 75.0
+    equal_arms: bool = True
 
     @property
     def name(self) -> str:
         over = "the stage so far" if self.lookback is None else f"{self.lookback / _HOUR:g} h"
-        every = f"every {self.interval / _MINUTE:g} min over {over}"
+        every = f"every {self.interval / _MINUTE:g} min over {over} in steps of {self.step / _MINUTE:g} min"
         effect = "" if self.allowed_increase == 1 else f", allowed increase {self.allowed_increase:g}"
-        return f"Kayenta, {self.direction}, {every}{effect}"
+        arms = "" if self.equal_arms else ", all of V1"
+        return f"Kayenta, {self.direction}, {every}{effect}{arms}"
 
     def decide(self, trace: Trace) -> Outcome:
         """What it does with every run of the trace."""
         wide = max(1, round(self.step / trace.bin_seconds))
-        bad, all_ = _shares(trace, wide)
+        control, experiment = _shares(_equal_arms(trace) if self.equal_arms else trace, wide)
         outcome, going = Outcome.empty(trace.runs), np.arange(trace.runs)
         for stage in trace.stages:
-            going = self._stage(stage, trace, going, (bad, all_, wide * trace.bin_seconds), outcome)
+            going = self._stage(stage, trace, going, (control, experiment, wide * trace.bin_seconds), outcome)
         outcome.completed[going] = trace.seconds
         return outcome
 
@@ -180,6 +188,20 @@ class Kayenta:
 def _noisy(values: Floats) -> Floats:
     """Constant samples get a little noise, so that there are ranks to compare; a constant zero gets none."""
     return values + np.random.default_rng(0).normal(0.0, 1.0, len(values)) * abs(values[0]) * _NOISE
+
+
+def _equal_arms(trace: Trace) -> Trace:
+    """The same trace with the larger arm cut down to the smaller one's share of the executions, by chance."""
+    dice = np.random.default_rng(0)
+    share = np.clip(trace.percent / 100, 1e-9, 1 - 1e-9)
+
+    def fewer(n: Counts, k: Counts, kept: Floats) -> tuple[Counts, Counts]:
+        some = dice.binomial(n, np.minimum(1.0, kept))
+        return some, dice.hypergeometric(k, n - k, some)
+
+    n1, k1 = fewer(trace.n1, trace.k1, share / (1 - share))
+    n2, k2 = fewer(trace.n2, trace.k2, (1 - share) / share)
+    return replace(trace, n1=n1, k1=k1, n2=n2, k2=k2)
 
 
 def _shares(trace: Trace, wide: int) -> tuple[Floats, Floats]:

@@ -28,24 +28,61 @@ class AllTied(ValueError):
     """All observations are equal once one sample is shifted: there is no standard error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shift:
-    """By how much the first sample lies above the second: Hodges and Lehmann's estimate, and its interval."""
+    """By how much the first sample lies above the second: an interval, two-sided at `confidence`, and an estimate.
 
-    lower: float
-    upper: float
-    estimate: float
+    Each is a root of its own, found when it is asked for; AllTied where it cannot be.
+    """
+
+    first: Floats
+    second: Floats
+    confidence: float
+
+    @property
+    def lower(self) -> float:
+        return self._root(self._quantile)
+
+    @property
+    def upper(self) -> float:
+        return self._root(-self._quantile)
+
+    @property
+    def estimate(self) -> float:
+        """Hodges and Lehmann's: about the median of all differences."""
+        return self._root(0.0)
+
+    @property
+    def _quantile(self) -> float:
+        return float(norm.isf((1 - self.confidence) / 2))
+
+    def _root(self, quantile: float) -> float:
+        """Where `standardised` falls to the quantile."""
+        first, second = self.first, np.sort(self.second)
+        low, high = float(first.min() - second[-1]), float(first.max() - second[0])
+
+        def distance(by: float) -> float:
+            return standardised(by, first, second) - quantile
+
+        at_low, at_high = distance(low), distance(high)
+        # The estimate is searched for without these two: its distance changes sign between the ends.
+        if quantile and at_low <= 0:
+            return low
+        if quantile and at_high >= 0:
+            return high
+        return zero(distance, low, high, at_low, at_high)
 
 
 def standardised(shift: float, first: Floats, second: Floats) -> float:
     """The rank sum of `first - shift` against `second`, with corrections for continuity and ties, in standard errors.
 
-    Falls as `shift` grows. AllTied where all observations are equal.
+    `second` must be sorted. Falls as `shift` grows. AllTied where all observations are equal.
     """
     n, m = len(first), len(second)
-    ranks = rankdata(np.concatenate([first - shift, second]))
-    above = float(ranks[:n].sum()) - n * (n + 1) / 2 - n * m / 2
-    _, ties = np.unique(ranks, return_counts=True)
+    moved = first - shift
+    below, up_to = (np.searchsorted(second, moved, side) for side in ("left", "right"))
+    above = float(below.sum() + up_to.sum()) / 2 - n * m / 2  # the rank sum less n(n+1)/2, with ties shared
+    _, ties = np.unique(np.concatenate([moved, second]), return_counts=True)
     tied = float((ties.astype(np.float64) ** 3 - ties).sum())
     spread = math.sqrt(n * m / 12 * ((n + m + 1) - tied / ((n + m) * (n + m - 1))))
     if spread == 0:
@@ -53,32 +90,12 @@ def standardised(shift: float, first: Floats, second: Floats) -> float:
     return (above - 0.5 * np.sign(above)) / spread
 
 
-def shift(first: Floats, second: Floats, confidence: float) -> Shift:
-    """The interval by which the first sample lies above the second, two-sided at `confidence`."""
-    low, high = float(first.min() - second.max()), float(first.max() - second.min())
-    quantile = float(norm.isf((1 - confidence) / 2))
-
-    def root(of: float) -> float:
-        def distance(by: float) -> float:
-            return standardised(by, first, second) - of
-
-        at_low, at_high = distance(low), distance(high)
-        # The estimate is searched for without these two: its distance changes sign between the ends.
-        if of and at_low <= 0:
-            return low
-        if of and at_high >= 0:
-            return high
-        return zero(distance, low, high, at_low, at_high)
-
-    return Shift(root(quantile), root(-quantile), root(0.0))
-
-
 def clearly_above(first: Floats, second: Floats, confidence: float) -> NDArray[np.bool_]:
     """Whether the interval of each row's shift lies above zero: of arrays (rows, n) and (rows, m), NaN for nothing.
 
     The interval's lower end is where `standardised` falls to the quantile, so it is positive where the value at zero
     is above that; and where all of the first sample lies above the second, however few they are, for then it is at
-    least the gap between them. This looks at many rows at once; `shift` then says by how much.
+    least the gap between them. This looks at many rows at once; `Shift` then says by how much.
     """
     missing = np.isnan(np.concatenate([first, second], axis=1))
     filled = np.where(missing, np.inf, np.concatenate([first, second], axis=1))  # last, and below nobody's rank
