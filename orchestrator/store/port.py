@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -230,6 +230,40 @@ class Totals:
     totals: Any  # JSON, owned by the rollout controller
 
 
+ALL_WORKFLOWS: Final = ""  # no workflow's name: its row says that an attempt's baselines were taken
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How V1 did with one workflow in the time before a rollout's attempt: executions that succeeded or failed."""
+
+    workflow_id: str
+    executions: int
+    bad: int  # those that failed
+    p95_seconds: float  # the 95th percentile, by nearest rank, of the time from submission to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Executions of one workflow that succeeded or failed."""
+
+    workflow_id: str
+    executions: int
+    bad: int  # those that failed
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBin:
+    """What two counters of a user's own grew by, bad ones k and all n, on V1 and V2, since the bin before."""
+
+    number: int  # from 0, without gaps
+    until: datetime  # where it closed
+    k1: float
+    n1: float
+    k2: float
+    n2: float
+
+
 class Store(Protocol):
     """Every method commits before it returns. Raises StoreUnavailable when the database cannot be reached."""
 
@@ -362,3 +396,24 @@ class Store(Protocol):
         """Executions on an engine that are not over and not suspended."""
 
     async def gauges(self, now: datetime, poll: timedelta) -> Gauges: ...
+
+    async def take_baselines(self, attempt: str, since: datetime, until: datetime) -> None:
+        """Measure how V1 did, by workflow, with what ended in [since, until), and keep it; what was kept for an
+        attempt first stays. Children, forks and executions that asked for their engine are left out. A database may
+        leave it at the newest million.
+        """
+
+    async def baselines(self, attempt: str) -> list[Baseline] | None:
+        """By workflow; None: they were not taken yet."""
+
+    async def ended(self, engine: Engine, since: datetime) -> list[Ended]:
+        """What an engine ended since then, by workflow, as in `take_baselines`."""
+
+    async def routed_since(self, engine: Engine, since: datetime) -> int:
+        """How many executions the router has sent to an engine since then."""
+
+    async def save_bins(self, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
+        """Keep bins; the first one kept of a number stays."""
+
+    async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
+        """From the number `first` on, in their order."""

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
+from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables
 from tests.benchmarks.rollout.argo import compare as argo_compare
 from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
@@ -104,6 +105,28 @@ def scaling(
 ) -> None:
     """Worker processes on one PostgreSQL: 1, 2 and 4."""
     _show(processes.run(_tell, executions // 10 if quick else executions), report.processes, output)
+
+
+@app.command()
+def rollout(
+    scale: Annotated[float, typer.Option(min=0.001, help="Of 2,000 runs of a healthy V2, 400 of a harmful one.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """The rollout controller in simulated worlds: false rollbacks and holds, delays, beside what any rule needs."""
+    _show(our_scores.run(_tell, scale / 20 if quick else scale, seed), our_tables.scores, output)
+
+
+@app.command()
+def rollout_rivals(
+    runs: Annotated[int, typer.Option(min=20, help="Of each world.")] = rival_scores.RUNS,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """Argo Rollouts, Flagger and Kayenta, re-stated, beside the controller in the same simulated worlds."""
+    _show(rival_scores.run(_tell, runs // 10 if quick else runs, seed), rival_tables.scores, output)
 
 
 @app.command()

@@ -52,7 +52,15 @@ def counters(
     """Counters of every criterion and age from (bad, good) of each engine."""
     return [
         (
-            {"criterion": criterion, "age": age, "percent": percent, "engine": engine, "outcome": outcome, **labels},
+            {
+                "assignment": "execution",
+                "criterion": criterion,
+                "age": age,
+                "percent": percent,
+                "engine": engine,
+                "outcome": outcome,
+                **labels,
+            },
             count,
         )
         for criterion in criteria

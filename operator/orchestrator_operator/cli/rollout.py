@@ -15,6 +15,7 @@ from rich.table import Table
 
 from orchestrator.cli.options import Output, OutputOption, print_json
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.cli import rollout_simulate
 from orchestrator_operator.rollout.situation import ABORT, APPROVE
 from orchestrator_operator.settings import variable
 from orchestrator_operator.specs import ROLLOUTS
@@ -34,6 +35,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
 
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace.")

@@ -6,6 +6,7 @@ told. Only a rollback does not wait for the status: if the API server does not t
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
-from orchestrator.store.port import Control, Totals
+from orchestrator.store.port import Control, KeptBin, Totals
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import readings
 from orchestrator_operator.rollout.model import (
@@ -21,8 +22,10 @@ from orchestrator_operator.rollout.model import (
     ClearFlag,
     DropAnnotation,
     Release,
+    RememberBins,
     RememberTotals,
     SetFlag,
+    TakeBaselines,
     Tell,
 )
 from orchestrator_operator.rollout.phases import OVER
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Action, Plan
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
+BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
 
 _log = structlog.get_logger(__name__)
@@ -101,6 +105,10 @@ class Applier:
                 return await self._clear_flag(known)
             case CancelInFlight():
                 return await self._cancel()
+            case TakeBaselines(until):
+                return await self._store.take_baselines(status.attempt_id, until - BASELINE, until)
+            case RememberBins():
+                return await self._remember_bins(status.attempt_id, action)
             case RememberTotals(restart):
                 kept = Totals(restart.index, restart.at, readings.dump(restart))
                 return await self._store.save_totals(status.attempt_id, kept)
@@ -130,6 +138,14 @@ class Applier:
         async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
+
+    async def _remember_bins(self, attempt: str, action: RememberBins) -> None:
+        kept = [
+            KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
+            for number, one in enumerate(action.bins, action.first)
+            if one.end is not None
+        ]
+        await self._store.save_bins(attempt, action.criterion, kept)
 
     async def _drop(self, known: Known, key: str) -> None:
         namespace, name = known.name.split("/", 1)

@@ -16,8 +16,10 @@ from orchestrator_operator.rollout.judge import current_stage
 from orchestrator_operator.rollout.model import (
     DropAnnotation,
     Plan,
+    RememberBins,
     RememberTotals,
     Restart,
+    TakeBaselines,
     Tell,
     Unreadable,
 )
@@ -81,7 +83,9 @@ def plan(gathered: Gathered, judgement: Judgement) -> Plan:
     decisions = (*status.decisions, *(item.decision for item in told))[-DECISIONS_KEPT:]
     status = status.model_copy(update={"decisions": decisions})
     actions = (
+        *_baselines(gathered, status),
         *flag_actions,
+        *_bins(gathered, status),
         *_restarts(gathered, judgement, status),
         *_unless_waiting(outcome, flag_actions),
         *_heard(gathered, status),
@@ -117,12 +121,28 @@ def _percent(g: Gathered, status: RolloutStatus) -> str:
     return "0"
 
 
+def _baselines(g: Gathered, status: RolloutStatus) -> Iterator[TakeBaselines]:
+    """Before anything goes to V2: what V1 took without it. Taken again by nobody, however often it is asked for."""
+    if not g.baselined and status.started_at is not None and status.phase in IN_A_STAGE:
+        yield TakeBaselines(status.started_at)
+
+
+def _bins(g: Gathered, status: RolloutStatus) -> Iterator[RememberBins]:
+    if status.phase in IN_A_STAGE:
+        yield from g.closed
+
+
 def _restarts(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Iterator[RememberTotals]:
     """Restarts of the evidence that are due and not kept yet. One that was missed begins late: still valid."""
     if g.spec is None or status.started_at is None or status.phase not in IN_A_STAGE or judgement.arms is None:
         return
-    readable = {key: cells for key, cells in g.cohorts.items() if not isinstance(cells, Unreadable)}
-    if len(readable) < len(g.cohorts):
+    awaited = {
+        key: cells
+        for key, cells in g.cohorts.items()
+        if not (isinstance(cells, Unreadable) and cells.nothing_to_compare)
+    }
+    readable = {key: cells for key, cells in awaited.items() if not isinstance(cells, Unreadable)}
+    if len(readable) < len(awaited):
         return
     begun = (g.now - status.started_at) // g.spec.analysis.restart
     first = max((restart.index for restart in g.restarts), default=0) + 1

@@ -166,9 +166,9 @@ class Analysis(_Part):
     restart: Annotated[Duration, Field(description="How often the evidence starts afresh, beside the whole.")] = (
         timedelta(days=1)
     )
-    interval: Annotated[
-        Duration, Field(description="How long a bin of a user's own counters stays open at most.")
-    ] = timedelta(minutes=5)
+    interval: Annotated[Duration, Field(description="How long a bin of a user's own counters stays open at most.")] = (
+        timedelta(minutes=5)
+    )
     ages: Annotated[tuple[Duration, ...], Field(description="The ages at which each execution is read, ascending.")] = (
         timedelta(minutes=1),
         timedelta(minutes=10),
@@ -202,9 +202,9 @@ class Criterion(_Part):
     max: Annotated[float | None, Field(description="The largest value that a guardrail allows.")] = None
     for_: Annotated[DurationOrZero, Field(alias="for", description="How long it must be exceeded.")] = timedelta(0)
     on_breach: Annotated[Breach, Field(description="What a broken guardrail does: Hold | Rollback.")] = Breach.HOLD
-    bad: Annotated[
-        str | None, Field(description="A counter of your own: what is bad. $engine becomes v1 and v2.")
-    ] = None
+    bad: Annotated[str | None, Field(description="A counter of your own: what is bad. $engine becomes v1 and v2.")] = (
+        None
+    )
     total: Annotated[str | None, Field(description="A counter of your own: all there is. $engine as above.")] = None
 
 
