@@ -50,7 +50,7 @@ def comparisons() -> Iterator[Comparison]:
     away = replace(normal, name="1,000/h, Prometheus away 6 h a week", outages=timedelta(hours=6))
     yield Comparison(
         normal.base,
-        (normal, accidents, away),
+        (accidents, normal, away),  # the most deceptive one first
         (
             replace(normal, name="1,000/h x2", harm=worse(2)),
             replace(normal, name="1,000/h x5", harm=worse(5)),
@@ -120,7 +120,7 @@ class _Bench:
             for found in self._ours[len(self._nulls) :]
         ]
         for family, rules in tried.items():
-            rates = false_rollbacks(rules, self._nulls)
+            rates = false_rollbacks(rules, self._nulls, _HOPELESS)
             able = [(rule, share) for rule, share in rates if share.value <= _HOPELESS]
             self._tell(f"{family}: {len(able)} of {len(rates)} settings roll a healthy V2 back in 5 % of runs or fewer")
             rows += [_row(family, trace, matched(settings(able, trace), AT_MOST)) for trace in self._harms]

@@ -103,12 +103,21 @@ class Setting:
         return self.score.described() | {"rolledBackFalsely": self.rolled_back_falsely.described()}
 
 
-def false_rollbacks(family: Iterable[Rule], nulls: Sequence[Trace]) -> list[tuple[Rule, Share]]:
-    """Each member's rate in the null world where it is worst."""
+def false_rollbacks(family: Iterable[Rule], nulls: Sequence[Trace], hopeless: float = 1.0) -> list[tuple[Rule, Share]]:
+    """Each member's rate in the null world where it is worst; with a rate above `hopeless` in one it is tried no more.
+
+    So the worlds that deceive most rules belong first.
+    """
     found = []
     for rule in family:
-        shares = [share_of(np.isfinite(rule.decide(null).rolled_back)) for null in nulls]
-        found.append((rule, max(shares, key=lambda share: share.value)))
+        worst: Share | None = None
+        for null in nulls:
+            share = share_of(np.isfinite(rule.decide(null).rolled_back))
+            worst = share if worst is None or share.value > worst.value else worst
+            if worst.value > hopeless:
+                break
+        if worst is not None:
+            found.append((rule, worst))
     return found
 
 

@@ -32,6 +32,9 @@ def real(case: Case, phase: Phase = Phase.SUCCESSFUL, measurements: tuple[Measur
         ("bursts-within-the-limit", Phase.SUCCESSFUL),
         ("ratio-healthy", Phase.SUCCESSFUL),
         ("ratio-ten-times-worse", Phase.FAILED),
+        ("by-chance-healthy", Phase.SUCCESSFUL),
+        ("by-chance-twice-as-bad", Phase.FAILED),
+        ("by-chance-five-times-later", Phase.FAILED),
         ("no-traffic", Phase.FAILED),
         ("no-traffic-failure-condition", Phase.SUCCESSFUL),
         ("no-traffic-both-conditions", Phase.INCONCLUSIVE),
@@ -49,7 +52,7 @@ def test_a_case_ends_as_its_name_says(name: str, expected: Phase) -> None:
 
 def test_no_case_is_left_out() -> None:
     """Of the claims above: a case that is added needs one."""
-    assert len(CASES) == 17
+    assert len(CASES) == 20
 
 
 def test_a_case_that_sees_no_series_errs_five_times_ten_seconds_apart() -> None:

@@ -118,6 +118,12 @@ def test_the_worst_null_world_decides_over_a_setting() -> None:
     assert (share.count, share.runs) == (3, 6)
 
 
+def test_a_hopeless_setting_is_tried_in_no_further_world() -> None:
+    never_reached = trace(runs=3)
+    ((_, share),) = false_rollbacks([After(1.0, false=3)], [NULL, never_reached], hopeless=0.2)
+    assert (share.count, share.runs) == (3, 10)
+
+
 def test_the_frontier_has_the_settings_that_no_other_beats() -> None:
     found = [setting.rule for setting in frontier(measured(FAMILY))]
     assert found == [After(9.0, false=0), After(4.0, false=1), After(1.0, false=5)]

@@ -10,7 +10,7 @@ import numpy as np
 from tests.benchmarks.rollout.argo.exporter import METRIC
 from tests.benchmarks.rollout.rivals.argo import Condition, Metric
 from tests.benchmarks.rollout.rivals.prometheus import Measure
-from tests.benchmarks.rollout.trace import Trace
+from tests.benchmarks.rollout.trace import HOUR, Trace, coins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +96,14 @@ def all_cases() -> tuple[Case, ...]:
         Case("bursts-within-the-limit", bursts, _metric(failure_limit=10), count=12),
         Case("ratio-healthy", healthy, ratio, count=5),
         Case("ratio-ten-times-worse", _trace(10), ratio, count=5),
+        Case(
+            "by-chance-healthy",
+            _by_chance(1.0, seed=1),
+            _metric(success=Condition(">=", 0.92), failure_limit=3),
+            count=20,
+        ),
+        Case("by-chance-twice-as-bad", _by_chance(2.0, seed=2), _metric(failure_limit=3), count=20),
+        Case("by-chance-five-times-later", _by_chance(5.0, seed=3, onset=26.0), _metric(failure_limit=3), count=20),
         Case("no-traffic", quiet, share, count=5),
         Case("no-traffic-failure-condition", quiet, _metric(success=None, failure=_TOO_LITTLE), count=5),
         Case("no-traffic-both-conditions", quiet, _metric(failure=_TOO_LITTLE), count=5),
@@ -120,3 +128,9 @@ def _trace(bad: int, *spells: Sequence[int], load: int = _A_SECOND) -> Trace:
         k2[:, first:end] = failures
     k1 = np.minimum(n, 1)
     return Trace("replayed", 1.0, np.full(SECONDS, 50.0), n1=n, k1=k1, n2=n, k2=k2)
+
+
+def _by_chance(effect: float, *, seed: int, onset: float = 0.0) -> Trace:
+    """The plainest of the simulated worlds: half of a hundred executions a second on V2, 3 % of them bad on V1."""
+    percent = np.full(SECONDS, 50.0)
+    return coins(percent, 1.0, runs=1, per_hour=100 * HOUR, base=0.03, effect=effect, onset=onset, seed=seed)

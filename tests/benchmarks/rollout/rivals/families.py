@@ -32,7 +32,7 @@ def as_documented() -> list[Rule]:
         Argo(hourly),
         Argo(quarter, background=True),
         Flagger(interval=15 * _MINUTE, window=15 * _MINUTE, threshold=10),
-        Kayenta(),
+        Kayenta(step=15 * _MINUTE),
     ]
 
 
