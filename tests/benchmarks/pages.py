@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmarks import report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
+
+    Tables = Mapping[str, Callable[[dict[str, Any]], str]]
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "benchmarks.md"
@@ -24,20 +26,20 @@ _BEGIN = "<!-- {name}: made by `python -m tests.benchmarks page` -->"
 _END = "<!-- end of {name} -->"
 
 
-def rendered(page: str, results: dict[str, dict[str, Any]]) -> str:
+def rendered(page: str, results: dict[str, dict[str, Any]], tables: Tables = TABLES) -> str:
     """The page with the tables of these results; a block whose result is not there stays as it is."""
     for name, result in results.items():
         begin, end = _BEGIN.format(name=name), _END.format(name=name)
         if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"{PAGE}: {begin!r} and {end!r} must stand there once each")
+            raise ValueError(f"the page: {begin!r} and {end!r} must stand there once each")
         before, _, rest = page.partition(begin)
-        page = f"{before}{begin}\n\n{TABLES[name](result)}\n{end}{rest.partition(end)[2]}"
+        page = f"{before}{begin}\n\n{tables[name](result)}\n{end}{rest.partition(end)[2]}"
     return page
 
 
-def results() -> dict[str, dict[str, Any]]:
+def results(tables: Iterable[str] = TABLES) -> dict[str, dict[str, Any]]:
     """What was measured and published, by the name of its command."""
-    files = {name: DOCS / "benchmarks" / f"{name}.json" for name in TABLES}
+    files = {name: DOCS / "benchmarks" / f"{name}.json" for name in tables}
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
