@@ -62,6 +62,13 @@ def test_a_mismatch_of_one_stage_is_seen_beside_fair_others() -> None:
     assert sample_ratio.alarm((*starts(5, 950_000, 50_000), *starts(25, 8000, 2000)), PLANNED) is not None
 
 
+def test_coins_that_are_still_to_come_have_their_share_of_the_error_level() -> None:
+    found = starts(5, 917, 83)
+    assert math.log(1000) < sample_ratio.log_evidence(0.05, 917, 83) < math.log(4000)
+    assert sample_ratio.alarm(found, PLANNED[:1]) is not None
+    assert sample_ratio.alarm(found, PLANNED) is None
+
+
 # -- A/A
 
 
