@@ -486,7 +486,7 @@ def test_a_running_stage_that_is_gone_is_replaced_by_the_one_below_and_begins_an
     world.spec = spec(**stages(("one", 5), ("more", 50), ("three", 100)))
     planned = world.step(MINUTE)
     assert told(planned) == [("SetPercent", "SpecEdited")]
-    assert "two is gone, and one takes its place; V2 gets 5 % (before: 25 %)" in world.status.decisions[-1].message
+    assert "two is gone, and one takes its place: V2 gets 5 % (before: 25 %)" in world.status.decisions[-1].message
     assert (world.status.stage, world.flag.values.percent) == ("one", "5")
     assert world.status.stage_started_at == world.now
 
