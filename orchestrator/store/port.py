@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from orchestrator.events import Event, OutsideEvent, Recorded, StepCarried
+    from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
     from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Workflow
 
 
@@ -38,7 +38,8 @@ class Submission:
     parent: str | None = None  # of a child: the execution that waits for it
     depth: int = 0  # of a child: how many generations of parents it has
     lineage: Lineage | None = None  # of a fork: where it comes from …
-    carried: tuple[StepCarried, ...] = ()  # … and what it need not do again
+    carried: tuple[StepCarried, ...] = ()  # … what it need not do again …
+    signals: tuple[SignalReceived, ...] = ()  # … and what was said and is still to be heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,75 @@ class Totals:
     totals: Any  # JSON, owned by the rollout controller
 
 
+ALL_WORKFLOWS: Final = ""  # no workflow's name: its row says that an attempt's baselines were taken
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How V1 did with one workflow in the time before a rollout's attempt: executions that succeeded or failed."""
+
+    workflow_id: str
+    executions: int
+    bad: int  # those that failed
+    p95_seconds: float  # the 95th percentile, by nearest rank, of the time from submission to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Executions of one workflow that succeeded or failed."""
+
+    workflow_id: str
+    executions: int
+    bad: int  # those that failed
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBin:
+    """What two counters of a user's own grew by, bad ones k and all n, on V1 and V2, since the bin before."""
+
+    number: int  # from 0, without gaps
+    until: datetime  # where it closed
+    k1: float
+    n1: float
+    k2: float
+    n2: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A row of `rollout_decisions`: what a rollout decided, or saw, and everything that it looked at.
+
+    The rows of a rollout are a chain: each bears the hash of the one before it. Stores keep them and never look into
+    them; what `content` holds and how a hash is made belongs to the rollout controller.
+    """
+
+    rollout: str  # the uid of the resource
+    number: int  # from 1, without a gap
+    name: str  # of the resource, namespace/name
+    attempt: str  # the attempt's id
+    at: datetime  # to a microsecond
+    action: str
+    reason: str
+    message: str
+    actor: str
+    content: str  # JSON text, kept to the letter: a number must read back as exactly the one that was judged
+    prev_hash: str  # of the row before; "" of the first
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The row stands, written now or by this very append before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Nothing was written: another row has this number, or the row before it is not the one that was seen."""
+
+    number: int  # of the newest row; 0: there is none
+    hash: str  # of the newest row; "": there is none
+
+
 class Store(Protocol):
     """Every method commits before it returns. Raises StoreUnavailable when the database cannot be reached."""
 
@@ -358,7 +428,39 @@ class Store(Protocol):
 
     async def totals(self, attempt: str) -> list[Totals]: ...
 
+    async def append_decision(self, row: DecisionRow) -> Appended | Taken:
+        """Add a row to the end of its rollout's chain, if that end is still the row that it names: compare and swap.
+
+        Rows are never changed and never dropped: they outlive the executions that they speak of.
+        """
+
+    async def decisions(self, rollout: str, after: int = 0, limit: int = 100) -> list[DecisionRow]:
+        """The rows behind number `after`, in their order."""
+
     async def in_flight(self, engine: Engine) -> int:
         """Executions on an engine that are not over and not suspended."""
 
     async def gauges(self, now: datetime, poll: timedelta) -> Gauges: ...
+
+    async def take_baselines(self, attempt: str, since: datetime, until: datetime) -> None:
+        """Measure how V1 did, by workflow, with what ended in [since, until), and keep it; what was kept for an
+        attempt first stays. Children, forks and executions that asked for their engine are left out. A database may
+        leave it at the newest million.
+        """
+
+    async def baselines(self, attempt: str) -> list[Baseline] | None:
+        """By workflow; None: they were not taken yet."""
+
+    async def ended(self, engine: Engine, since: datetime) -> list[Ended]:
+        """What an engine ended since then, by workflow, as in `take_baselines`."""
+
+    async def routed_since(self, engine: Engine, since: datetime) -> int:
+        """How many executions the router has sent to an engine since then."""
+
+    async def save_bins(self, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
+        """Keep bins that follow each other, all or none: none if the first one's number is taken, for then somebody
+        else went on from the bin before, and theirs lie across these.
+        """
+
+    async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
+        """From the number `first` on, in their order."""

@@ -224,6 +224,46 @@ totals = sa.Table(
     sa.Column("totals", JSON, nullable=False),
 )
 
+baselines = sa.Table(  # how V1 did in the week before an attempt; the row of no workflow says that it was taken
+    "rollout_baselines",
+    metadata,
+    sa.Column("attempt", sa.Text, primary_key=True),
+    sa.Column("workflow_id", sa.Text, primary_key=True),
+    sa.Column("executions", sa.Integer, nullable=False),
+    sa.Column("bad", sa.Integer, nullable=False),
+    sa.Column("p95_seconds", sa.Float, nullable=False),
+)
+
+bins = sa.Table(  # what a user's own counters grew by, bin by bin: samples outlive no Prometheus, evidence must
+    "rollout_bins",
+    metadata,
+    sa.Column("attempt", sa.Text, primary_key=True),
+    sa.Column("criterion", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # from 0
+    sa.Column("until", Moment, nullable=False),  # where it closed, and the next one began
+    sa.Column("k1", sa.Float, nullable=False),
+    sa.Column("n1", sa.Float, nullable=False),
+    sa.Column("k2", sa.Float, nullable=False),
+    sa.Column("n2", sa.Float, nullable=False),
+)
+
+decisions = sa.Table(  # appended to, never changed: each row bears the hash of the one before
+    "rollout_decisions",
+    metadata,
+    sa.Column("rollout", Id, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),  # no jsonb: that would not keep a number as it was written
+    sa.Column("prev_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+)
+
 #: Names of the contract that older systems may own already: a migration refuses to touch tables it did not make.
 CONTRACT_NAMES = frozenset(
     {

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from orchestrator import events as e
 from orchestrator.model import Concurrency, Engine, Failure, OnLimit, Status
-from orchestrator.store import Outcome
+from orchestrator.store import DecisionRow, Outcome, V1Update
 from orchestrator.store.tables import facts, metadata
 from orchestrator.testing.builders import CHAIN, START, append, projection, submission, workflow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from orchestrator.model import Workflow
@@ -30,6 +31,7 @@ __all__ = [
     "claim_one",
     "commit",
     "completed",
+    "decision",
     "empty",
     "end",
     "engine_of",
@@ -38,6 +40,7 @@ __all__ = [
     "projection",
     "row",
     "submission",
+    "v1_ends",
     "workflow",
 ]
 
@@ -93,6 +96,12 @@ async def end(
     await commit(store, claim, ends[status], **{"projection": projection(status, finished_at=at)} | fields)
 
 
+async def v1_ends(store: Store, seconds: Mapping[str, float], status: Status = Status.SUCCESS) -> None:
+    """End executions of V1, each so many seconds after START."""
+    ends = {id_: projection(status, finished_at=after(lasted)) for id_, lasted in seconds.items()}
+    await store.v1_update([V1Update(id_, end, None) for id_, end in ends.items()])
+
+
 async def kinds(store: Store, execution_id: str = "x1") -> list[str]:
     """The names of an execution's events, whose numbers have no gap."""
     history = await store.events(execution_id)
@@ -105,6 +114,25 @@ async def row(store: Store, execution_id: str = "x1") -> ExecutionRecord:
     record = await store.get(execution_id)
     assert record is not None, execution_id
     return record
+
+
+def decision(number: int, previous: str | None = None, rollout: str = "r", **fields: Any) -> DecisionRow:
+    """Row `number` of a chain whose hashes are h1, h2 …"""
+    row = DecisionRow(
+        rollout=rollout,
+        number=number,
+        name="shop/v2",
+        attempt="r-1",
+        at=START,
+        action="Promote",
+        reason="StagePassed",
+        message="on we go",
+        actor="controller",
+        content="{}",
+        prev_hash=previous if previous is not None else f"h{number - 1}" if number > 1 else "",
+        hash=f"h{number}",
+    )
+    return replace(row, **fields)
 
 
 def limited(limit: int = 1, policy: OnLimit = OnLimit.QUEUE, key: str | None = None, name: str = "chain") -> Workflow:

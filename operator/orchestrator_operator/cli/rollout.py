@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Output, OutputOption, print_json
+from orchestrator_operator.cli import rollout_report, rollout_simulate
 from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_lines import standing
 from orchestrator_operator.cli.rollout_verbs import VERBS
+from orchestrator_operator.cli.rollout_verify import Database, History, verify
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import read_status
 
@@ -24,6 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
 
 
 @app.command("list")
@@ -46,8 +51,15 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
 
 
 @app.command()
-def status(name: Name, namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
+def status(
+    name: Name,
+    namespace: Namespace = "default",
+    output: OutputOption = Output.TABLE,
+    database: Database = None,
+) -> None:
     """One rollout: where it stands, why, what it waits for, and each criterion with its counts and evidence.
+
+    With the operator's database also its percent and its evidence over time, as a chart.
 
     Example: orchestrator rollout status v2 --output json
     """
@@ -61,23 +73,36 @@ def status(name: Name, namespace: Namespace = "default", output: OutputOption = 
     columns = ("CRITERION", "VERDICT", "V1 BAD/ALL", "V2 BAD/ALL", "WHY")
     rows = [(c.name, c.verdict.value, _share(c.k1, c.n1), _share(c.k2, c.n2), c.sentence) for c in found.criteria]
     _print_table(columns, rows)
+    rollout_report.print_chart(body, database)
 
 
 @app.command()
-def history(name: Name, namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
-    """The last decisions of a rollout, oldest first, with who made them.
+def history(
+    name: Name,
+    namespace: Namespace = "default",
+    output: Annotated[History, typer.Option("--output", "-o", help="jsonl: the whole log.")] = History.TABLE,
+    database: Database = None,
+) -> None:
+    """The last decisions of a rollout, oldest first, with who made them; or all of its log, out of the store.
 
-    Example: orchestrator rollout history v2
+    Example: orchestrator rollout history v2 --output jsonl > decisions.jsonl
     """
-    found = read_status(ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name)).get("status"))
-    if output is Output.JSON:
+    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
+    if output is History.JSONL:
+        from orchestrator_operator.cli.rollout_log import print_log  # noqa: PLC0415 - see `ask`
+
+        print_log(str(body["metadata"]["uid"]), database)
+        return
+    found = read_status(body.get("status"))
+    if output is History.JSON:
         print_json([decision.model_dump(mode="json", by_alias=True) for decision in found.decisions])
         return
     for d in found.decisions:
         typer.echo(f"{d.at.isoformat(timespec='seconds')} {d.action} ({d.reason}, {d.actor}): {d.message}")
 
 
-for verb in VERBS:
+app.command("report", epilog=rollout_report.EPILOG)(rollout_report.report)
+for verb in (verify, *VERBS):
     app.command()(verb)
 
 

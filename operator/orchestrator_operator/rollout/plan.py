@@ -15,7 +15,7 @@ from orchestrator_operator.rollout.anchor import anchored
 from orchestrator_operator.rollout.conditions import conditions
 from orchestrator_operator.rollout.flagwrite import with_flag
 from orchestrator_operator.rollout.judge import current_stage
-from orchestrator_operator.rollout.model import Plan, RememberTotals, Restart, Unreadable
+from orchestrator_operator.rollout.model import Plan, RememberBins, RememberTotals, Restart, TakeBaselines, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, advance
 from orchestrator_operator.rollout.records import with_evidence
 from orchestrator_operator.rollout.situation import PROMOTE, Outcome, Situation
@@ -84,7 +84,9 @@ def plan(gathered: Gathered, judgement: Judgement) -> Plan:
     decisions = (*status.decisions, *(item.decision for item in telling))[-DECISIONS_KEPT:]
     status = status.model_copy(update={"decisions": decisions})
     actions = (
+        *_baselines(g, status),
         *flag_actions,
+        *_bins(g, status),
         *_restarts(g, judgement, status),
         *_unless_waiting(outcome, flag_actions),
         *words.taken_off(gathered.annotations),
@@ -134,12 +136,28 @@ def _window(g: Gathered, status: RolloutStatus) -> str:
     return f"closed {closed}" if closed else "open"
 
 
+def _baselines(g: Gathered, status: RolloutStatus) -> Iterator[TakeBaselines]:
+    """Before anything goes to V2: what V1 took without it. Taken again by nobody, however often it is asked for."""
+    if not g.baselined and status.started_at is not None and status.phase in IN_A_STAGE:
+        yield TakeBaselines(status.started_at)
+
+
+def _bins(g: Gathered, status: RolloutStatus) -> Iterator[RememberBins]:
+    if status.phase in IN_A_STAGE:
+        yield from g.closed
+
+
 def _restarts(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Iterator[RememberTotals]:
     """Restarts of the evidence that are due and not kept yet. One that was missed begins late: still valid."""
     if g.spec is None or status.started_at is None or status.phase not in IN_A_STAGE or judgement.arms is None:
         return
-    readable = {key: cells for key, cells in g.cohorts.items() if not isinstance(cells, Unreadable)}
-    if len(readable) < len(g.cohorts):
+    awaited = {
+        key: cells
+        for key, cells in g.cohorts.items()
+        if not (isinstance(cells, Unreadable) and cells.nothing_to_compare)
+    }
+    readable = {key: cells for key, cells in awaited.items() if not isinstance(cells, Unreadable)}
+    if len(readable) < len(awaited):
         return
     begun = (g.now - status.started_at) // g.spec.analysis.restart
     first = max((restart.index for restart in g.restarts), default=0) + 1

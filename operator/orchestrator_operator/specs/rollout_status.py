@@ -100,6 +100,14 @@ class Decision(_Part):
     reason: Annotated[str, Field(description="Why, as one CamelCase word.")]
     message: Annotated[str, Field(description="Why, as a sentence.")]
     actor: Annotated[str, Field(description="controller, or which hand.")] = "controller"
+    number: Annotated[int | None, Field(description="Its row in the store's log; none: not written there yet.")] = None
+
+
+class DecisionHead(_Part):
+    """The newest row of the store's log that this status knows of."""
+
+    number: int
+    hash: Annotated[str, Field(description="SHA-256 over that row, and by it over all rows before.")]
 
 
 class Word(_Part):
@@ -163,6 +171,8 @@ class RolloutStatus(_Part):
     failed: Annotated[Failed | None, Field(description="What convicted V2.")] = None
     conditions: Annotated[tuple[Condition, ...], Field(description="For people, tools and `kubectl wait`.")] = ()
     decisions: Annotated[tuple[Decision, ...], Field(description="The last 20, newest last.")] = ()
+    decision_head: Annotated[DecisionHead | None, Field(description="The end of the store's log of decisions.")] = None
+    notified: Annotated[Instant | None, Field(description="When the last decision was made that went out.")] = None
 
 
 def read_status(raw: Mapping[str, Any] | None) -> RolloutStatus:
