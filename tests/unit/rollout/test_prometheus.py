@@ -202,7 +202,7 @@ async def at_a_server(answer: Callable[[asyncio.StreamWriter], Awaitable[None]],
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index] - httpx sends it
+        length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]  # httpx sends it
         await reader.readexactly(length)
         with suppress(ConnectionError):
             await answer(writer)
