@@ -43,6 +43,7 @@ class Moment:
     decided: Decided | None = None  # None: only looked
     digest: str = ""  # the row's hash, which holds the one before: "" where the source has none
     restarts: int = 0  # restarts of the evidence that had begun
+    notes: tuple[str, ...] = ()  # findings about the experiment and not about V2, a sentence each
 
     @property
     def blind(self) -> bool:

@@ -96,6 +96,7 @@ class _Known:
 def _moment(
     row: DecisionRow, content: Mapping[str, Any], inputs: Mapping[str, Any], status: RolloutStatus, path: str
 ) -> Moment:
+    judgement = _object(content, "judgement", path)
     said = Decided(str(row.action), str(row.reason), str(row.message), str(row.actor))
     return Moment(
         at=row.at.astimezone(UTC),
@@ -103,12 +104,13 @@ def _moment(
         percent=counted.percent(status.percent, f"{path}: planned.status.percent"),
         stage=status.stage,
         phase=status.phase.value,
-        criteria=counted.criteria(_object(content, "judgement", path).get("criteria") or (), path),
+        criteria=counted.criteria(judgement.get("criteria") or (), path),
         cells=counted.cohorts(inputs.get("cohorts") or (), path),
         starts=counted.cells(inputs.get("starts"), f"{path}: inputs.starts"),
         decided=None if row.action == OBSERVED else said,
         digest=row.hash,
         restarts=len(inputs.get("restarts") or ()),
+        notes=counted.notes(judgement, path),
     )
 
 

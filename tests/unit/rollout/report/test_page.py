@@ -140,6 +140,11 @@ def test_what_others_wrote_stays_text() -> None:
     everything.encode()
 
 
+def test_findings_about_the_experiment_stand_at_the_top() -> None:
+    look = moment(0, criteria=(judged(),), notes=("NotCalibrated: the coin is not fair",))
+    assert "the coin is not fair" in page.render(of(look, moment(1)), NOW).partition("</header>")[0]
+
+
 def test_a_rollout_that_has_just_begun_has_a_page_too() -> None:
     assert "Pending" in page.render(of(moment(0, 0, phase="Pending", stage="")), NOW)
 
