@@ -140,7 +140,7 @@ def _behind(report: Report) -> Iterator[Element]:
 
 def _footer(report: Report, now: datetime) -> Element:
     head = report.moments[-1]
-    chain = f" The newest of {len(report.moments):,} rows is number {head.number}" if head.digest else ""
+    chain = f" The newest of {len(report.moments):,} rows is number {head.number}: " if head.digest else ""
     said = el("p", f"Drawn {utc(now)} from {report.source}.", chain)
     if head.digest:
         said.append(el("code", head.digest))
