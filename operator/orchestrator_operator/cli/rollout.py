@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Output, OutputOption, print_json
-from orchestrator_operator.cli import rollout_report
+from orchestrator_operator.cli import rollout_report, rollout_simulate
 from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_lines import standing
 from orchestrator_operator.cli.rollout_verbs import VERBS
@@ -26,6 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
 
 
 @app.command("list")
