@@ -54,6 +54,32 @@ def test_a_simulation_becomes_a_page_on_standard_output(shell: Shell) -> None:
     assert answer.out.endswith("</html>\n")
 
 
+def test_what_simulate_prints_can_be_drawn(shell: Shell) -> None:
+    spec = {
+        "stages": [{"name": "one", "percent": 5, "duration": "1d"}, {"name": "all", "percent": 100, "duration": "1d"}],
+        "analysis": {"ages": ["10m", "1h"]},
+        "criteria": [{"name": "failures", "type": "comparison", "preset": "failures"}],
+    }
+    resource = {"apiVersion": "orchestrator.dev/v1alpha1", "kind": "EngineRollout", "metadata": {"name": "v2"}}
+    counts = ("950,10,50,2", "950,9,50,0", ",,,", "950,8,50,40")
+    lines = (
+        f"2026-03-01T0{hour}:00:00Z,failures,{age},5,{counted}"
+        for hour, counted in enumerate(counts)
+        for age in ("10m", "1h")
+    )
+    data = shell.write("totals.csv", "\n".join(["start,criterion,age,percent,n1,k1,n2,k2", *lines, ""]))
+    document = shell.write("v2.json", json.dumps(resource | {"spec": spec}))
+    printed = shell("rollout", "simulate", document, "--data", data, "--output", "json")
+    assert printed.code == 0, printed.err
+    answer = shell(
+        "rollout", "report", "--simulation", shell.write("s.json", printed.out), "-o", shell.folder / "r.html"
+    )
+    assert answer.code == 0, answer.err
+    drawn = (shell.folder / "r.html").read_text(encoding="utf-8")
+    assert "Rolled back" in drawn
+    assert 'class="blind"' in drawn
+
+
 def test_a_rollout_that_is_gone_is_drawn_out_of_the_store(shell: Shell) -> None:
     fill(shell)
     where = ("--uid", recorded()[0].rollout, "--database", shell.database)
