@@ -155,6 +155,12 @@ json_values = st.recursive(
 )
 
 
+@given(st.sampled_from(["criteria", "analysis", "stages"]), json_values)
+def test_a_spec_that_is_half_there_spoils_nothing(field: str, value: Any) -> None:
+    story = rows.report([row(inputs={"spec": {field: value, "deadman": "1h"}})], "log")
+    assert story.spec["deadman"] == "1h"
+
+
 @given(st.sampled_from(["inputs", "judgement", "planned", "same"]), json_values)
 def test_whatever_stands_in_a_row_is_read_or_refused_in_words(field: str, value: Any) -> None:
     with contextlib.suppress(InvalidInput):
