@@ -111,13 +111,14 @@ class Prometheus:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def query(self, expression: str) -> tuple[Sample, ...]:
-        """All samples of an instant query at the server's own now; a scalar is one sample without labels.
+    async def query(self, expression: str, *, at: datetime | None = None) -> tuple[Sample, ...]:
+        """All samples of an instant query, at the server's own now unless `at` is given; a scalar has no labels.
 
         An empty answer is a good answer: what its absence means, only the caller knows. A sample may be NaN or
         infinite. Raises PrometheusError.
         """
-        answer = await self._ask({"query": expression}, expression)
+        moment = {} if at is None else {"time": f"{at.timestamp():.3f}"}
+        answer = await self._ask({"query": expression} | moment, expression)
         try:
             return _samples(answer["resultType"], answer["result"])
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
