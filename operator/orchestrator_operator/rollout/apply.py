@@ -9,7 +9,6 @@ Everything that is written is a step with a name (steps.py): tests cut a reconci
 
 from __future__ import annotations
 
-import functools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,7 @@ from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
 from orchestrator_operator.specs.rollout_status import write_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from orchestrator.clock import Clock
@@ -86,35 +85,28 @@ class Applier:
         Raises what stopped it (KubernetesError, FlagError, StoreError); what was done stays done.
         """
         drafts = self._recorder.note(gathered, judgement, planned)
-        record = functools.partial(self._recorder.record, gathered, judgement, planned, drafts)
-        if planned.status.phase in OVER:
-            await self._roll_back(known, planned, record)
-        else:
-            known.status = await record(must=any(_raises(gathered, action) for action in planned.actions))
+        over = planned.status.phase in OVER
+        clearing = [action for action in planned.actions if isinstance(action, ClearFlag)]
+        if over:
+            known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
+        if clearing:
             self._to_tell(known, planned)
-            await self._remember(known, known.status)
+            await self._try_to_remember(known, planned.status)
+            await self._act(known, planned.status, clearing[0])
+        must = any(_raises(gathered, action) for action in planned.actions)
+        known.status = await self._recorder.record(gathered, judgement, planned, drafts, must=must)
+        if not clearing:
+            self._to_tell(known, planned)
+        trouble = await self._try_to_remember(known, known.status)
+        if trouble is not None and not over:
+            raise trouble
         for action in planned.actions:
             if not isinstance(action, ClearFlag | Tell):
                 await self._act(known, known.status, action)
         await self._tell(known)
-        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
-
-    async def _roll_back(self, known: Known, planned: Plan, record: Callable[..., Awaitable[RolloutStatus]]) -> None:
-        """The flag first; a status that the API server does not take, and a log that does not answer, can wait."""
-        known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
-        self._to_tell(known, planned)
-        trouble: KubernetesError | None = None
-        try:
-            await self._remember(known, planned.status)
-        except KubernetesError as error:
-            trouble = error
-        for action in planned.actions:
-            if isinstance(action, ClearFlag):
-                await self._act(known, planned.status, action)
-        known.status = await record(must=False)
         if trouble is not None:
             raise trouble
-        await self._remember(known, known.status)
+        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
 
     async def guard(self, known: Known) -> None:
         """Put our finalizer on a resource that has none: its flag must not outlive it unnoticed."""
@@ -125,6 +117,14 @@ class Applier:
     def forget(self, uid: str) -> None:
         """The resource is gone."""
         self._untold.pop(uid, None)
+
+    async def _try_to_remember(self, known: Known, status: RolloutStatus) -> KubernetesError | None:
+        """What kept the status from being written, if anything did: a rollback goes on all the same."""
+        try:
+            await self._remember(known, status)
+        except KubernetesError as error:
+            return error
+        return None
 
     async def _remember(self, known: Known, status: RolloutStatus) -> None:
         letters, status = due(known.name, status, known.written.notified)

@@ -21,7 +21,9 @@ from orchestrator.errors import StoreError, StoreUnavailable
 from orchestrator.store.port import Taken
 from orchestrator_operator.rollout import catchup, chain
 from orchestrator_operator.rollout.chain import NOWHERE
+from orchestrator_operator.rollout.model import ClearFlag, Tell
 from orchestrator_operator.rollout.observing import Seen, due, seen
+from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.sharing import Shared, shared_values
 from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs.rollout_status import DecisionHead
@@ -76,10 +78,10 @@ class Recorder:
             return status
         try:
             rows = await self._newer(uid, status.decision_head or NOWHERE)
-        except StoreError as error:
-            _log.warning("the log of decisions cannot be read", uid=uid, error=str(error))
+            found = catchup.compare(status, rows)
+        except Exception as error:  # noqa: BLE001 - rows that somebody spoiled must not keep us from a rollback either
+            _log.warning("the log of decisions cannot be read", uid=uid, error=f"{type(error).__name__}: {error}")
             return status
-        found = catchup.compare(status, rows)
         log.head, log.lost = found.head, found.lost
         log.pending = [draft for draft in log.pending if draft.identity not in found.there]
         if found.lost is not None:
@@ -97,7 +99,14 @@ class Recorder:
             for decision in gathered.status.decisions
             if decision.number is None and chain.identity(decision) not in waiting
         ]
-        drafts = chain.decided(gathered, judgement, planned, _VERSION)
+        try:
+            drafts = chain.decided(gathered, judgement, planned, _VERSION)
+        except Exception:
+            if planned.status.phase not in OVER:
+                raise
+            _log.exception("what led to a rollback cannot be recorded", rollout=gathered.name)
+            told = [action.decision for action in planned.actions if isinstance(action, Tell)]
+            drafts = tuple(chain.remembered(decision, gathered) for decision in told)
         log.pending += drafts
         return drafts
 
@@ -107,7 +116,7 @@ class Recorder:
         """Append what waits, and the evidence as it stands if that is due; the status with the numbers of the rows.
 
         With `must`, nothing may be left waiting: raises StoreError, and then this plan's own decisions were not made.
-        Without it, they wait for the next time.
+        Without it, they wait for the next time. Raises Overtaken in any case: nothing is to be built on an old status.
         """
         log = self._logs[gathered.uid]
         status, own = planned.status, set(map(id, drafts))
@@ -127,8 +136,11 @@ class Recorder:
                 raise StoreUnavailable("the log of decisions could not be read yet")
         except StoreError as error:
             log.head = None
-            if must:
+            overtaken = isinstance(error, Overtaken)
+            done = any(isinstance(action, ClearFlag) for action in planned.actions)  # before we came to write it down
+            if (must or overtaken) and not done:
                 log.pending = [draft for draft in log.pending if id(draft) not in own]
+            if must or overtaken:
                 raise
             if log.pending:
                 _log.warning("decisions wait for the store", rollout=gathered.name, error=str(error))

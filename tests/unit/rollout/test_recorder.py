@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Unavailable
+from orchestrator_operator.rollout import chain
 from orchestrator_operator.rollout.apply import HEAD_HASH, HEAD_NUMBER
 from orchestrator_operator.rollout.recorder import read_all
 from orchestrator_operator.rollout.situation import ABORT
@@ -302,6 +304,34 @@ async def test_rows_that_an_old_backup_lacks_are_named_by_the_next_row(running: 
     assert f"rows up to {rows[-1].number}" in verify(await log(running)).difference
 
 
+async def test_a_log_that_somebody_spoiled_keeps_nobody_from_a_rollback(running: Cluster) -> None:
+    """Neither does a defect in recording; but nothing is raised on such a log."""
+    running.restarted()
+
+    async def spoiled(rollout: str, after: int = 0, limit: int = 100) -> list[DecisionRow]:
+        rows = await MemoryStore.decisions(database(running), rollout, after, limit)
+        return [replace(row, content="{", action="Promote", reason="x", number=row.number + 50) for row in rows]
+
+    running.store.decisions = spoiled  # type: ignore[method-assign]  # rows as a broken database gives them
+    running.prometheus.counters = PASSING
+    await running.look(3600, times=2)
+    assert running.flag[PERCENT] == "5"
+    running.prometheus.counters = counters("5", (19_000, 100_000), (30_000, 5600))
+    await running.look(5)
+    assert running.flag == {}
+
+
+async def test_a_rollback_whose_inputs_cannot_be_recorded_happens_and_is_recorded(
+    running: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "content", lambda *_: 1 / 0)
+    running.prometheus.counters = FAILING
+    await running.look(5)
+    assert running.flag == {}
+    row = next(row for row in await log(running) if row.action == "RollBack")
+    assert content(row)["inputs"] is None
+
+
 # -- two operators
 
 
@@ -332,6 +362,18 @@ async def test_an_operator_that_was_overtaken_raises_nothing_by_its_old_plan(run
     assert running.flag == {}
     assert running.status()["phase"] == "RolledBack"
     assert "Promote" not in [action for action, _ in await told(running)]
+
+
+async def test_an_operator_that_was_overtaken_holds_nothing_either(running: Cluster) -> None:
+    """It does not write its old status over what the other one decided, and blames nobody for the flag."""
+    first = running.controller
+    running.restarted()
+    running.prometheus.counters = FAILING
+    await running.look(5, times=2)
+    running.controller, running.prometheus.down = first, True
+    await running.look(60, times=3)
+    assert running.state() == ("RolledBack", "CriterionFailed")
+    assert [action for action, _ in await told(running)].count("RollBack") == 1
 
 
 async def _crash(*_: Any, **__: Any) -> Any:
