@@ -116,6 +116,16 @@ async def test_the_event_of_a_decision_bears_its_number_and_the_end_of_the_log(r
     assert event["message"].endswith(f"[decision {row.number}]")
 
 
+async def test_two_decisions_of_one_moment_share_what_was_looked_at(running: Cluster) -> None:
+    running.prometheus.counters = PASSING
+    await running.write_flag(_PERCENT="7")
+    await running.look(3600)
+    rows = [row for row in await log(running) if row.at == running.clock.now()]
+    assert [(row.action, row.reason) for row in rows] == [("Promote", "StagePassed"), ("SetPercent", "FlagEdited")]
+    assert content(rows[1]) == {"same": rows[0].number}
+    assert verify(await log(running)).difference == ""
+
+
 async def test_the_flag_is_raised_after_its_decision_is_in_the_log(running: Cluster) -> None:
     seen: list[int] = []
     write = running.kubernetes.patch_secret
