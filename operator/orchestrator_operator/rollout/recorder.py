@@ -11,6 +11,7 @@ that is away: such a decision stays in the status without a number, and is appen
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -59,8 +60,9 @@ class _Log:
 class Recorder:
     """The log of every rollout, by uid."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, patience: float = 5.0) -> None:
+        """`patience`: seconds after which a rollout goes on without what the log may know."""
+        self._store, self._patience = store, patience
         self._logs: dict[str, _Log] = {}
 
     def forget(self, uid: str) -> None:
@@ -77,7 +79,8 @@ class Recorder:
         if log.head is not None:
             return status
         try:
-            rows = await self._newer(uid, status.decision_head or NOWHERE)
+            async with asyncio.timeout(self._patience):
+                rows = await self._newer(uid, status.decision_head or NOWHERE)
             found = catchup.compare(status, rows)
         except Exception as error:  # noqa: BLE001 - rows that somebody spoiled must not keep us from a rollback either
             _log.warning("the log of decisions cannot be read", uid=uid, error=f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Unavailable
 from orchestrator_operator.rollout import chain
 from orchestrator_operator.rollout.apply import HEAD_HASH, HEAD_NUMBER
-from orchestrator_operator.rollout.recorder import read_all
+from orchestrator_operator.rollout.recorder import Recorder, read_all
 from orchestrator_operator.rollout.situation import ABORT
 from orchestrator_operator.rollout.verify import verify
 from orchestrator_operator.specs import ROLLOUTS
+from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 from orchestrator.errors import StoreUnavailable
 from orchestrator.faults import Boundary
@@ -190,6 +192,15 @@ async def test_a_rollback_waits_for_no_store_and_is_written_down_late(running: C
     assert content(row)["late"] is True
     assert content(row)["judgement"]["criteria"][0]["verdict"] == "Fail"
     assert verify(await log(running)).difference == ""
+
+
+async def test_a_log_that_hangs_is_not_waited_for() -> None:
+    class Hangs(MemoryStore):
+        async def decisions(self, *_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+    status = RolloutStatus()
+    assert await Recorder(Hangs(), patience=0.01).catch_up("r", status) is status
 
 
 async def test_a_hold_waits_for_no_store(running: Cluster) -> None:
