@@ -9,12 +9,13 @@ Everything that is written is a step with a name (steps.py): tests cut a reconci
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from orchestrator.flag import CLEAR, FlagConflict, FlagError, FlagReason, FlagSnapshot, parse
+from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
 from orchestrator.store.port import Control, Totals
@@ -32,6 +33,7 @@ from orchestrator_operator.rollout.model import (
     Tell,
 )
 from orchestrator_operator.rollout.phases import OVER
+from orchestrator_operator.rollout.raising import raises
 from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs import GROUP, ROLLOUTS
 from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
@@ -39,14 +41,14 @@ from orchestrator_operator.specs.rollout_status import write_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from orchestrator.clock import Clock
-    from orchestrator.flag import FlagStore, FlagValues
+    from orchestrator.flag import FlagStore
     from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.announce import Announcer
     from orchestrator_operator.rollout.known import Known
+    from orchestrator_operator.rollout.letters import Letter
     from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
     from orchestrator_operator.rollout.notify import Notifier
     from orchestrator_operator.rollout.recorder import Recorder
@@ -58,6 +60,14 @@ HEAD_HASH = f"{GROUP}/decision-hash"
 _MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Untold:
+    """What was decided, and nobody was told of yet."""
+
+    events: list[Tell] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)  # the status says already that they are out
 
 
 class Applier:
@@ -77,7 +87,7 @@ class Applier:
         self._kubernetes, self._store, self._flags = kubernetes, store, flags
         self._announcer, self._recorder, self._notifier = announcer, recorder, notifier
         self._clock = clock
-        self._untold: dict[str, list[Tell]] = {}  # by uid
+        self._untold: defaultdict[str, _Untold] = defaultdict(_Untold)  # by uid
 
     async def apply(self, known: Known, gathered: Gathered, judgement: Judgement, planned: Plan) -> bool:
         """Do it all; True if the flag was written, so that it should be looked at again at once.
@@ -93,7 +103,7 @@ class Applier:
             self._to_tell(known, planned)
             await self._try_to_remember(known, planned.status)
             await self._act(known, planned.status, clearing[0])
-        must = any(_raises(gathered, action) for action in planned.actions)
+        must = any(raises(gathered.flag, action, gathered.now) for action in planned.actions)
         known.status = await self._recorder.record(gathered, judgement, planned, drafts, must=must)
         if not clearing:
             self._to_tell(known, planned)
@@ -134,8 +144,7 @@ class Applier:
             with step(Step.REMEMBER):
                 await self._kubernetes.patch_status(ROLLOUTS, namespace, name, patch, uid=known.uid)
         known.status = known.written = status
-        if known.spec is not None and known.spec.notify is not None:
-            self._notifier.post(known.spec.notify.webhook, letters)
+        self._untold[known.uid].letters += letters
 
     async def _act(self, known: Known, status: RolloutStatus, action: Action) -> None:
         with step(steps.OF[type(action)]):
@@ -194,13 +203,16 @@ class Applier:
 
     def _to_tell(self, known: Known, planned: Plan) -> None:
         """The decisions stand now: they will be told, even if this reconcile does not come to its end."""
-        self._untold.setdefault(known.uid, []).extend(item for item in planned.actions if isinstance(item, Tell))
+        self._untold[known.uid].events += (item for item in planned.actions if isinstance(item, Tell))
 
     async def _tell(self, known: Known) -> None:
         untold = self._untold[known.uid]
-        while untold:
-            await self._act(known, known.status, untold[0])
-            del untold[0]
+        if known.spec is not None and known.spec.notify is not None:
+            self._notifier.post(known.spec.notify.webhook, untold.letters)
+        untold.letters.clear()
+        while untold.events:
+            await self._act(known, known.status, untold.events[0])
+            del untold.events[0]
 
     async def _post(self, known: Known, status: RolloutStatus, action: Tell) -> None:
         decision = action.decision
@@ -221,20 +233,6 @@ class Applier:
         annotations = {} if head is None else {HEAD_NUMBER: str(head.number), HEAD_HASH: head.hash}
         message = f"{decision.action}: {clip(decision.message, _MESSAGE)} [{place}]"
         await post(ROLLOUTS, known.metadata, decision.reason, message, annotations=annotations)
-
-
-def _raises(gathered: Gathered, action: Action) -> bool:
-    """Whether an action sends a larger share to V2 than the flag does now."""
-    if not isinstance(action, SetFlag):
-        return False
-    now = gathered.flag.values if isinstance(gathered.flag, FlagSnapshot) else CLEAR
-    return _share(action.values, gathered.now) > _share(now, gathered.now)
-
-
-def _share(values: FlagValues, now: datetime) -> Decimal:
-    """In per cent, what routers send to V2 by these keys."""
-    state = parse(values, now)
-    return Decimal(100) if state.reason is FlagReason.ON else state.percent or Decimal(0)
 
 
 def _finalizers(metadata: Mapping[str, Any]) -> list[str]:
