@@ -195,6 +195,26 @@ def test_runs_do_not_touch_each_other() -> None:
     assert np.isfinite(together.completed).any()
 
 
+@given(
+    st.lists(st.sampled_from([0.0, 0.07, 0.2]), min_size=4, max_size=30),
+    st.integers(0, 4),
+    st.integers(0, 4),
+    st.one_of(st.none(), st.integers(4, 12)),
+)
+def test_all_at_once_decides_as_one_measurement_after_the_other(
+    shares: list[float], failures: int, unclear: int, count: int | None
+) -> None:
+    """The fast way is taken where Prometheus is never away; with an outage that nobody meets the other one is."""
+    asked = metric(failure=Condition("<", 0.9), failure_limit=failures, inconclusive_limit=unclear)
+    found = []
+    for dark in (None, [len(shares)]):
+        queries = Queries(trace([*shares, 0.0], dark), asked.measure, MINUTE)
+        until = MINUTE * (len(shares) - 1)
+        phase, reached = analysis_run(asked, queries, ONE, np.array([MINUTE]), count=count, until=until)
+        found.append((int(phase[0]), float(reached[0])))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("condition", "text"),
     [

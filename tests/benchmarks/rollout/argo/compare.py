@@ -48,6 +48,8 @@ class Real:
 class NoSeries:
     """Queries for counters that nobody exports."""
 
+    always_answered = False
+
     def ask(self, runs: Indices, _seconds: Floats) -> tuple[Floats, NDArray[np.int8]]:
         return np.full(len(runs), np.nan), np.full(len(runs), Answer.EMPTY, dtype=np.int8)
 

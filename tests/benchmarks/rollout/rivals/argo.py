@@ -133,6 +133,8 @@ def analysis_run(
     `first` is when each takes its first measurement; the next follows after the interval, after an error in ten
     seconds (analysis/analysis.go, generateMetricTasks). What still runs at `until` stays RUNNING.
     """
+    if queries.always_answered and len(first) and (first == first[0]).all() and first[0] <= until:
+        return _in_step(metric, queries, runs, float(first[0]), count=count, until=until)
     tally, moment = Tally(len(runs)), first.copy()
     phase, reached = np.full(len(runs), Phase.RUNNING, dtype=np.int8), np.full(len(runs), until)
     while len(due := np.flatnonzero((phase == Phase.RUNNING) & (moment <= until))):
@@ -142,6 +144,29 @@ def analysis_run(
         over = due[phase[due] != Phase.RUNNING]
         reached[over] = moment[over]
         moment[due] += np.where(measured == Phase.ERROR, ERROR_RETRY, metric.interval)
+    return phase, reached
+
+
+def _in_step(
+    metric: Metric, queries: Queries, runs: Indices, first: float, *, count: int | None, until: float
+) -> tuple[Phases, Floats]:
+    """The same where nothing ever errs, so that all runs measure at the same moments: all at once, and much faster."""
+    measurements = int((until - first) // metric.interval) + 1
+    moments = first + metric.interval * np.arange(measurements if count is None else min(count, measurements))
+    phase, reached = np.full(len(runs), Phase.RUNNING, dtype=np.int8), np.full(len(runs), until)
+    for some, values, ended in queries.grid(runs, moments):
+        measured = metric.evaluate(values.ravel(), ended.ravel()).reshape(values.shape)
+        failed = np.cumsum(measured == Phase.FAILED, axis=1) > metric.failure_limit
+        unclear = np.cumsum(measured == Phase.INCONCLUSIVE, axis=1) > metric.inconclusive_limit
+        counted = np.arange(1, len(moments) + 1) == count
+        over = failed | unclear | counted
+        at = over.argmax(axis=1)
+        rows = np.arange(len(at))
+        verdict = np.where(failed[rows, at], Phase.FAILED, Phase.SUCCESSFUL)
+        verdict[unclear[rows, at]] = Phase.INCONCLUSIVE
+        ends = over[rows, at]
+        phase[some] = np.where(ends, verdict, Phase.RUNNING)
+        reached[some] = np.where(ends, moments[at], until)
     return phase, reached
 
 
