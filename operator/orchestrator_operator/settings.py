@@ -49,6 +49,9 @@ class Settings(BaseModel):
         str,
         Field(pattern=r"^(https?://.+)?$", description="Prometheus, for the rollout's evidence; empty: always blind."),
     ] = ""
+    http_allow: Annotated[
+        str, Field(description="Hosts and CIDRs that a rollout's webhook may reach although they are not public.")
+    ] = ""
     v1: Annotated[
         Literal["off", "builtin", "http"],
         Field(description="The legacy engine: off (everything runs on V2), builtin, or http (see the workers')."),

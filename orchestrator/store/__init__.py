@@ -3,10 +3,12 @@
 from orchestrator.store.open import open_store
 from orchestrator.store.port import (
     Append,
+    Appended,
     Baseline,
     Claim,
     CohortCount,
     Control,
+    DecisionRow,
     Delivered,
     Delivery,
     Ended,
@@ -19,16 +21,19 @@ from orchestrator.store.port import (
     Store,
     Submission,
     Submitted,
+    Taken,
     Totals,
     V1Update,
 )
 
 __all__ = [
     "Append",
+    "Appended",
     "Baseline",
     "Claim",
     "CohortCount",
     "Control",
+    "DecisionRow",
     "Delivered",
     "Delivery",
     "Ended",
@@ -41,6 +46,7 @@ __all__ = [
     "Store",
     "Submission",
     "Submitted",
+    "Taken",
     "Totals",
     "V1Update",
     "open_store",

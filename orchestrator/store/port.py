@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from orchestrator.events import Event, OutsideEvent, Recorded, StepCarried
+    from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
     from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Workflow
 
 
@@ -38,7 +38,8 @@ class Submission:
     parent: str | None = None  # of a child: the execution that waits for it
     depth: int = 0  # of a child: how many generations of parents it has
     lineage: Lineage | None = None  # of a fork: where it comes from …
-    carried: tuple[StepCarried, ...] = ()  # … and what it need not do again
+    carried: tuple[StepCarried, ...] = ()  # … what it need not do again …
+    signals: tuple[SignalReceived, ...] = ()  # … and what was said and is still to be heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +265,41 @@ class KeptBin:
     n2: float
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A row of `rollout_decisions`: what a rollout decided, or saw, and everything that it looked at.
+
+    The rows of a rollout are a chain: each bears the hash of the one before it. Stores keep them and never look into
+    them; what `content` holds and how a hash is made belongs to the rollout controller.
+    """
+
+    rollout: str  # the uid of the resource
+    number: int  # from 1, without a gap
+    name: str  # of the resource, namespace/name
+    attempt: str  # the attempt's id
+    at: datetime  # to a microsecond
+    action: str
+    reason: str
+    message: str
+    actor: str
+    content: str  # JSON text, kept to the letter: a number must read back as exactly the one that was judged
+    prev_hash: str  # of the row before; "" of the first
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The row stands, written now or by this very append before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Nothing was written: another row has this number, or the row before it is not the one that was seen."""
+
+    number: int  # of the newest row; 0: there is none
+    hash: str  # of the newest row; "": there is none
+
+
 class Store(Protocol):
     """Every method commits before it returns. Raises StoreUnavailable when the database cannot be reached."""
 
@@ -392,6 +428,15 @@ class Store(Protocol):
 
     async def totals(self, attempt: str) -> list[Totals]: ...
 
+    async def append_decision(self, row: DecisionRow) -> Appended | Taken:
+        """Add a row to the end of its rollout's chain, if that end is still the row that it names: compare and swap.
+
+        Rows are never changed and never dropped: they outlive the executions that they speak of.
+        """
+
+    async def decisions(self, rollout: str, after: int = 0, limit: int = 100) -> list[DecisionRow]:
+        """The rows behind number `after`, in their order."""
+
     async def in_flight(self, engine: Engine) -> int:
         """Executions on an engine that are not over and not suspended."""
 
@@ -413,7 +458,9 @@ class Store(Protocol):
         """How many executions the router has sent to an engine since then."""
 
     async def save_bins(self, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
-        """Keep bins; the first one kept of a number stays."""
+        """Keep bins that follow each other, all or none: none if the first one's number is taken, for then somebody
+        else went on from the bin before, and theirs lie across these.
+        """
 
     async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
         """From the number `first` on, in their order."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.events import Recorded
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import codec
-from orchestrator.store.port import Claim, CohortCount, ExecutionRecord, Totals
+from orchestrator.store.port import Claim, CohortCount, DecisionRow, ExecutionRecord, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +136,10 @@ def cohort_count(row: Any) -> CohortCount:
 
 def totals(row: Any) -> Totals:
     return Totals(index=row.restart, at=row.at, totals=row.totals)
+
+
+def decision(row: Any) -> DecisionRow:
+    return DecisionRow(**{field.name: getattr(row, field.name) for field in fields(DecisionRow)})
 
 
 def projection_columns(projection: Projection) -> dict[str, Any]:

@@ -247,6 +247,23 @@ bins = sa.Table(  # what a user's own counters grew by, bin by bin: samples outl
     sa.Column("n2", sa.Float, nullable=False),
 )
 
+decisions = sa.Table(  # appended to, never changed: each row bears the hash of the one before
+    "rollout_decisions",
+    metadata,
+    sa.Column("rollout", Id, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),  # no jsonb: that would not keep a number as it was written
+    sa.Column("prev_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+)
+
 #: Names of the contract that older systems may own already: a migration refuses to touch tables it did not make.
 CONTRACT_NAMES = frozenset(
     {

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
-from tests.benchmarks.rollout import our_scores, our_tables, rival_page, rival_scores, rival_tables
+from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables
 from tests.benchmarks.rollout.argo import compare as argo_compare
 from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
@@ -137,9 +137,8 @@ def rollout_argo(output: Output = None) -> None:
 
 @app.command()
 def page() -> None:
-    """Write the tables of docs/benchmarks.md and docs/rollout-rivals.md from the JSON beside them."""
+    """Write the tables of docs/ from the JSON in docs/benchmarks/."""
     pages.write()
-    rival_page.write()
 
 
 def _show(result: dict[str, Any], render: Callable[[dict[str, Any]], str], output: Path | None) -> None:

@@ -32,6 +32,7 @@ from tests.support.stores import (
     append,
     claim_one,
     completed,
+    decision,
     kinds,
     limited,
     projection,
@@ -69,6 +70,7 @@ ACTS: dict[Boundary, Act] = {
     Boundary.SAVE_TOTALS: lambda store, _: store.save_totals("r-1", Totals(0, START, {})),
     Boundary.TAKE_BASELINES: lambda store, _: store.take_baselines("r-1", START, after(1)),
     Boundary.SAVE_BINS: lambda store, _: store.save_bins("r-1", "own", [KeptBin(0, START, 0.0, 1.0, 0.0, 1.0)]),
+    Boundary.APPEND_DECISION: lambda store, _: store.append_decision(decision(1)),
 }
 
 

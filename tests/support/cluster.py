@@ -127,6 +127,11 @@ class FakeKubernetes:
         self._fail()
         self.events.setdefault(event["metadata"]["name"], dict(event))
 
+    async def events_about(self, namespace: str, uid: str) -> Sequence[dict[str, Any]]:
+        self._fail()
+        about = [event for event in self.events.values() if event["involvedObject"]["uid"] == uid]
+        return copy.deepcopy([event for event in about if event["metadata"]["namespace"] == namespace])
+
     # -- what only tests use
     def add_secret(self, name: str, namespace: str = NAMESPACE) -> None:
         self._store(("secrets", namespace, name), {"metadata": {"name": name, "namespace": namespace}})

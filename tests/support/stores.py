@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator import events as e
 from orchestrator.model import Concurrency, Engine, Failure, OnLimit, Status
-from orchestrator.store import Outcome, V1Update
+from orchestrator.store import DecisionRow, Outcome, V1Update
 from orchestrator.store.tables import facts, metadata
 from orchestrator.testing.builders import CHAIN, START, append, projection, submission, workflow
 
@@ -31,6 +31,7 @@ __all__ = [
     "claim_one",
     "commit",
     "completed",
+    "decision",
     "empty",
     "end",
     "engine_of",
@@ -113,6 +114,25 @@ async def row(store: Store, execution_id: str = "x1") -> ExecutionRecord:
     record = await store.get(execution_id)
     assert record is not None, execution_id
     return record
+
+
+def decision(number: int, previous: str | None = None, rollout: str = "r", **fields: Any) -> DecisionRow:
+    """Row `number` of a chain whose hashes are h1, h2 …"""
+    row = DecisionRow(
+        rollout=rollout,
+        number=number,
+        name="shop/v2",
+        attempt="r-1",
+        at=START,
+        action="Promote",
+        reason="StagePassed",
+        message="on we go",
+        actor="controller",
+        content="{}",
+        prev_hash=previous if previous is not None else f"h{number - 1}" if number > 1 else "",
+        hash=f"h{number}",
+    )
+    return replace(row, **fields)
 
 
 def limited(limit: int = 1, policy: OnLimit = OnLimit.QUEUE, key: str | None = None, name: str = "chain") -> Workflow:

@@ -28,7 +28,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator_operator.specs import GROUP, VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MERGE_PATCH = "application/merge-patch+json"
 _PAGE = 500  # objects a list page
@@ -193,6 +193,12 @@ class Kubernetes:
         return await self._call("PATCH", _secret(namespace, name), body=body)
 
     # -- events
+    async def events_about(self, namespace: str, uid: str) -> Sequence[dict[str, Any]]:
+        """The core/v1 Events about an object that the API server still has (usually an hour's), the first 500."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": _PAGE}
+        page = await self._call("GET", f"/api/v1/namespaces/{quote(namespace, safe='')}/events", query=query)
+        return tuple(page["items"])
+
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Post a core/v1 Event. One of the same name is the same event told before: fine."""
         try:

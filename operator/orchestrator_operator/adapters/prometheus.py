@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +27,35 @@ from orchestrator.errors import OrchestratorError
 from orchestrator_operator.rollout.promql import Sample, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime, timedelta
 
 MOST_SERIES = 5_000  # an answer of more is a selector that forgot something
 MOST_BYTES = 8 * 1024 * 1024  # about 300,000 raw samples
 _SHOWN = 300  # characters of a server's own words
+_LONGEST = 1_000  # characters of a message: it goes into the status, the log of decisions and an Event
+
+_asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Every expression that this task, and those that it starts, ask from now on, in a list that grows."""
+    heard: list[str] = []
+    token = _asked.set(heard)
+    try:
+        yield heard
+    finally:
+        _asked.reset(token)
 
 
 class PrometheusError(OrchestratorError):
-    """A query has no usable answer."""
+    """A query has no usable answer. A server's words in `message` are made fit to be kept and shown."""
 
     reason = "PrometheusError"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_clean(message, _LONGEST))
 
 
 class PrometheusUnreachable(PrometheusError):
@@ -121,6 +140,8 @@ class Prometheus:
         """The `data` of a successful answer, with no more series than are allowed."""
         if not self._url:
             raise PrometheusNotConfigured("no Prometheus is configured: set ORCHESTRATOR_PROMETHEUS to its address")
+        if (heard := _asked.get()) is not None:
+            heard.append(expression)
         try:
             # httpx's own limit is one for each read, not for the whole
             async with (
@@ -160,9 +181,9 @@ class Prometheus:
                 f"what answers at {self._shown} is no Prometheus (HTTP {response.status_code}): {_words(body)}"
             ) from error
         if status != "success" or not response.is_success:
-            raise PrometheusRefused(f"Prometheus refused `{expression}`: {str(answer.get('error', ''))[:_SHOWN]}")
+            raise PrometheusRefused(f"Prometheus refused `{expression}`: {_clean(answer.get('error', ''))}")
         if warnings := answer.get("warnings"):
-            raise PrometheusPartial(f"Prometheus warns about `{expression}`: {str(warnings)[:_SHOWN]}")
+            raise PrometheusPartial(f"Prometheus warns about `{expression}`: {_clean(warnings)}")
         result = data.get("result") if isinstance(data, dict) else None
         if not isinstance(result, list):
             raise PrometheusUnexpected(f"`{expression}` gave no result")
@@ -181,12 +202,12 @@ def _samples(kind: str, result: Any) -> tuple[Sample, ...]:
         return (Sample({}, float(result[1])),)
     if kind == "vector":
         return tuple(Sample(_labels(item), float(item["value"][1])) for item in result)
-    raise ValueError(f"it is a {kind}")
+    raise ValueError(f"it is a {kind!r}")
 
 
 def _matrix(kind: str, result: Any) -> tuple[Series, ...]:
     if kind != "matrix":
-        raise ValueError(f"it is a {kind}")
+        raise ValueError(f"it is a {kind!r}")
     return tuple(_one_series(item) for item in result)
 
 
@@ -204,4 +225,11 @@ def _labels(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _words(body: bytes) -> str:
-    return " ".join(body[: 4 * _SHOWN].decode(errors="replace").split())[:_SHOWN]
+    return _clean(body[: 4 * _SHOWN].decode(errors="replace"))
+
+
+def _clean(said: Any, longest: int = _SHOWN) -> str:
+    """In one line, without what databases and API servers refuse (NUL, half a surrogate pair), and not too long."""
+    text = " ".join(str(said)[: 4 * longest].split())
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

@@ -37,6 +37,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     schema: Annotated[str | None, _option("schema")] = None,
     flag_secret: Annotated[str | None, _option("flag_secret")] = None,
     prometheus: Annotated[str | None, _option("prometheus")] = None,
+    http_allow: Annotated[str | None, _option("http_allow")] = None,
     v1: Annotated[str | None, _option("v1")] = None,
     kubeconfig: Annotated[str | None, _option("kubeconfig")] = None,
     metrics_host: Annotated[str | None, _option("metrics_host")] = None,

@@ -159,7 +159,8 @@ def _predict(spec: RolloutSpec, load: float, base_rate: float, runs: int, seed: 
         elif done == 1.0:
             typer.echo(f"{name}: simulated {runs} times", err=True)
 
-    found = forecast(spec, World("the default", load=load, base=base_rate), runs=runs, seed=seed, tell=tell)
+    world, now = World("the default", load=load, base=base_rate), datetime.now(UTC)
+    found = forecast(spec, world, runs=runs, seed=seed, start=now, tell=tell)
     if sys.stderr.isatty():
         typer.echo("\r\033[K", nl=False, err=True)
     if output is Output.JSON:

@@ -28,13 +28,31 @@ class Announcer:
     def __init__(self, kubernetes: Kubernetes, clock: Clock) -> None:
         self._kubernetes, self._clock = kubernetes, clock
 
-    async def warn(self, resource: Resource, metadata: Mapping[str, Any], reason: str, message: str) -> None:
-        await self._post(event(resource, metadata, "Warning", reason, message, self._clock.now()))
+    async def warn(
+        self,
+        resource: Resource,
+        metadata: Mapping[str, Any],
+        reason: str,
+        message: str,
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        await self._post(event(resource, metadata, "Warning", reason, message, self._clock.now()), annotations)
 
-    async def tell(self, resource: Resource, metadata: Mapping[str, Any], reason: str, message: str) -> None:
-        await self._post(event(resource, metadata, "Normal", reason, message, self._clock.now()))
+    async def tell(
+        self,
+        resource: Resource,
+        metadata: Mapping[str, Any],
+        reason: str,
+        message: str,
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        await self._post(event(resource, metadata, "Normal", reason, message, self._clock.now()), annotations)
 
-    async def _post(self, body: Mapping[str, Any]) -> None:
+    async def _post(self, body: dict[str, Any], annotations: Mapping[str, str] | None) -> None:
+        if annotations:
+            body["metadata"]["annotations"] = dict(annotations)
         try:
             await self._kubernetes.create_event(body["metadata"]["namespace"], body)
         except KubernetesError as error:

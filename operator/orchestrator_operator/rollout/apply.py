@@ -1,22 +1,29 @@
 """Do what was planned. Each action may be repeated: a crash between any two is repaired by the next reconcile.
 
-The order is the safety: the intent is in the status before the flag is touched; the flag is clear before anybody is
-told. Only a rollback does not wait for the status: if the API server does not take it, the flag is cleared anyhow.
+The order is the safety: a decision is in the log and the intent in the status before the flag is touched; the flag is
+clear before anybody is told. Only a rollback waits for neither: if the API server does not take the status, or the
+store the row, the flag is cleared anyhow, and both are written later.
+
+Everything that is written is a step with a name (steps.py): tests cut a reconcile short at each of them.
 """
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from orchestrator.flag import CLEAR, FlagConflict, FlagError
+from orchestrator.flag import CLEAR, FlagConflict, FlagError, FlagReason, FlagSnapshot, parse
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
 from orchestrator.store.port import Control, KeptBin, Totals
 from orchestrator_operator.adapters.kubernetes import KubernetesError
-from orchestrator_operator.rollout import readings
+from orchestrator_operator.rollout import readings, steps
+from orchestrator_operator.rollout.chain import identity
+from orchestrator_operator.rollout.letters import due
 from orchestrator_operator.rollout.model import (
     CancelInFlight,
     ClearFlag,
@@ -29,23 +36,31 @@ from orchestrator_operator.rollout.model import (
     Tell,
 )
 from orchestrator_operator.rollout.phases import OVER
+from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs import GROUP, ROLLOUTS
+from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
 from orchestrator_operator.specs.rollout_status import write_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from orchestrator.clock import Clock
-    from orchestrator.flag import FlagStore
+    from orchestrator.flag import FlagStore, FlagValues
     from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.announce import Announcer
     from orchestrator_operator.rollout.known import Known
-    from orchestrator_operator.rollout.model import Action, Plan
+    from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
+    from orchestrator_operator.rollout.notify import Notifier
+    from orchestrator_operator.rollout.recorder import Recorder
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
+HEAD_NUMBER = f"{GROUP}/decision"  # annotations of an Event: the end of the log of decisions when it was posted
+HEAD_HASH = f"{GROUP}/decision-hash"
+_MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
 
 _log = structlog.get_logger(__name__)
 
@@ -60,64 +75,91 @@ class Applier:
         store: Store,
         flags: Callable[[str], FlagStore],
         announcer: Announcer,
+        recorder: Recorder,
+        notifier: Notifier,
         clock: Clock,
     ) -> None:
         self._kubernetes, self._store, self._flags = kubernetes, store, flags
-        self._announcer, self._clock = announcer, clock
+        self._announcer, self._recorder, self._notifier = announcer, recorder, notifier
+        self._clock = clock
+        self._untold: dict[str, list[Tell]] = {}  # by uid
 
-    async def apply(self, known: Known, planned: Plan) -> bool:
+    async def apply(self, known: Known, gathered: Gathered, judgement: Judgement, planned: Plan) -> bool:
         """Do it all; True if the flag was written, so that it should be looked at again at once.
 
         Raises what stopped it (KubernetesError, FlagError, StoreError); what was done stays done.
         """
-        trouble: KubernetesError | None = None
+        drafts = self._recorder.note(gathered, judgement, planned)
+        record = functools.partial(self._recorder.record, gathered, judgement, planned, drafts)
         if planned.status.phase in OVER:
-            known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
+            await self._roll_back(known, planned, record)
+        else:
+            known.status = await record(must=any(_raises(gathered, action) for action in planned.actions))
+            self._to_tell(known, planned)
+            await self._remember(known, known.status)
+        for action in planned.actions:
+            if not isinstance(action, ClearFlag | Tell):
+                await self._act(known, known.status, action)
+        await self._tell(known)
+        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
+
+    async def _roll_back(self, known: Known, planned: Plan, record: Callable[..., Awaitable[RolloutStatus]]) -> None:
+        """The flag first; a status that the API server does not take, and a log that does not answer, can wait."""
+        known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
+        self._to_tell(known, planned)
+        trouble: KubernetesError | None = None
         try:
             await self._remember(known, planned.status)
         except KubernetesError as error:
-            if planned.status.phase not in OVER:
-                raise
             trouble = error
         for action in planned.actions:
-            await self._act(known, planned.status, action)
+            if isinstance(action, ClearFlag):
+                await self._act(known, planned.status, action)
+        known.status = await record(must=False)
         if trouble is not None:
             raise trouble
-        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
+        await self._remember(known, known.status)
 
     async def guard(self, known: Known) -> None:
         """Put our finalizer on a resource that has none: its flag must not outlive it unnoticed."""
         if not known.deleting and FINALIZER not in _finalizers(known.metadata):
-            await self._finalize(known, lambda now: [*now, FINALIZER])
+            with step(Step.GUARD):
+                await self._finalize(known, lambda now: [*now, FINALIZER])
+
+    def forget(self, uid: str) -> None:
+        """The resource is gone."""
+        self._untold.pop(uid, None)
 
     async def _remember(self, known: Known, status: RolloutStatus) -> None:
+        letters, status = due(known.name, status, known.written.notified)
         if status != known.written:
             namespace, name = known.name.split("/", 1)
             patch = write_status(status)
-            await self._kubernetes.patch_status(ROLLOUTS, namespace, name, patch, uid=known.uid)
+            with step(Step.REMEMBER):
+                await self._kubernetes.patch_status(ROLLOUTS, namespace, name, patch, uid=known.uid)
         known.status = known.written = status
+        if known.spec is not None and known.spec.notify is not None:
+            self._notifier.post(known.spec.notify.webhook, letters)
 
-    async def _act(self, known: Known, status: RolloutStatus, action: Action) -> None:  # noqa: PLR0911 - one arm an action
-        match action:
-            case SetFlag():
-                return await self._set_flag(known, action)
-            case ClearFlag():
-                return await self._clear_flag(known)
-            case CancelInFlight():
-                return await self._cancel()
-            case TakeBaselines(until):
-                return await self._store.take_baselines(status.attempt_id, until - BASELINE, until)
-            case RememberBins():
-                return await self._remember_bins(status.attempt_id, action)
-            case RememberTotals(restart):
-                kept = Totals(restart.index, restart.at, readings.dump(restart))
-                return await self._store.save_totals(status.attempt_id, kept)
-            case DropAnnotation(key):
-                return await self._drop(known, key)
-            case Release():
-                return await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
-            case Tell():
-                return await self._tell(known, action)
+    async def _act(self, known: Known, status: RolloutStatus, action: Action) -> None:
+        with step(steps.OF[type(action)]):
+            match action:
+                case SetFlag():
+                    await self._set_flag(known, action)
+                case ClearFlag():
+                    await self._flags(known.secret).write(CLEAR.as_mapping(), "")  # whoever else writes: this wins
+                case CancelInFlight():
+                    await self._cancel()
+                case TakeBaselines() | RememberBins() | RememberTotals():
+                    await self._keep(status.attempt_id, action)
+                case DropAnnotation(key):
+                    await self._drop(known, key)
+                case Release():
+                    await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
+                case Tell():
+                    await self._post(known, status, action)
+        if isinstance(action, ClearFlag):
+            await self._read_back(known)
 
     async def _set_flag(self, known: Known, action: SetFlag) -> None:
         try:
@@ -125,11 +167,10 @@ class Applier:
         except FlagConflict as error:  # somebody was there: look again, then decide again
             _log.info("the flag changed before it was written", rollout=known.name, error=str(error))
 
-    async def _clear_flag(self, known: Known) -> None:
-        """Without a precondition: a rollback wins over whoever else writes. Read back, and raise if keys are left."""
-        flags = self._flags(known.secret)
-        await flags.write(CLEAR.as_mapping(), "")
-        left = (await flags.read()).values
+    async def _read_back(self, known: Known) -> None:
+        """Raises FlagError if keys are left, or came back in between."""
+        with step(Step.READ_BACK):
+            left = (await self._flags(known.secret).read()).values
         if not left.clear:
             raise FlagError(f"the flag of {known.name} was cleared, but is set again: {left}")
 
@@ -139,13 +180,20 @@ class Applier:
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
 
-    async def _remember_bins(self, attempt: str, action: RememberBins) -> None:
-        kept = [
-            KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
-            for number, one in enumerate(action.bins, action.first)
-            if one.end is not None
-        ]
-        await self._store.save_bins(attempt, action.criterion, kept)
+    async def _keep(self, attempt: str, action: TakeBaselines | RememberBins | RememberTotals) -> None:
+        """What the evidence will be counted from, in the store."""
+        match action:
+            case TakeBaselines(until):
+                await self._store.take_baselines(attempt, until - BASELINE, until)
+            case RememberTotals(restart):
+                await self._store.save_totals(attempt, Totals(restart.index, restart.at, readings.dump(restart)))
+            case RememberBins(criterion, first, bins):
+                kept = [
+                    KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
+                    for number, one in enumerate(bins, first)
+                    if one.end is not None
+                ]
+                await self._store.save_bins(attempt, criterion, kept)
 
     async def _drop(self, known: Known, key: str) -> None:
         namespace, name = known.name.split("/", 1)
@@ -162,19 +210,49 @@ class Applier:
         precondition = {"uid": known.uid, "resourceVersion": meta["resourceVersion"]}
         await self._kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"finalizers": wanted, **precondition}})
 
-    async def _tell(self, known: Known, action: Tell) -> None:
+    def _to_tell(self, known: Known, planned: Plan) -> None:
+        """The decisions stand now: they will be told, even if this reconcile does not come to its end."""
+        self._untold.setdefault(known.uid, []).extend(item for item in planned.actions if isinstance(item, Tell))
+
+    async def _tell(self, known: Known) -> None:
+        untold = self._untold[known.uid]
+        while untold:
+            await self._act(known, known.status, untold[0])
+            del untold[0]
+
+    async def _post(self, known: Known, status: RolloutStatus, action: Tell) -> None:
         decision = action.decision
+        number = next((d.number for d in status.decisions if identity(d) == identity(decision)), None)
         log = _log.warning if action.warning else _log.info
         log(
             "rollout decided",
             rollout=known.name,
+            number=number,
             action=decision.action,
             reason=decision.reason,
             message=decision.message,
             actor=decision.actor,
         )
+        head = status.decision_head if number is not None else None
+        place = f"decision {number}" if number is not None else "not in the log yet: the store does not answer"
         post = self._announcer.warn if action.warning else self._announcer.tell
-        await post(ROLLOUTS, known.metadata, decision.reason, f"{decision.action}: {decision.message}")
+        annotations = {} if head is None else {HEAD_NUMBER: str(head.number), HEAD_HASH: head.hash}
+        message = f"{decision.action}: {clip(decision.message, _MESSAGE)} [{place}]"
+        await post(ROLLOUTS, known.metadata, decision.reason, message, annotations=annotations)
+
+
+def _raises(gathered: Gathered, action: Action) -> bool:
+    """Whether an action sends a larger share to V2 than the flag does now."""
+    if not isinstance(action, SetFlag):
+        return False
+    now = gathered.flag.values if isinstance(gathered.flag, FlagSnapshot) else CLEAR
+    return _share(action.values, gathered.now) > _share(now, gathered.now)
+
+
+def _share(values: FlagValues, now: datetime) -> Decimal:
+    """In per cent, what routers send to V2 by these keys."""
+    state = parse(values, now)
+    return Decimal(100) if state.reason is FlagReason.ON else state.percent or Decimal(0)
 
 
 def _finalizers(metadata: Mapping[str, Any]) -> list[str]:

@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from orchestrator.errors import StoreError
 from orchestrator.flag import FlagError
+from orchestrator.nodes.addresses import AllowList
 from orchestrator_operator.adapters.flag import SecretFlagStore
 from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
 from orchestrator_operator.adapters.prometheus import Prometheus
+from orchestrator_operator.adapters.webhook import Webhook
 from orchestrator_operator.handlers.announce import Announcer
-from orchestrator_operator.rollout import metrics
+from orchestrator_operator.rollout import metrics, pace
 from orchestrator_operator.rollout.apply import Applier
 from orchestrator_operator.rollout.flagwatch import FlagWatcher
 from orchestrator_operator.rollout.gather import Gatherer
 from orchestrator_operator.rollout.judge import judge
 from orchestrator_operator.rollout.known import Known, owner_of
+from orchestrator_operator.rollout.notify import Notifier
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
-from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.plan import plan
+from orchestrator_operator.rollout.recorder import Overtaken, Recorder
 from orchestrator_operator.routing import RoutingFacts
 from orchestrator_operator.specs import ROLLOUTS
-from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -40,12 +41,8 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
-    from orchestrator_operator.rollout.model import Gathered
     from orchestrator_operator.settings import Settings
 
-_FASTEST, _SLOWEST = timedelta(seconds=1), timedelta(seconds=15)  # between two looks at a stage that runs
-_AT_REST = timedelta(seconds=30)  # between two looks at a rollout that is over
-_FIRST_RETRY, _LONGEST_RETRY = 0.5, 15.0  # seconds
 _PASSING = (KubernetesError, FlagError, StoreError)  # trouble that may be over when we look again
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +60,7 @@ class RolloutController:
         clock: Clock,
         namespace: str,
         flag_secret: str,
+        http_allow: AllowList | None = None,
     ) -> None:
         self._kubernetes, self._clock, self._prometheus = kubernetes, clock, prometheus
         self._namespace, self._flag_secret = namespace, flag_secret
@@ -74,7 +72,17 @@ class RolloutController:
         self._gatherer = Gatherer(
             store=store, prometheus=prometheus, flags=flags, routed_secret=flag_secret, clock=clock
         )
-        self._applier = Applier(kubernetes=kubernetes, store=store, flags=flags, announcer=self._announcer, clock=clock)
+        self._recorder = Recorder(store)
+        self._notifier = Notifier(Webhook(kubernetes, namespace, http_allow or AllowList()))
+        self._applier = Applier(
+            kubernetes=kubernetes,
+            store=store,
+            flags=flags,
+            announcer=self._announcer,
+            recorder=self._recorder,
+            notifier=self._notifier,
+            clock=clock,
+        )
         self._flag = FlagWatcher(flags(flag_secret), self._all_due)
         self._known: dict[str, Known] = {}  # by uid
         self._wake = asyncio.Event()
@@ -89,6 +97,7 @@ class RolloutController:
             clock=clock,
             namespace=settings.namespace,
             flag_secret=settings.flag_secret,
+            http_allow=AllowList.parse(settings.http_allow),
         )
 
     async def start(self) -> None:
@@ -99,10 +108,15 @@ class RolloutController:
 
     def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What must go on until the end, by name."""
-        return {"flag": self._flag.run, "rollouts": self.run}
+        return {"flag": self._flag.run, "rollouts": self.run, "notifications": self._notifier.run}
+
+    async def notified(self) -> None:
+        """Until every letter that was posted is sent or given up; the loop `notifications` has to run."""
+        await self._notifier.drained()
 
     async def aclose(self) -> None:
         await self._prometheus.aclose()
+        await self._notifier.aclose()
 
     # -- what the watch says
     async def handle(self, body: Mapping[str, Any]) -> None:
@@ -162,36 +176,37 @@ class RolloutController:
         except Exception as error:  # noqa: BLE001 - one malformed rollout must not stop the others
             _log.exception("a rollout could not be reconciled", rollout=known.name)
             await self._say_once(known, f"{type(error).__name__}: {error}")
-            return _LONGEST_RETRY
+            return pace.LONGEST_RETRY
         known.failures = 0
         known.told.clear()
         return seconds
 
     async def _once(self, known: Known) -> float:
         await self._applier.guard(known)
+        known.status = await self._recorder.catch_up(known.uid, known.status)
         owning = owner_of(known.secret, self._known.values())
         gathered = await self._gatherer.gather(known, None if owning in (known, None) else owning.name)
-        planned = plan(gathered, judge(gathered))
-        again = await self._applier.apply(known, planned)
-        metrics.show(known.name, known.status, gathered.now)
+        judgement = judge(gathered)
+        planned = plan(gathered, judgement)
+        again = await self._applier.apply(known, gathered, judgement, planned)
+        metrics.show(known.name, known.status, gathered.now, self._recorder.pending(known.uid))
         if again:
             await self._flag.look()  # the router should know at once
             return 0.0
-        until = (planned.wake_at - self._clock.now()).total_seconds() if planned.wake_at else _AT_REST.total_seconds()
-        return min(max(until, 0.05), poll(gathered).total_seconds())
+        return pace.next_look(gathered, planned, self._clock.now())
 
     async def _failed(self, known: Known, error: Exception) -> float:
         """Try again, later each time. A status that somebody else's object has taken is read anew."""
-        delay = min(_FIRST_RETRY * 2.0 ** min(known.failures, 10), _LONGEST_RETRY)
+        delay = pace.retry(known.failures)
         known.failures += 1
         _log.warning("a rollout will be looked at again", rollout=known.name, retry_in=delay, error=str(error))
-        if isinstance(error, Conflict):
-            await self._read_again(known)
+        if isinstance(error, Conflict | Overtaken):
+            await self._read_again(known, error)
         if not isinstance(error, StoreError | Conflict):
             await self._say_once(known, str(error))
         return delay
 
-    async def _read_again(self, known: Known) -> None:
+    async def _read_again(self, known: Known, error: Exception) -> None:
         namespace, name = known.name.split("/", 1)
         try:
             body = await self._kubernetes.get(ROLLOUTS, namespace, name)
@@ -202,6 +217,8 @@ class RolloutController:
         else:
             if (body.get("metadata") or {}).get("uid") != known.uid:
                 self._forget(known.uid)
+            elif isinstance(error, Overtaken):
+                known.status = known.written = Known.found(body).status  # what the other operator decided comes first
             await self.handle(body)
 
     async def _say_once(self, known: Known, trouble: str) -> None:
@@ -220,17 +237,10 @@ class RolloutController:
     def _forget(self, uid: str) -> None:
         if (known := self._known.pop(uid, None)) is not None:
             metrics.forget(known.name)
+            self._recorder.forget(uid)
+            self._applier.forget(uid)
             self._all_due()  # the flag may have a new owner
             self._wake.set()
-
-
-def poll(gathered: Gathered) -> timedelta:
-    """How often a rollout is looked at when nothing is due: a quarter of the first age while a stage runs."""
-    if gathered.status.phase is Phase.ROLLING_BACK or gathered.spec is None:
-        return _FASTEST
-    if gathered.status.phase in IN_A_STAGE | {Phase.PENDING}:
-        return min(max(gathered.spec.analysis.ages[0] / 4, _FASTEST), _SLOWEST)
-    return _AT_REST
 
 
 def _uid(body: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from orchestrator.flag import FlagError, FlagSnapshot
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.steering import every_active
 from orchestrator_operator.adapters.kubernetes import Refused
-from orchestrator_operator.adapters.prometheus import PrometheusError
+from orchestrator_operator.adapters.prometheus import PrometheusError, listening
 from orchestrator_operator.rollout import readings
 from orchestrator_operator.rollout.counted import STALE, Counted, CountReader
 from orchestrator_operator.rollout.model import Gathered, Health, Unreadable
@@ -60,15 +60,18 @@ class Gatherer:
         counted, own = Counted(), Own()
         health: tuple[Health, ...] | Unreadable = ()
         guardrails: Mapping[str, float | Unreadable] = {}
+        queries: tuple[str, ...] = ()
         judged = rival is None and phase in IN_A_STAGE | {Phase.PENDING}
         if spec is not None and judged:
             baselines = await self._baselines(known.status.attempt_id)
-            counted, guardrails, health, own = await asyncio.gather(
-                self._counts.read(known.status, spec, baselines),
-                self._guardrails(known, spec),
-                self._health(baselines),
-                self._own.read(known.status, spec, self._clock.now()),
-            )
+            with listening() as asked:
+                counted, guardrails, health, own = await asyncio.gather(
+                    self._counts.read(known.status, spec, baselines),
+                    self._guardrails(known, spec),
+                    self._health(baselines),
+                    self._own.read(known.status, spec, self._clock.now()),
+                )
+            queries = tuple(sorted(set(asked)))
         metadata = known.metadata
         return Gathered(
             now=self._clock.now(),  # last: nothing that was read is newer
@@ -94,6 +97,7 @@ class Gatherer:
             baselined=spec is None or not judged or baselines is not None,
             health=health,
             late_starts=await self._late_starts(known) if phase in OVER else None,
+            queries=queries,
         )
 
     async def _flag(self, secret: str) -> FlagSnapshot | Unreadable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.rollout import calibration, degradation, evidence, sample_ratio
+from orchestrator_operator.rollout.anchor import anchored
 from orchestrator_operator.rollout.comparisons import NO_SERIES, comparison, levels, pass_age, stage_cell
 from orchestrator_operator.rollout.guardrails import guardrail
 from orchestrator_operator.rollout.model import Judgement, Unreadable
@@ -30,6 +31,7 @@ __all__ = ["current_stage", "judge", "pass_age", "show_counts", "show_evidence"]
 
 def judge(gathered: Gathered) -> Judgement:
     """The verdicts now; none where nothing is judged (a spec that cannot be read, a rollout that is over)."""
+    gathered = anchored(gathered)
     spec, status = gathered.spec, gathered.status
     if spec is None or status.phase not in IN_A_STAGE | {Phase.PENDING}:
         return Judgement()

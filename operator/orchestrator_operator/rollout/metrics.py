@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -23,12 +23,21 @@ EVIDENCE = Gauge(
 )
 BLIND = Gauge("orchestrator_rollout_blind_seconds", "How long this stage has been blind in all.", ["rollout"])
 PHASE = Gauge("orchestrator_rollout_phase", "1 for the phase that it is in, 0 for all others.", ["rollout", "phase"])
+PENDING = Gauge(
+    "orchestrator_rollout_decisions_pending", "Decisions that wait for the store to be written down.", ["rollout"]
+)
+NOTIFICATIONS = Counter(
+    "orchestrator_rollout_notifications_total",
+    "Messages for the webhook: sent, failed or dropped.",
+    ["outcome"],
+)
 
 _LARGEST = 600.0  # e to this is still a number
 
 
-def show(rollout: str, status: RolloutStatus, now: datetime) -> None:
-    """Export a rollout as its status has it."""
+def show(rollout: str, status: RolloutStatus, now: datetime, pending: int = 0) -> None:
+    """Export a rollout as its status has it; `pending` of its decisions are not in the store's log yet."""
+    PENDING.labels(rollout).set(pending)
     PERCENT.labels(rollout).set(float(status.percent))
     STAGE.labels(rollout).set(status.stage_index + 1)
     blind = (now - status.blind_since).total_seconds() if status.blind_since else 0.0
@@ -43,6 +52,6 @@ def show(rollout: str, status: RolloutStatus, now: datetime) -> None:
 
 def forget(rollout: str) -> None:
     """Nothing more of a rollout that is gone."""
-    for gauge in (PERCENT, STAGE, BLIND, EVIDENCE, PHASE):
+    for gauge in (PERCENT, STAGE, BLIND, EVIDENCE, PHASE, PENDING):
         for labels in [key for key in gauge._metrics if key[0] == rollout]:  # noqa: SLF001 - the client has no way to list a gauge's children
             gauge.remove(*labels)

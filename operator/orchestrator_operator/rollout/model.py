@@ -92,6 +92,7 @@ class Gathered:
     closed: tuple[RememberBins, ...] = ()  # the bins that are not kept yet
     baselined: bool = True  # whether V1's week before this attempt is kept, as far as the store says
     health: tuple[Health, ...] | Unreadable = ()  # of V1, by workflow
+    queries: tuple[str, ...] = ()  # what Prometheus was asked
     late_starts: int | None = None  # on V2, later than a minute after the flag was clear; None: the store did not say
 
 

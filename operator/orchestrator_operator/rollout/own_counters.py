@@ -148,9 +148,16 @@ def _readable(series: Sequence[Samples], edges: Floats, patience: float) -> NDAr
 
 
 def _edges(cuts: Sequence[float], end: float, step: float) -> Floats:
-    """Where a bin may begin or end: every scrape from the first cut to now, and the cuts."""
-    grid = cuts[0] + step * np.arange(max(0, math.floor((end - cuts[0]) / step)) + 1)
-    return np.union1d(grid, [cut for cut in cuts if cut <= end])
+    """Where a bin may begin or end: each cut, and every scrape from there to the next one, or to now.
+
+    They are counted from the cut, so that who reads on from a closed bin comes to the same edges.
+    """
+    stretches = [
+        begin + step * np.arange(math.floor((min(stop, end) - begin) / step) + 1)
+        for begin, stop in pairwise([*cuts, math.inf])
+        if begin <= end
+    ]
+    return np.unique(np.concatenate(stretches)) if stretches else np.zeros(0)
 
 
 def _closed(edges: Floats, growth: _Growth, cuts: Sequence[float], interval: float, before: float) -> Iterator[Bin]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.cohorts import Labels
     from orchestrator.events import Event
     from orchestrator.model import Assignment, Engine, Failure, Status
-    from orchestrator.store.port import Baseline, KeptBin
+    from orchestrator.store.port import Baseline, DecisionRow, KeptBin
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ class Data:
     totals: HashTrieMap[tuple[str, int], tuple[datetime, str]] = field(default_factory=HashTrieMap)
     baselines: HashTrieMap[tuple[str, str], Baseline] = field(default_factory=HashTrieMap)  # attempt, workflow
     bins: HashTrieMap[tuple[str, str, int], KeptBin] = field(default_factory=HashTrieMap)  # attempt, criterion, number
+    decisions: HashTrieMap[tuple[str, int], DecisionRow] = field(default_factory=HashTrieMap)  # by rollout, number
     number: int = 0  # of the last row or line made
 
     def same_as(self, other: Data) -> bool:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchestrator.faults import Boundary, Moment, reach
 from orchestrator.model import Engine, Status
-from orchestrator.testing.memory import baselines, claiming, delivering, evidence, limits, logs, reading, submitting
+from orchestrator.testing.memory import (
+    baselines,
+    claiming,
+    decisions,
+    delivering,
+    evidence,
+    limits,
+    logs,
+    reading,
+    submitting,
+)
 from orchestrator.testing.memory.data import Data, record, recorded
 
 if TYPE_CHECKING:
@@ -19,10 +29,12 @@ if TYPE_CHECKING:
     from orchestrator.model import Workflow
     from orchestrator.store.port import (
         Append,
+        Appended,
         Baseline,
         Claim,
         CohortCount,
         Control,
+        DecisionRow,
         Delivered,
         Delivery,
         Ended,
@@ -34,6 +46,7 @@ if TYPE_CHECKING:
         Release,
         Submission,
         Submitted,
+        Taken,
         Totals,
         V1Update,
     )
@@ -183,6 +196,12 @@ class MemoryStore:
 
     async def totals(self, attempt: str) -> list[Totals]:
         return evidence.totals(self._data, attempt)
+
+    async def append_decision(self, row: DecisionRow) -> Appended | Taken:
+        return self._commit(Boundary.APPEND_DECISION, lambda d: decisions.append_decision(d, row))
+
+    async def decisions(self, rollout: str, after: int = 0, limit: int = 100) -> list[DecisionRow]:
+        return decisions.decisions(self._data, rollout, after, limit)
 
     async def in_flight(self, engine: Engine) -> int:
         return sum(row.engine is engine and row.status is not Status.SUSPENDED for row in self._data.unfinished())

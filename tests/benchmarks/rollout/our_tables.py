@@ -17,12 +17,19 @@ def scores(result: Mapping[str, Any]) -> str:
     groups: dict[str, list[Row]] = {}
     for row in result["rows"]:
         groups.setdefault(row["group"], []).append(row)
-    parts = [f"Seed {result['seed']}, at `{result['machine']['commit']}`."]
+    parts = [f"Seed {result['seed']}, at `{result['machine']['commit']}`. {_checked(result['rows'])}"]
     parts += ["### A healthy V2", _healthy(groups.get("null", []))]
     parts += ["### A V2 that fails more often", _limits([*groups.get("effect", []), *groups.get("onset", [])])]
     parts += ["### Other harms", _harms(groups.get("kind", []))]
     parts += ["### A V2 that fails everything", _handful(result["handful"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _checked(rows: list[Row]) -> str:
+    looked = [row for row in rows if "differences" in row]
+    wrong = sum(len(row["differences"]) for row in looked)
+    agree = "decided the same" if not wrong else f"**decided otherwise {wrong} times**"
+    return f"A rollout of {len(looked)} worlds was given to `judge()` and `plan()` look by look: they {agree}."
 
 
 def _healthy(rows: list[Row]) -> str:

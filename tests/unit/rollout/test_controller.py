@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable, decode
-from orchestrator_operator.adapters.prometheus import Prometheus
+from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable
 from orchestrator_operator.rollout.apply import FINALIZER
-from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.rollout.situation import ABORT
 from orchestrator_operator.specs import ROLLOUTS
 
-from orchestrator.flag import ENABLED, KEYS, PERCENT, UNREAD, FlagReason
+from orchestrator.errors import StoreUnavailable
+from orchestrator.flag import ENABLED, PERCENT, UNREAD, FlagReason
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.router import Owner, route
 from orchestrator.store import open_store
 from orchestrator.store.port import Filter
-from orchestrator.testing import FakeClock
-from tests.support.cluster import NAMESPACE, FakeKubernetes, document
+from tests.support.cluster import NAMESPACE
 from tests.support.prometheus import FakePrometheus, counters
+from tests.support.rollout_cluster import FAILING, GOOD, SECRET, Cluster
 from tests.support.rollouts import DOCUMENT
 from tests.support.stores import submission, workflow
 
@@ -31,88 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.store import Store
-
-SECRET = "orchestrator-flags"
-ZERO = counters("5", (0, 0), (0, 0))
-GOOD = counters("5", (60, 5940), (2, 398))
-FAILING = counters("5", (20, 1880), (60, 40))
-
-
-class Cluster:
-    """Everything around one controller. `look` lets the watch catch up and reconciles."""
-
-    def __init__(self, store: Store) -> None:
-        self.clock, self.store = FakeClock(), store
-        self.kubernetes: Any = FakeKubernetes(self.clock)
-        self.kubernetes.add_secret(SECRET)
-        self.prometheus = FakePrometheus()
-        self.prometheus.counters = ZERO
-        self.controller = self.restarted()
-
-    def restarted(self) -> RolloutController:
-        """The operator's process was replaced: a controller without any memory."""
-        self.controller = RolloutController(
-            kubernetes=self.kubernetes,
-            store=self.store,
-            prometheus=Prometheus("http://prometheus", transport=self.prometheus.transport()),
-            clock=self.clock,
-            namespace=NAMESPACE,
-            flag_secret=SECRET,
-        )
-        return self.controller
-
-    async def apply(self, name: str = "v2", **changes: Any) -> None:
-        await self.kubernetes.create(ROLLOUTS, NAMESPACE, document(ROLLOUTS, name, {**DOCUMENT, **changes}))
-
-    async def annotate(self, key: str, value: str, name: str = "v2") -> None:
-        await self.kubernetes.patch(ROLLOUTS, NAMESPACE, name, {"metadata": {"annotations": {key: value}}})
-
-    async def look(self, seconds: float = 0.0, name: str = "v2", times: int = 1) -> float:
-        """Let time go by, let the controller see the resources, and reconcile one until nothing is due at once."""
-        self.clock.advance(seconds)
-        due = 0.0
-        for _ in range(times):
-            for body in await self.kubernetes.list(ROLLOUTS, NAMESPACE):
-                await self.controller.handle(body)
-            for _ in range(5):
-                due = await self.controller.reconcile(self.body(name)["metadata"]["uid"]) if self.there(name) else -1
-                if due != 0.0:
-                    break
-        return due
-
-    async def facts(self) -> Any:
-        """What the router would be told after its next look at the flag."""
-        await self.controller._flag.look()
-        return self.controller.facts(self.clock.now())
-
-    def there(self, name: str = "v2") -> bool:
-        return (ROLLOUTS.plural, NAMESPACE, name) in self.kubernetes.objects
-
-    def body(self, name: str = "v2") -> Any:
-        return self.kubernetes.objects[ROLLOUTS.plural, NAMESPACE, name]
-
-    def status(self, name: str = "v2") -> Any:
-        return self.body(name).get("status") or {}
-
-    def state(self, name: str = "v2") -> tuple[str, str]:
-        return self.status(name).get("phase"), self.status(name).get("reason")
-
-    @property
-    def flag(self) -> dict[str, str]:
-        data = self.kubernetes.objects["secrets", NAMESPACE, SECRET].get("data") or {}
-        return {key: decode(value) for key, value in data.items()}
-
-    async def write_flag(self, **values: str | None) -> None:
-        """Another hand on the Secret."""
-        await self.kubernetes.patch_secret(
-            NAMESPACE, SECRET, {f"{ENABLED}{key}": value for key, value in values.items()}
-        )
-
-    async def clear_flag(self) -> None:
-        await self.kubernetes.patch_secret(NAMESPACE, SECRET, dict.fromkeys(KEYS))
-
-    def condition(self, kind: str, name: str = "v2") -> Any:
-        return next(item for item in self.status(name)["conditions"] if item["type"] == kind)
 
 
 @pytest_asyncio.fixture
@@ -147,6 +64,52 @@ async def test_nothing_starts_before_the_counters_of_its_attempt_are_there(clust
     facts = cluster.controller.facts(cluster.clock.now())
     assert (facts.attempt, facts.ages) == (attempt, (60.0, 600.0))  # so the exporter exports zeros for it
     assert any(f'attempt="{attempt}"' in query for query in cluster.prometheus.queries)
+
+
+async def test_v1_s_week_is_kept_before_anything_goes_to_v2(cluster: Cluster) -> None:
+    seen: list[Any] = []
+    write = cluster.kubernetes.patch_secret
+
+    async def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append(await cluster.store.baselines(cluster.status()["attemptId"]))
+        return await write(*args, **kwargs)
+
+    cluster.kubernetes.patch_secret = spy
+    await cluster.apply()
+    await cluster.look(times=3)
+    assert seen == [[]]
+
+
+async def test_while_v1_s_week_cannot_be_kept_nothing_goes_to_v2(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cluster.store, "take_baselines", away)
+        await cluster.apply()
+        await cluster.look(times=3)
+        assert cluster.flag == {}
+    await cluster.look(times=3)
+    assert cluster.flag[PERCENT] == "5"
+
+
+async def test_closed_bins_of_a_user_s_own_counters_are_kept(cluster: Cluster) -> None:
+    own = {"name": "own", "type": "comparison", "bad": 'b{e="$engine"}', "total": 't{e="$engine"}'}
+    await cluster.apply(criteria=[*DOCUMENT["criteria"], own])
+    await cluster.look(times=3)
+    start = cluster.clock.now().timestamp()
+    for engine in ("v1", "v2"):
+        samples = [(start + seconds, 1000.0 + seconds) for seconds in range(-300, 900, 15)]
+        for name in ("b", "t"):
+            cluster.prometheus.raw[f'{name}{{e="{engine}"}}'] = [({"e": engine, "instance": "pod"}, samples)]
+    await cluster.look(600)
+    kept = await cluster.store.bins(cluster.status()["attemptId"], "own")
+    assert [one.number for one in kept] == list(range(len(kept)))
+    assert sum(one.n1 for one in kept) == pytest.approx(kept[-1].until.timestamp() - start)
+    await cluster.look(60)
+    assert (await cluster.store.bins(cluster.status()["attemptId"], "own"))[: len(kept)] == kept
 
 
 async def test_the_status_holds_the_intent_when_the_flag_is_written(cluster: Cluster) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator.rollout.model import Unreadable
@@ -14,11 +13,11 @@ from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import timedelta
 
     from orchestrator_operator.rollout.simulation.ensemble import Ensemble
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
-START = datetime(2026, 3, 1, tzinfo=UTC)
 _AWAY = Unreadable("PrometheusUnreachable", "it is away")
 
 
@@ -35,14 +34,14 @@ def rehearsed(ensemble: Ensemble, runs: Sequence[int], *, every: timedelta) -> I
     """Run the ensemble to its end, these runs by the controller too; each difference in a sentence, one for a run."""
     doubles = {run: Rehearsal(ensemble.spec, approve=ensemble.approve) for run in runs}
     for run, double in doubles.items():
-        double.look(START, ensemble.counting.cells(run), **_read(ensemble, run, -1))
+        double.look(ensemble.start, ensemble.counting.cells(run), **_read(ensemble, run, -1))
     while ensemble.look_at < ensemble.steps and ensemble.running.any():
         was = {run: bool(ensemble.running[run]) for run in doubles}
         ensemble.advance()
         for run, double in list(doubles.items()):
             if not was[run] or ensemble.traffic.missed[run, ensemble.look_at - 1]:
                 continue
-            double.look(START + ensemble.look_at * every, *_cohorts(ensemble, run), **_read(ensemble, run))
+            double.look(ensemble.start + ensemble.look_at * every, *_cohorts(ensemble, run), **_read(ensemble, run))
             ours, theirs = _of_arrays(ensemble, run), _of_status(double.status)
             if ours != theirs:
                 at = ensemble.look_at * every
@@ -65,7 +64,7 @@ def _read(ensemble: Ensemble, run: int, step: int | None = None) -> dict[str, An
         away = dict.fromkeys((item.name for item in ensemble.spec.guardrails), _AWAY)
         return {"guardrails": away, "starts": _AWAY, "calibration": _AWAY, "health": ()}
     above = ensemble.traffic.stalled[run, step]
-    values = {item.name: (item.max or 0.0) + 1.0 if above else 0.0 for item in ensemble.spec.guardrails}
+    values = {item.name: (item.max or 0.0) + 1.0 if above and item.preset else 0.0 for item in ensemble.spec.guardrails}
     return {"guardrails": values} | ensemble.experiment.gathered(step, run)
 
 

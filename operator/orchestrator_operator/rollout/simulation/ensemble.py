@@ -7,11 +7,12 @@ What stands here in arrays is what judge() and plan() say in words; `Rehearsal` 
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout import coins, evidence
+from orchestrator_operator.rollout import coins, evidence, windows
 from orchestrator_operator.rollout.comparisons import planned_restarts
 from orchestrator_operator.rollout.judge import pass_age
 from orchestrator_operator.rollout.simulation.counting import V2, Counting
@@ -25,7 +26,6 @@ from orchestrator_operator.specs.rollout import Preset, Underpowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
+START = datetime(2026, 3, 1, tzinfo=UTC)  # a Sunday: where windows and freezes do not matter, neither does it
 _ALL = 100  # per cent
 
 
@@ -52,9 +53,9 @@ class Ensemble:
         step: timedelta,
         seed: int,
         approve: bool = True,
-        alarms: bool = True,
+        start: datetime = START,
     ) -> None:
-        analysis, self.spec, self.approve, self._alarms = spec.analysis, spec, approve, alarms
+        analysis, self.spec, self.approve, self.start = spec.analysis, spec, approve, start
         self.runs, self._step = runs, round(step.total_seconds())
         longest = spec.planned + len(spec.stages) * analysis.extend
         self.steps = math.ceil(longest / step) + math.ceil(analysis.ages[-1] / step)
@@ -67,12 +68,16 @@ class Ensemble:
         self._pass_pairs = [
             [pair for pair, (_, age) in enumerate(keys) if age == pass_age(spec, stage)] for stage in spec.stages
         ]
+        self._asks = np.array(
+            [*(stage.approval for stage in spec.stages[1:]), False]
+        )  # before the stage after this one
         # Only some workflows have a baseline: how many executions there were is for the others to say.
         self._all_counted = {p for p, (name, _) in enumerate(keys) if name != Preset.SLOWER_THAN_BASELINE}
         planned = planned_restarts(spec)
         shares = [stage.share for stage in spec.stages]
         self._suspicions = Suspicions(runs, len(keys), shares, planned, analysis.tolerate)
         criteria = {str(item.preset): item for item in spec.comparisons}
+        self._required = {pair for pair, (name, _) in enumerate(keys) if criteria[name].required}
         self._thresholds = np.array([log_threshold(spec, criteria[name], age) for name, age in keys])
         self._guardrail = next((item.for_ for item in spec.guardrails if item.preset), None)
         self.experiment = Experiment(spec, self.traffic, runs, step, rng=np.random.default_rng([seed, 2]))
@@ -111,16 +116,14 @@ class Ensemble:
     def _look(self, now: int, running: Mask) -> None:
         step, out = self.look_at - 1, self.outcomes
         looked = running & ~self.traffic.missed[:, step]
-        blind = looked & self.traffic.blind[:, step]
+        blind, before = looked & self.traffic.blind[:, step], self.stage.copy()
         readable = looked & ~blind
         convicted = self._convict(readable, now)
         going = readable & ~convicted
         broken = self._guardrail_broken(now, blind, readable) & going
-        held = {"GuardrailBroken": broken, "Blind": blind}
-        if self._alarms:
-            held |= self.experiment.alarms(step, going)
+        held = {"GuardrailBroken": broken, "Blind": blind} | self.experiment.alarms(step, going)
         taken = np.zeros(self.runs, dtype=np.bool_)
-        for reason in (reason for reason in REASONS if reason in held):  # in the order of the rules
+        for reason in REASONS:  # in the order of the rules
             these = held[reason] & ~taken
             out.held[reason] += np.where(these, self._step, 0)
             out.holds[reason] += these & (self.reason != reason)
@@ -133,6 +136,7 @@ class Ensemble:
         if due.any():
             self._finish(due, now)
         self._begin_restarts(going & self.running, now)
+        out.blind_moves += blind & ((self.stage != before) | ~self.running)
 
     def _convict(self, readable: Mask, now: int) -> Mask:
         reached = self._suspicions.reached(self._thresholds) & readable[:, None]
@@ -161,9 +165,12 @@ class Ensemble:
         overdue = due & ~passed & (now >= self.stage_started + self._ends[self.stage] + analysis.extend.total_seconds())
         self.reason[due & ~passed] = "Extended"
         self.reason[overdue] = "Underpowered"
-        approved = overdue & (analysis.underpowered is Underpowered.APPROVE and self.approve)
-        out.people += approved
-        onward = passed | approved | (overdue & (analysis.underpowered is Underpowered.PROMOTE))
+        ready = passed | (overdue if analysis.underpowered is not Underpowered.HOLD else False)
+        asked = ready & (self._asks[self.stage] | (overdue & (analysis.underpowered is Underpowered.APPROVE)))
+        if windows.closed_until(self.spec.windows, self.start + timedelta(seconds=now)):
+            return
+        onward = ready & ~asked if not self.approve else ready
+        out.people += asked & onward
         self.stage[onward] += 1
         self.stage_started[onward] = now
         done = onward & (self.stage == len(self._ends))
@@ -188,7 +195,8 @@ class Ensemble:
                 continue
             full &= n1[:, arms].min(axis=1) >= least
             good = self._good_enough(b1.astype(float), n1.astype(float), b2.astype(float), n2.astype(float), percent)
-            passed[these] = full & good.all(axis=1)
+            needed = [place for place, pair in enumerate(pairs) if pair in self._required]
+            passed[these] = full & good[:, needed].all(axis=1)
         return passed
 
     def _good_enough(self, b1: Floats, n1: Floats, b2: Floats, n2: Floats, percent: float) -> Mask:

@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_operator.rollout.simulation.ensemble import Ensemble
+from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.rollout.simulation.ensemble import START, Ensemble
 from orchestrator_operator.rollout.simulation.score import limit_hours, score
 from orchestrator_operator.rollout.simulation.world import World, worse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from orchestrator_operator.rollout.simulation.score import Score
     from orchestrator_operator.specs.rollout import RolloutSpec
 
 FACTORS = (2.0, 5.0)
-_LOOKS = 1000  # in the planned rollout
+_LOOKS, _AT_LEAST = 2000, 24  # in the longest that a rollout may last; in its shortest stage
 _FINEST, _COARSEST = timedelta(seconds=1), timedelta(minutes=30)
 
 
@@ -55,16 +57,26 @@ class Forecast:
 
 
 def forecast(
-    spec: RolloutSpec, world: World, *, runs: int, seed: int, tell: Callable[[str, float], None] = lambda *_: None
+    spec: RolloutSpec,
+    world: World,
+    *,
+    runs: int,
+    seed: int,
+    start: datetime = START,
+    tell: Callable[[str, float], None] = lambda *_: None,
 ) -> Forecast:
     """`runs` rollouts of a healthy V2, and as many of each harmful one; a person approves at once where one is asked.
 
-    `tell` hears what is simulated, and which share of it is done.
+    They begin at `start`, which matters to windows and freezes. `tell` hears what is simulated, and which share of it
+    is done. Raises InvalidInput for a spec that compares nothing which a world could simulate.
     """
+    if not any(criterion.preset for criterion in spec.comparisons):
+        message = "no comparison has a preset, and nothing is known of how counters of your own behave"
+        raise InvalidInput([Problem("spec.criteria", message)])
     step = step_of(spec)
 
     def simulated(name: str, lived_in: World) -> Score:
-        ensemble = Ensemble(lived_in, spec, runs=runs, step=step, seed=seed)
+        ensemble = Ensemble(lived_in, spec, runs=runs, step=step, seed=seed, start=start)
         found = score(lived_in, ensemble.run(lambda done: tell(name, done)))
         tell(name, 1.0)
         return found
@@ -90,9 +102,10 @@ def harmed(world: World, factor: float) -> World:
 
 
 def step_of(spec: RolloutSpec) -> timedelta:
-    """A thousand looks in the planned time, at least four in the shortest stage; between a second and half an hour."""
+    """Two thousand looks in the longest time, at least 24 in the shortest stage; between a second and half an hour."""
     shortest = min(stage.duration for stage in spec.stages)
-    wanted = min(spec.planned / _LOOKS, shortest / 4, spec.analysis.restart)
+    longest = spec.planned + len(spec.stages) * spec.analysis.extend
+    wanted = min(longest / _LOOKS, shortest / _AT_LEAST, spec.analysis.restart)
     return timedelta(seconds=math.floor(min(max(wanted, _FINEST), _COARSEST).total_seconds()))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout_status import Decision
 
 HEADER = ("START", "CRITERION", "AGE", "AT %", "V1 BAD/ALL", "V2 BAD/ALL", "E", "NEEDED", "VERDICT", "%", "ACTION")
-_ASIDES = frozenset({"Warn", "Alert", "Refuse"})  # are told, and move nothing
+_ASIDES = frozenset({"Warn", "Alert", "Refuse", "RolledBack"})  # are told, and move nothing
 _NOTHING_NEW, _NOTHING_MORE = "Continue", "None"
 
 

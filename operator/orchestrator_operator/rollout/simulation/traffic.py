@@ -114,7 +114,8 @@ class Traffic:
         peaks = self._rng.random(shape) * 24
         comes = self._popularity[:, None] * (1 + np.sin(2 * math.pi * (np.arange(24) + peaks) / 24))
         mixes: Floats = (odds * comes).sum(axis=1) / comes.sum(axis=1)
-        return mixes / mixes.mean(axis=1, keepdims=True)
+        mixes /= mixes.mean(axis=1, keepdims=True)
+        return mixes
 
     def _accidents(self) -> None:
         world, rng = self.world, self._rng

@@ -76,6 +76,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("attempt", "restart"),
     )
     op.create_table(
+        "rollout_decisions",
+        sa.Column("rollout", Id, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Text(), nullable=False),
+        sa.Column("at", Moment(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("prev_hash", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("rollout", "number"),
+    )
+    op.create_table(
         "workflow_current",
         sa.Column("workflow_id", sa.Text(), nullable=False),
         sa.Column("revision", sa.Text(), nullable=False),

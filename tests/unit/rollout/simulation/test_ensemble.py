@@ -19,14 +19,15 @@ HOUR = timedelta(hours=1)
 CALM = World("calm", load=2000, base=0.02, incidents=0, tenant_incidents=0, batches=0, stalls=0, missed=0)
 
 
+def spec_stages() -> list[dict[str, Any]]:
+    percents = {"one": 10, "two": 50, "three": 100}
+    return [{"name": name, "percent": percent, "duration": "16h"} for name, percent in percents.items()]
+
+
 def spec(**changes: Any) -> RolloutSpec:
     """Two days; all default comparisons and the guardrail of slow checkpoints."""
     document = {
-        "stages": [
-            {"name": "one", "percent": 10, "duration": "16h"},
-            {"name": "two", "percent": 50, "duration": "16h"},
-            {"name": "three", "percent": 100, "duration": "16h"},
-        ],
+        "stages": spec_stages(),
         "analysis": {"ages": ["1m", "10m", "4h"], "restart": "6h", "extend": "8h", "underpowered": "Approve"},
         "criteria": [
             {"name": "failures", "type": "comparison", "preset": "failures"},
@@ -50,14 +51,29 @@ WORLDS = {
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_arrays_decide_what_judge_and_plan_decide(name: str) -> None:
-    ensemble = Ensemble(WORLDS[name], spec(), runs=2, step=2 * HOUR, seed=4, alarms=False)
+    ensemble = Ensemble(WORLDS[name], spec(), runs=2, step=2 * HOUR, seed=4)
+    assert list(rehearsed(ensemble, range(2), every=2 * HOUR)) == []
+
+
+SPECS = {
+    "a holdback": spec(stages=[*spec_stages()[:2], {"name": "x", "percent": 100, "duration": "16h", "holdback": 5}]),
+    "a stage that asks": spec(stages=[spec_stages()[0], spec_stages()[1] | {"approval": True}, spec_stages()[2]]),
+    "a window": spec(windows={"promote": ["Mon-Fri 09:00-17:00"]}),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("approve", [True, False])
+def test_they_agree_on_every_kind_of_stage(name: str, approve: bool) -> None:
+    world = replace(CALM, load=3000)
+    ensemble = Ensemble(world, SPECS[name], runs=2, step=2 * HOUR, seed=6, approve=approve)
     assert list(rehearsed(ensemble, range(2), every=2 * HOUR)) == []
 
 
 @pytest.mark.parametrize("underpowered", ["Hold", "Promote"])
 def test_they_agree_on_what_an_underpowered_stage_does(underpowered: str) -> None:
     document = {"ages": ["1m", "4h"], "restart": "6h", "extend": "4h", "underpowered": underpowered}
-    ensemble = Ensemble(WORLDS["quiet"], spec(analysis=document), runs=1, step=2 * HOUR, seed=5, alarms=False)
+    ensemble = Ensemble(WORLDS["quiet"], spec(analysis=document), runs=1, step=2 * HOUR, seed=5)
     assert list(rehearsed(ensemble, range(1), every=2 * HOUR)) == []
 
 

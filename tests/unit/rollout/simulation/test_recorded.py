@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator_operator.rollout.simulation.history import Row
 from orchestrator_operator.rollout.simulation.recorded import Recorded, Values, one_attempt, query, rows
 
 from orchestrator.errors import InvalidInput
 from tests.support.rollouts import spec
+
+if TYPE_CHECKING:
+    from orchestrator_operator.rollout.simulation.history import Row
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SPEC = spec()

@@ -231,3 +231,41 @@ def test_json_has_every_number_at_full_precision() -> None:
     assert told["logEvidenceBad"] == one.numbers.bad
     assert told["logEvidenceBadNoRestarts"] == one.numbers.bad_alone
     assert (told["percent"], told["action"], told["observed"]["percent"]) == (5.0, "Continue", 5.0)
+
+
+# -- counters of a user's own
+
+
+def own(hours: int, bad: float) -> list[Replayed]:
+    """Refunds by the hour: 5 % of the orders, on V2 so many."""
+    chosen = parse_rollout(
+        {
+            "criteria": [
+                {"name": "failures", "type": "comparison", "preset": "failures"},
+                {
+                    "name": "refunds",
+                    "type": "comparison",
+                    "bad": 'refunds_total{engine="$engine"}',
+                    "total": 'orders_total{engine="$engine"}',
+                },
+            ]
+        }
+    )
+    refunds, rng = chosen.comparisons[1], np.random.default_rng(5)
+    found = []
+    for hour in range(hours):
+        k1, k2 = int(rng.binomial(500, 0.05)), int(rng.binomial(500, bad))
+        found.append(Row(0, START + hour * HOUR, refunds, None, Decimal(50), (500, k1, 500, k2)))
+    return list(replay(chosen, found))
+
+
+def test_a_counter_of_a_user_s_own_is_judged_by_its_bins() -> None:
+    last = own(24, 0.2)[-1]
+    assert (last.judged.verdict.value, last.status.reason) == ("Fail", "CriterionFailed")
+    assert (last.numbers.bad_alone, last.numbers.bad) == (None, None)
+    assert last.numbers.full is not None
+    assert last.numbers.full > last.numbers.threshold
+
+
+def test_a_healthy_counter_of_a_user_s_own_convicts_nobody() -> None:
+    assert own(24, 0.05)[-1].status.phase.value == "Progressing"

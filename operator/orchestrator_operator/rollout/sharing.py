@@ -1,0 +1,71 @@
+"""How the rows of the log share what they repeat. Pure.
+
+What only grows (the totals of the restarts, the bins of own counters) and the spec would make every row large. So a row
+names an earlier one and adds what is new: `{"$as": 7}` is what row 7 has there, `{"$as": 7, "first": 3, "then": […]}`
+the first three members of that and some more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_AS = "$as"
+
+Inputs = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a row has of the values that its successors may refer to, by their place in the inputs."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+def shared_values(inputs: Inputs) -> dict[str, Any]:
+    """The parts of the inputs that are worth sharing, by their place."""
+    own = inputs.get("own") or {}
+    found = {f"own/{name}": bins for name, bins in own.items()} | {key: inputs.get(key) for key in ("spec", "restarts")}
+    return {place: value for place, value in found.items() if value}
+
+
+def resolved(inputs: Inputs, rows: Mapping[int, Mapping[str, Any]]) -> Inputs:
+    """The inputs in full, by the shared values of earlier rows. Raises KeyError if a row that is named is not there."""
+    return _each_shared(inputs, lambda place, value: _whole(value, place, rows))
+
+
+def shortened(inputs: Inputs, shared: Shared) -> Inputs:
+    """The inputs with what an earlier row has as well put by its number."""
+    return _each_shared(inputs, lambda place, value: _short(value, shared.values.get(place), shared.number))
+
+
+def _each_shared(inputs: Inputs, change: Callable[[str, Any], Any]) -> Inputs:
+    changed = dict(inputs)
+    for place, value in shared_values(inputs).items():
+        key, _, name = place.partition("/")
+        if name:
+            changed[key] = {**changed[key], name: change(place, value)}
+        else:
+            changed[key] = change(place, value)
+    return changed
+
+
+def _short(value: Any, before: Any, number: int) -> Any:
+    if value == before:
+        return {_AS: number}
+    if not (isinstance(value, list) and isinstance(before, list)):
+        return value
+    first = next((n for n, (new, old) in enumerate(zip(value, before, strict=False)) if new != old), None)
+    first = min(len(value), len(before)) if first is None else first
+    return {_AS: number, "first": first, "then": value[first:]} if first else value
+
+
+def _whole(value: Any, place: str, rows: Mapping[int, Mapping[str, Any]]) -> Any:
+    if not (isinstance(value, dict) and _AS in value):
+        return value
+    before = rows[value[_AS]][place]
+    return [*before[: value["first"]], *value["then"]] if "first" in value else before
