@@ -179,6 +179,19 @@ def test_a_shorter_outage_is_survived() -> None:
     assert Argo(metric(window=30.0, interval=30.0)).decide(seconds).completed[0] >= 600
 
 
+def test_an_analysis_that_tolerates_errors_goes_on_ten_seconds_after_one() -> None:
+    """The outage ends at 395 s: the tries at 300, 310, … 390 err, and the one at 400 fails."""
+    n = np.full((1, 600), 100)
+    k2 = np.where(np.arange(600) >= 300, 50, 0)[None, :]
+    dark = np.zeros((1, 600), dtype=bool)
+    dark[0, 300:395] = True
+    seconds = Trace("t", 1.0, np.full(600, 50.0), n1=n, k1=n * 0, n2=n, k2=k2, outage=dark)
+    asked = metric(window=30.0, interval=30.0, consecutive_error_limit=10)
+    assert Argo(asked).decide(seconds).rolled_back[0] == 400
+    aborting = metric(window=30.0, interval=30.0, consecutive_error_limit=9)
+    assert Argo(aborting).decide(seconds).rolled_back[0] == 390
+
+
 def test_runs_do_not_touch_each_other() -> None:
     """Many runs at once decide as each one alone."""
     dice = np.random.default_rng(1)

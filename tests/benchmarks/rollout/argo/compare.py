@@ -53,6 +53,9 @@ class NoSeries:
     def ask(self, runs: Indices, _seconds: Floats) -> tuple[Floats, NDArray[np.int8]]:
         return np.full(len(runs), np.nan), np.full(len(runs), Answer.EMPTY, dtype=np.int8)
 
+    def away(self, runs: Indices, _seconds: Floats) -> Floats:
+        return np.zeros(len(runs))
+
 
 def predicted(case: Case, real: Real) -> tuple[Phase, float]:
     """How the case ends by the re-statement, from its trace alone, and when; the real run gives the begin."""

@@ -103,13 +103,13 @@ class Tally:
     def __init__(self, runs: int) -> None:
         self.count, self.failed, self.inconclusive, self.errors_in_a_row = np.zeros((4, runs), dtype=np.int64)
 
-    def take(self, runs: Indices, phases: Phases) -> None:
-        """Add one measurement of each of these runs."""
+    def take(self, runs: Indices, phases: Phases, errors: Indices | int = 1) -> None:
+        """Add one measurement of each of these runs; where it is an error, so many of them."""
         error = phases == Phase.ERROR
         self.count[runs] += ~error
         self.failed[runs] += phases == Phase.FAILED
         self.inconclusive[runs] += phases == Phase.INCONCLUSIVE
-        self.errors_in_a_row[runs] = np.where(error, self.errors_in_a_row[runs] + 1, 0)
+        self.errors_in_a_row[runs] = np.where(error, self.errors_in_a_row[runs] + errors, 0)
 
     def assess(self, metric: Metric, runs: Indices, count: int | None) -> Phases:
         """The phase of each run's metric (analysis/analysis.go, assessMetricStatus).
@@ -139,8 +139,13 @@ def analysis_run(
     phase, reached = np.full(len(runs), Phase.RUNNING, dtype=np.int8), np.full(len(runs), until)
     while len(due := np.flatnonzero((phase == Phase.RUNNING) & (moment <= until))):
         measured = metric.evaluate(*queries.ask(runs[due], moment[due]))
-        tally.take(due, measured)
+        # All the errors of an outage at once: an analysis that tolerates them takes one every ten seconds, for hours.
+        still = np.ceil(queries.away(runs[due], moment[due]) / ERROR_RETRY)
+        left = metric.consecutive_error_limit + 1 - tally.errors_in_a_row[due]
+        errors = np.clip(still, 1, left).astype(np.intp)
+        tally.take(due, measured, errors)
         phase[due] = tally.assess(metric, due, count)
+        moment[due] += np.where(measured == Phase.ERROR, ERROR_RETRY * (errors - 1), 0)
         over = due[phase[due] != Phase.RUNNING]
         reached[over] = moment[over]
         moment[due] += np.where(measured == Phase.ERROR, ERROR_RETRY, metric.interval)

@@ -77,6 +77,14 @@ class Queries:
         """Whether Prometheus is never away."""
         return self._outage is None
 
+    def away(self, runs: Indices, seconds: Floats) -> Floats:
+        """For how many seconds yet Prometheus does not answer each of these runs; 0 where it does."""
+        if self._outage is None:
+            return np.zeros(len(runs))
+        place = np.clip(np.floor(seconds / self._bin + _NOTHING), 0, self._bins - 1).astype(np.intp)
+        back = np.maximum(self._next[runs, place + 1] - 1, 0)  # the bin at whose end the next scrape is
+        return np.where(self._outage[runs, place], np.maximum(back * self._bin - seconds, 0.0), 0.0)
+
     def grid(self, runs: Indices, seconds: Floats) -> Iterator[tuple[slice, Floats, NDArray[np.int8]]]:
         """Every run asked at each of these moments: for some of the runs at a time (which ones, as a slice of `runs`)
         values and endings of shape (these runs, moments), so that memory stays bounded.
