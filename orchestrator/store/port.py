@@ -458,7 +458,9 @@ class Store(Protocol):
         """How many executions the router has sent to an engine since then."""
 
     async def save_bins(self, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
-        """Keep bins; the first one kept of a number stays."""
+        """Keep bins that follow each other, all or none: none if the first one's number is taken, for then somebody
+        else went on from the bin before, and theirs lie across these.
+        """
 
     async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
         """From the number `first` on, in their order."""

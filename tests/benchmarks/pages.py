@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import report
-from tests.benchmarks.rollout import our_tables
+from tests.benchmarks.rollout import our_tables, rival_tables
+from tests.benchmarks.rollout.argo import compare as argo_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +21,13 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "queries": report.monitoring,
     "scaling": report.processes,
     "rollout": our_tables.scores,
+    "rollout-argo": argo_tables.as_table,
+    "rollout-rivals": rival_tables.scores,
 }
 PAGES = {
     DOCS / "benchmarks.md": ("side-by-side", "size", "idle", "queries", "scaling"),
     DOCS / "rollout-evidence.md": ("rollout",),
+    DOCS / "rollout-rivals.md": ("rollout-argo", "rollout-rivals"),
 }
 _BEGIN = "<!-- {name}: made by `python -m tests.benchmarks page` -->"
 _END = "<!-- end of {name} -->"

@@ -102,16 +102,25 @@ def a_bin(number: int, k2: float = 1.0) -> KeptBin:
 
 
 async def test_bins_are_read_back_in_order_from_the_one_that_is_asked_for(store: Store) -> None:
-    await store.save_bins("r-1", "refunds", [a_bin(2), a_bin(10)])
     await store.save_bins("r-1", "refunds", [a_bin(0), a_bin(1)])
+    await store.save_bins("r-1", "refunds", [a_bin(2), a_bin(10)])
     assert await store.bins("r-1", "refunds") == [a_bin(0), a_bin(1), a_bin(2), a_bin(10)]
     assert await store.bins("r-1", "refunds", 2) == [a_bin(2), a_bin(10)]
 
 
-async def test_the_bin_that_was_kept_first_stays(store: Store) -> None:
+async def test_bins_beside_those_that_were_kept_first_are_not_kept(store: Store) -> None:
+    """Another operator went on from the same bin: its bins and these lie across each other."""
     await store.save_bins("r-1", "refunds", [a_bin(0)])
     await store.save_bins("r-1", "refunds", [a_bin(0, k2=9.0), a_bin(1)])
-    assert await store.bins("r-1", "refunds") == [a_bin(0), a_bin(1)]
+    assert await store.bins("r-1", "refunds") == [a_bin(0)]
+    await store.save_bins("r-1", "refunds", [a_bin(1), a_bin(2)])
+    assert await store.bins("r-1", "refunds") == [a_bin(0), a_bin(1), a_bin(2)]
+
+
+async def test_of_two_that_keep_bins_at_once_one_s_are_kept_whole(store: Store) -> None:
+    ours, theirs = [a_bin(0), a_bin(1)], [a_bin(0, k2=9.0), a_bin(1, k2=9.0), a_bin(2, k2=9.0)]
+    await asyncio.gather(store.save_bins("r-1", "refunds", ours), store.save_bins("r-1", "refunds", theirs))
+    assert await store.bins("r-1", "refunds") in (ours, theirs)
 
 
 async def test_bins_of_other_attempts_and_criteria_are_apart(store: Store) -> None:

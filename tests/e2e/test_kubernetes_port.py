@@ -127,6 +127,16 @@ async def test_an_event_may_be_told_twice(kubernetes: Any) -> None:
     await kubernetes.create_event(NAMESPACE, told)
 
 
+async def test_the_events_about_an_object_are_found_with_their_annotations(kubernetes: Any) -> None:
+    one, other = await create(kubernetes), await create(kubernetes, "two")
+    for body in (one, other):
+        told = event(EXECUTIONS, body["metadata"], "Normal", "Why", "in words", SystemClock().now())
+        told["metadata"]["annotations"] = {"orchestrator.dev/decision": body["metadata"]["name"]}
+        await kubernetes.create_event(NAMESPACE, told)
+    found = await kubernetes.events_about(NAMESPACE, one["metadata"]["uid"])
+    assert [event["metadata"]["annotations"] for event in found] == [{"orchestrator.dev/decision": "one"}]
+
+
 class TestFlag:
     async def test_it_is_written_read_and_cleared(self, kubernetes: Any) -> None:
         flags = SecretFlagStore(kubernetes, NAMESPACE, "flags")

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -286,6 +289,27 @@ def test_the_rollback_is_told_as_kubernetes_events(story: Story) -> None:
     assert ("CriterionFailed", "Warning") in told
 
 
+def test_its_log_of_decisions_is_whole_and_every_verdict_is_derived_again(story: Story) -> None:
+    """Out of the store, by the command line, against the status and every Event that was posted."""
+    command = [sys.executable, "-m", "orchestrator.cli.main", "rollout", "verify", "failing", "--output", "json"]
+    site = story.site
+    command += ["--namespace", site.namespace, "--database", site.database]
+    environment = os.environ | {"KUBECONFIG": str(site.plane.cluster.kubeconfig)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["difference"], found["withoutInputs"]) == (None, [])
+    assert found["derivedAgain"] == found["rows"] > len(story.final["decisions"])  # what was observed counts, too
+    assert found["comparedWith"][0] == "the status"
+    assert len(found["comparedWith"]) > len({d["action"] for d in story.final["decisions"]})
+
+
+def test_each_decision_stands_in_the_log_once(story: Story) -> None:
+    rows = story.site.query("SELECT number, action, reason FROM rollout_decisions WHERE name LIKE '%/failing'")
+    logged = {row["number"]: (row["action"], row["reason"]) for row in rows if row["action"] != "Observed"}
+    assert logged == {d["number"]: (d["action"], d["reason"]) for d in story.final["decisions"]}
+
+
 # -- the books
 
 
@@ -352,6 +376,7 @@ OPERATORS = {
     "orchestrator_rollout_evidence": {"rollout", "criterion"},
     "orchestrator_rollout_blind_seconds": {"rollout"},
     "orchestrator_rollout_phase": {"rollout", "phase"},
+    "orchestrator_rollout_decisions_pending": {"rollout"},
 }
 
 

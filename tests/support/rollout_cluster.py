@@ -16,6 +16,7 @@ from tests.support.prometheus import FakePrometheus, counters
 from tests.support.rollouts import DOCUMENT
 
 if TYPE_CHECKING:
+    from orchestrator.nodes.addresses import AllowList
     from orchestrator.store import Store
 
 SECRET = "orchestrator-flags"
@@ -28,8 +29,8 @@ FAILING = counters("5", (20, 1880), (60, 40))
 class Cluster:
     """Everything around one controller. `look` lets the watch catch up and reconciles."""
 
-    def __init__(self, store: Store) -> None:
-        self.clock, self.store = FakeClock(), store
+    def __init__(self, store: Store, http_allow: AllowList | None = None) -> None:
+        self.clock, self.store, self.http_allow = FakeClock(), store, http_allow
         self.kubernetes: Any = FakeKubernetes(self.clock)
         self.kubernetes.add_secret(SECRET)
         self.prometheus = FakePrometheus()
@@ -45,6 +46,7 @@ class Cluster:
             clock=self.clock,
             namespace=NAMESPACE,
             flag_secret=SECRET,
+            http_allow=self.http_allow,
         )
         return self.controller
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MOST_SERIES = 5_000  # an answer of more is a selector that forgot something
 MOST_BYTES = 8 * 1024 * 1024  # about 300,000 raw samples
 _SHOWN = 300  # characters of a server's own words
+_LONGEST = 1_000  # characters of a message: it goes into the status, the log of decisions and an Event
 
 _asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
 
@@ -49,9 +50,12 @@ def listening() -> Iterator[list[str]]:
 
 
 class PrometheusError(OrchestratorError):
-    """A query has no usable answer."""
+    """A query has no usable answer. A server's words in `message` are made fit to be kept and shown."""
 
     reason = "PrometheusError"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_clean(message, _LONGEST))
 
 
 class PrometheusUnreachable(PrometheusError):
@@ -177,9 +181,9 @@ class Prometheus:
                 f"what answers at {self._shown} is no Prometheus (HTTP {response.status_code}): {_words(body)}"
             ) from error
         if status != "success" or not response.is_success:
-            raise PrometheusRefused(f"Prometheus refused `{expression}`: {str(answer.get('error', ''))[:_SHOWN]}")
+            raise PrometheusRefused(f"Prometheus refused `{expression}`: {_clean(answer.get('error', ''))}")
         if warnings := answer.get("warnings"):
-            raise PrometheusPartial(f"Prometheus warns about `{expression}`: {str(warnings)[:_SHOWN]}")
+            raise PrometheusPartial(f"Prometheus warns about `{expression}`: {_clean(warnings)}")
         result = data.get("result") if isinstance(data, dict) else None
         if not isinstance(result, list):
             raise PrometheusUnexpected(f"`{expression}` gave no result")
@@ -198,12 +202,12 @@ def _samples(kind: str, result: Any) -> tuple[Sample, ...]:
         return (Sample({}, float(result[1])),)
     if kind == "vector":
         return tuple(Sample(_labels(item), float(item["value"][1])) for item in result)
-    raise ValueError(f"it is a {kind}")
+    raise ValueError(f"it is a {kind!r}")
 
 
 def _matrix(kind: str, result: Any) -> tuple[Series, ...]:
     if kind != "matrix":
-        raise ValueError(f"it is a {kind}")
+        raise ValueError(f"it is a {kind!r}")
     return tuple(_one_series(item) for item in result)
 
 
@@ -221,4 +225,11 @@ def _labels(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _words(body: bytes) -> str:
-    return " ".join(body[: 4 * _SHOWN].decode(errors="replace").split())[:_SHOWN]
+    return _clean(body[: 4 * _SHOWN].decode(errors="replace"))
+
+
+def _clean(said: Any, longest: int = _SHOWN) -> str:
+    """In one line, without what databases and API servers refuse (NUL, half a surrogate pair), and not too long."""
+    text = " ".join(str(said)[: 4 * longest].split())
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from yarl import URL
 
 from orchestrator.errors import OrchestratorError, StepError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 3
 _SECONDS: Final = 5.0  # for one try, name look-up and connection included
+_HEADERS: Final = {"Content-Type": "application/json"}
+_LONGEST: Final = 10.0  # seconds between two tries
 _TOO_MANY, _TIMEOUT, _SERVER = 429, 408, 500  # the answers after which another try may help; from the last one on
 
 
@@ -50,7 +52,7 @@ class Webhook:
     """Posts JSON. The URL is read from the Secret for each message, so that a new one counts at once."""
 
     def __init__(self, kubernetes: Kubernetes, namespace: str, allowed: AllowList, *, pause: float = 1.0) -> None:
-        """`pause`: seconds before the second try; each later one waits twice as long."""
+        """`pause`: seconds that the second try waits at most; a later one waits up to twice as long as that before."""
         self._kubernetes, self._namespace, self._pause = kubernetes, namespace, pause
         self._allowed = {"https": allowed, "http": _Listed(allowed.entries)}
         self._clients: dict[str, aiohttp.ClientSession] = {}
@@ -61,7 +63,7 @@ class Webhook:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_Again),
                 stop=stop_after_attempt(_TRIES),
-                wait=wait_exponential_jitter(initial=self._pause, jitter=self._pause / 2),
+                wait=wait_random_exponential(multiplier=self._pause, max=_LONGEST),
                 reraise=True,
             ):
                 with attempt:
@@ -80,7 +82,8 @@ class Webhook:
         if client is None:
             client = self._clients[url.scheme] = open_client(self._allowed[url.scheme])
         try:
-            async with asyncio.timeout(_SECONDS), client.post(url, json=body, allow_redirects=False) as response:
+            posted = client.post(url, json=body, headers=_HEADERS, allow_redirects=False)
+            async with asyncio.timeout(_SECONDS), posted as response:
                 status = response.status  # the body is nobody's business: it is closed unread
                 response.close()
         except StepError as error:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Output, OutputOption, print_json
-from orchestrator_operator.cli import rollout_simulate
+from orchestrator_operator.cli import rollout_report, rollout_simulate
 from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_lines import standing
 from orchestrator_operator.cli.rollout_verbs import VERBS
@@ -51,8 +51,15 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
 
 
 @app.command()
-def status(name: Name, namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
+def status(
+    name: Name,
+    namespace: Namespace = "default",
+    output: OutputOption = Output.TABLE,
+    database: Database = None,
+) -> None:
     """One rollout: where it stands, why, what it waits for, and each criterion with its counts and evidence.
+
+    With the operator's database also its percent and its evidence over time, as a chart.
 
     Example: orchestrator rollout status v2 --output json
     """
@@ -66,6 +73,7 @@ def status(name: Name, namespace: Namespace = "default", output: OutputOption = 
     columns = ("CRITERION", "VERDICT", "V1 BAD/ALL", "V2 BAD/ALL", "WHY")
     rows = [(c.name, c.verdict.value, _share(c.k1, c.n1), _share(c.k2, c.n2), c.sentence) for c in found.criteria]
     _print_table(columns, rows)
+    rollout_report.print_chart(body, database)
 
 
 @app.command()
@@ -93,6 +101,7 @@ def history(
         typer.echo(f"{d.at.isoformat(timespec='seconds')} {d.action} ({d.reason}, {d.actor}): {d.message}")
 
 
+app.command("report", epilog=rollout_report.EPILOG)(rollout_report.report)
 for verb in (verify, *VERBS):
     app.command()(verb)
 

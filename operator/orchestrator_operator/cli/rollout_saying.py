@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator_operator.rollout.words import shortened
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import RolloutStatus, Word, read_status
 
@@ -61,7 +62,7 @@ async def say(
     `progress` is told what is waited for. Raises what `word` raises, and KubernetesError.
     """
     before = read_status((await kubernetes.get(ROLLOUTS, namespace, name)).get("status"))
-    value = word(before)
+    value = shortened(word(before))
     body = await kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"annotations": {annotation: value}}})
     verb = annotation.partition("/")[2]
     began, told = time.monotonic(), 0.0

@@ -47,7 +47,7 @@ def _anchored(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> Rollou
     changes: dict[str, Any] = {}
     if (place, stage.name) != (status.stage_index, status.stage):
         changes = {"stage_index": place, "stage": stage.name}
-    if status.phase in IN_A_STAGE and stage.name != status.stage and stage.share != Decimal(status.percent):
+    if status.phase in IN_A_STAGE and status.stage not in ("", stage.name) and stage.share != Decimal(status.percent):
         changes["stage_started_at"] = now  # another stage; a new name for the same share keeps its time
     return status.model_copy(update=changes) if changes else status
 

@@ -93,7 +93,12 @@ def _experiment(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Ite
 
 def _effect(g: Gathered, status: RolloutStatus) -> Iterator[dict[str, Any]]:
     """Whether starts on V2 really stopped after a rollback: rule 6. Not known is not said."""
-    if status.phase not in OVER or g.late_starts is None:
+    if status.phase not in OVER:
+        if any(item.type == NOT_EFFECTIVE and item.status == "True" for item in g.status.conditions):
+            message = "the rollback is over: another attempt has begun"
+            yield condition(NOT_EFFECTIVE, False, "Rearmed", message, at=g.now, generation=g.generation)
+        return
+    if g.late_starts is None:
         return
     if g.late_starts:
         message = (

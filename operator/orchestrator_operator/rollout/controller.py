@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,7 +21,7 @@ from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError,
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.adapters.webhook import Webhook
 from orchestrator_operator.handlers.announce import Announcer
-from orchestrator_operator.rollout import metrics
+from orchestrator_operator.rollout import metrics, pace
 from orchestrator_operator.rollout.apply import Applier
 from orchestrator_operator.rollout.flagwatch import FlagWatcher
 from orchestrator_operator.rollout.gather import Gatherer
@@ -30,12 +29,10 @@ from orchestrator_operator.rollout.judge import judge
 from orchestrator_operator.rollout.known import Known, owner_of
 from orchestrator_operator.rollout.notify import Notifier
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
-from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.plan import plan
 from orchestrator_operator.rollout.recorder import Overtaken, Recorder
 from orchestrator_operator.routing import RoutingFacts
 from orchestrator_operator.specs import ROLLOUTS
-from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -44,12 +41,8 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
-    from orchestrator_operator.rollout.model import Gathered
     from orchestrator_operator.settings import Settings
 
-_FASTEST, _SLOWEST = timedelta(seconds=1), timedelta(seconds=15)  # between two looks at a stage that runs
-_AT_REST = timedelta(seconds=30)  # between two looks at a rollout that is over
-_FIRST_RETRY, _LONGEST_RETRY = 0.5, 15.0  # seconds
 _PASSING = (KubernetesError, FlagError, StoreError)  # trouble that may be over when we look again
 
 _log = structlog.get_logger(__name__)
@@ -117,6 +110,10 @@ class RolloutController:
         """What must go on until the end, by name."""
         return {"flag": self._flag.run, "rollouts": self.run, "notifications": self._notifier.run}
 
+    async def notified(self) -> None:
+        """Until every letter that was posted is sent or given up; the loop `notifications` has to run."""
+        await self._notifier.drained()
+
     async def aclose(self) -> None:
         await self._prometheus.aclose()
         await self._notifier.aclose()
@@ -179,7 +176,7 @@ class RolloutController:
         except Exception as error:  # noqa: BLE001 - one malformed rollout must not stop the others
             _log.exception("a rollout could not be reconciled", rollout=known.name)
             await self._say_once(known, f"{type(error).__name__}: {error}")
-            return _LONGEST_RETRY
+            return pace.LONGEST_RETRY
         known.failures = 0
         known.told.clear()
         return seconds
@@ -196,12 +193,11 @@ class RolloutController:
         if again:
             await self._flag.look()  # the router should know at once
             return 0.0
-        until = (planned.wake_at - self._clock.now()).total_seconds() if planned.wake_at else _AT_REST.total_seconds()
-        return min(max(until, 0.05), poll(gathered).total_seconds())
+        return pace.next_look(gathered, planned, self._clock.now())
 
     async def _failed(self, known: Known, error: Exception) -> float:
         """Try again, later each time. A status that somebody else's object has taken is read anew."""
-        delay = min(_FIRST_RETRY * 2.0 ** min(known.failures, 10), _LONGEST_RETRY)
+        delay = pace.retry(known.failures)
         known.failures += 1
         _log.warning("a rollout will be looked at again", rollout=known.name, retry_in=delay, error=str(error))
         if isinstance(error, Conflict | Overtaken):
@@ -245,15 +241,6 @@ class RolloutController:
             self._applier.forget(uid)
             self._all_due()  # the flag may have a new owner
             self._wake.set()
-
-
-def poll(gathered: Gathered) -> timedelta:
-    """How often a rollout is looked at when nothing is due: a quarter of the first age while a stage runs."""
-    if gathered.status.phase is Phase.ROLLING_BACK or gathered.spec is None:
-        return _FASTEST
-    if gathered.status.phase in IN_A_STAGE | {Phase.PENDING}:
-        return min(max(gathered.spec.analysis.ages[0] / 4, _FASTEST), _SLOWEST)
-    return _AT_REST
 
 
 def _uid(body: Mapping[str, Any]) -> str:

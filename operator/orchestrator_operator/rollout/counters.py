@@ -26,6 +26,7 @@ Group = tuple[str, str, str]  # assignment, criterion, age, as the labels spell 
 
 METRIC = "orchestrator_cohort_outcomes_total"
 _ALL = 100  # per cent
+_SHOWN = 300  # characters of what somebody else has written
 _EXACT = 2**53  # beyond it a double skips whole numbers
 _FIELDS = {("v1", "bad"): 0, ("v1", "good"): 1, ("v2", "bad"): 2, ("v2", "good"): 3}
 
@@ -52,7 +53,8 @@ class Counters:
                 counts = found[group][_percent(sample.labels["percent"])]
                 counts[place] = max(counts[place], _whole(sample.value))  # two jobs may scrape the same operator
             except (KeyError, ValueError) as error:
-                spoiled[group] = Unreadable("NotANumber", f"{dict(sample.labels)} = {sample.value}: {error}")
+                labels = f"{dict(sample.labels)}"[:_SHOWN]
+                spoiled[group] = Unreadable("NotANumber", f"{labels} = {sample.value}: {error}"[: 2 * _SHOWN])
         return cls(found, spoiled)
 
     def cohorts(self, spec: RolloutSpec) -> dict[CohortKey, Cells | Unreadable]:

@@ -21,13 +21,16 @@ come yet. With V as it stands here it was at most the level in every case, and t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import log_ndtr
 
+from orchestrator_operator.rollout import coins
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -37,29 +40,68 @@ if TYPE_CHECKING:
 
 _TUNED_AT = 10.0  # v: the variance, in events, at which the boundary is tightest
 _LEAST_VARIANCE = 5.0  # before it a sum of few bins is nothing like normal
+_NOTHING = 1e-9  # units
 _TINY = np.finfo(np.float64).tiny
 
 
-def log_fail(bins: Sequence[Bin], tolerate: float, level: float) -> float:
-    """The evidence ln E that V2's relative risk is above `tolerate`, to be held against ln(1/level)."""
-    return _last(log_fail_paths(_table(bins), tolerate, level))
+def log_fail(bins: Sequence[Bin], restarts: Mapping[int, int], planned: int, tolerate: float, level: float) -> float:
+    """The evidence ln E that V2's relative risk is above `tolerate`, to be held against ln(1/level).
+
+    With late onsets in view, as the coin test: `restarts[s]` is how many of the bins restart s = 1, 2, … leaves out,
+    those that did not begin after it; `planned` is how many restarts the plan has, the start included.
+    """
+    sums = Sums.of(_table(bins), tolerate)
+    counted = np.cumsum([0, *(_counted(item) for item in bins)])  # empty bins are not in the table
+    fresh = {s: sums.at_the_end(level, since=int(counted[left_out])) for s, left_out in restarts.items()}
+    return coins.log_mixture_of_restarts(sums.at_the_end(level), fresh, planned)
 
 
 def log_pass(bins: Sequence[Bin], margin: float, level: float) -> float:
-    """The evidence ln E that V2's relative risk is below `margin` (ψ_m): `log_fail` mirrored."""
-    return _last(log_pass_paths(_table(bins), margin, level))
+    """The evidence ln E that V2's relative risk is below `margin` (ψ_m): mirrored, and of these bins as a whole."""
+    return Sums.of(_table(bins), margin).mirrored.at_the_end(level)
 
 
-def log_fail_paths(table: Floats, tolerate: float, level: float) -> Floats:
-    """`log_fail` after every bin of many runs; `table` has (k₁, n₁, k₂, n₂) in shape (..., bins, 4)."""
-    drift, variance = _sums(table, tolerate)
-    return log_evidence(drift, variance, level)
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What the evidence is made of, after every bin: arrays of shape (..., bins), of one run or of many at once."""
 
+    drift: Floats  # S
+    squares: Floats  # Σd²
+    spread: Floats  # Σ Var d / g
+    noise: Floats  # the estimate of g; 0 while nothing says how large it is
+    event: Floats  # how many bad units come together
 
-def log_pass_paths(table: Floats, margin: float, level: float) -> Floats:
-    """`log_pass` after every bin of many runs; shapes as in `log_fail_paths`."""
-    drift, variance = _sums(table, margin)
-    return log_evidence(-drift, variance, level)
+    @classmethod
+    def of(cls, table: Floats, ratio: float) -> Sums:
+        """Against the relative risk `ratio` (ψ); `table` has (k₁, n₁, k₂, n₂) in shape (..., bins, 4), no bin empty."""
+        k1, n1, k2, n2 = (table[..., column] for column in range(4))
+        n = n1 + n2
+        on_v1, on_v2 = n1 / n, n2 / n
+        d = on_v1 * k2 - ratio * on_v2 * k1
+        spread = ratio * on_v1 * on_v2 * (n1 + ratio * n2)
+        bad = k1 + k2 / ratio
+        noise = _noise(bad / n, (on_v1 + on_v2 / ratio) / n, n)
+        event = noise * n.cumsum(axis=-1) / np.maximum(bad.cumsum(axis=-1), _TINY)
+        return cls(d.cumsum(axis=-1), (d * d).cumsum(axis=-1), spread.cumsum(axis=-1), noise, event)
+
+    @property
+    def mirrored(self) -> Sums:
+        """For the claim that V2 is better."""
+        return Sums(-self.drift, self.squares, self.spread, self.noise, self.event)
+
+    def log_evidence(self, level: float, since: int = 0, looks: slice = slice(None)) -> Floats:
+        """The evidence of the bins after the first `since`, after each of them or at some: shape (..., looks)."""
+        drift, squares, spread = (_grown(total, since)[..., looks] for total in (self.drift, self.squares, self.spread))
+        noise, event = self.noise[..., since:][..., looks], self.event[..., since:][..., looks]
+        known = (noise > 0) & (event > 0)
+        unit = np.where(known, event, 1.0)
+        found = log_evidence(drift / unit, (squares + 2 * noise * spread) / 3 / unit**2, level)
+        return np.asarray(np.where(known, found, 0.0), dtype=np.float64)
+
+    def at_the_end(self, level: float, since: int = 0) -> float:
+        """The evidence of one run as it stands; 0 where nothing has been counted."""
+        found = self.log_evidence(level, since, slice(-1, None))
+        return float(found[0]) if found.size else 0.0
 
 
 def log_evidence(drift: ArrayLike, variance: ArrayLike, level: float) -> Floats:
@@ -72,37 +114,27 @@ def log_evidence(drift: ArrayLike, variance: ArrayLike, level: float) -> Floats:
     return np.asarray(np.where(v < _LEAST_VARIANCE, 0.0, found), dtype=np.float64)
 
 
-def _sums(table: Floats, ratio: float) -> tuple[Floats, Floats]:
-    """(S, V) in events after every bin against the relative risk `ratio`; 0 while no noise shows what an event is."""
-    k1, n1, k2, n2 = (table[..., column] for column in range(4))
-    n = np.maximum(n1 + n2, _TINY)
-    d = (n1 * k2 - ratio * n2 * k1) / n
-    spread = ratio * n1 * n2 * (n1 + ratio * n2) / n**2
-    bad = k1 + k2 / ratio
-    noise = _noise(bad / n, (n1 + n2 / ratio) / n**2, n)
-    event = noise * n.cumsum(axis=-1) / np.maximum(bad.cumsum(axis=-1), _TINY)
-    known = (noise > 0) & (event > 0) & np.isfinite(event)
-    event = np.where(known, event, 1.0)
-    variance = ((d * d).cumsum(axis=-1) + 2 * noise * spread.cumsum(axis=-1)) / 3
-    return np.where(known, d.cumsum(axis=-1) / event, 0.0), np.where(known, variance / event**2, 0.0)
-
-
 def _noise(u: Floats, per_noise: Floats, n: Floats) -> Floats:
     """The estimate of g after every bin: Var u = g·`per_noise`. A pair weighs n·n'/(n + n'): small bins say little."""
-    squares = np.diff(u, axis=-1) ** 2 / np.maximum(per_noise[..., 1:] + per_noise[..., :-1], _TINY)
+    squares = np.diff(u, axis=-1) ** 2 / (per_noise[..., 1:] + per_noise[..., :-1])
     weights = n[..., 1:] * n[..., :-1] / (n[..., 1:] + n[..., :-1])
-    found = (weights * squares).cumsum(axis=-1) / np.maximum(weights.cumsum(axis=-1), _TINY)
+    found = (weights * squares).cumsum(axis=-1) / weights.cumsum(axis=-1)
     return np.concatenate([np.zeros_like(n[..., :1]), found], axis=-1)
+
+
+def _grown(total: Floats, since: int) -> Floats:
+    return total[..., since:] - total[..., since - 1 : since] if since else total
 
 
 def _table(bins: Sequence[Bin]) -> Floats:
     """The bins in which anything was counted: shape (bins, 4)."""
-    rows = [(item.k1, item.n1, item.k2, item.n2) for item in bins if item.n1 + item.n2 > 0]
+    rows = [(item.k1, item.n1, item.k2, item.n2) for item in bins if _counted(item)]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def _last(path: Floats) -> float:
-    return float(path[-1]) if len(path) else 0.0
+def _counted(item: Bin) -> bool:
+    """Whether it holds anything: what is left of nothing when floats are subtracted is nothing."""
+    return item.n1 + item.n2 > _NOTHING
 
 
 def _tuning(level: float) -> float:

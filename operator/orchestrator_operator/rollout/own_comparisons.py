@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.rollout import evidence, normal_mixture
-from orchestrator_operator.rollout.comparisons import NO_COIN, pass_if
+from orchestrator_operator.rollout.comparisons import NO_COIN, pass_if, planned_restarts
 from orchestrator_operator.rollout.model import Judged, Unreadable
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import timedelta
 
     from orchestrator_operator.rollout.model import Bin, Gathered
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
@@ -33,7 +35,9 @@ def own_comparison(gathered: Gathered, spec: RolloutSpec, stage: Stage, criterio
         return Judged(criterion, Verdict.BLIND, f"cannot be read: {bins.message}", bins.reason)
     analysis = spec.analysis
     level = share * analysis.false_rollback
-    log_e, wanted = normal_mixture.log_fail(bins, analysis.tolerate, level), evidence.log_threshold(level)
+    restarts = _restarts(bins, gathered, analysis.restart)
+    log_e = normal_mixture.log_fail(bins, restarts, planned_restarts(spec), analysis.tolerate, level)
+    wanted = evidence.log_threshold(level)
     judged = Judged(criterion, Verdict.FAIL, "", counts=_totals(bins), log_evidence=log_e, log_threshold=wanted)
     if log_e >= wanted:
         sentence = (
@@ -71,6 +75,16 @@ def _towards_pass(judged: Judged, spec: RolloutSpec, stage: Stage, bins: tuple[B
         log_pass_evidence=log_e,
         log_pass_threshold=wanted,
     )
+
+
+def _restarts(bins: tuple[Bin, ...], gathered: Gathered, every: timedelta) -> dict[int, int]:
+    """For each restart of the evidence that has begun: how many bins did not begin after it."""
+    started = gathered.status.started_at
+    ends = [item.end for item in bins if item.end is not None]
+    if started is None or len(ends) < len(bins):
+        return {}
+    begun = (gathered.now - started) // every
+    return {s: min(bisect_left(ends, started + s * every) + 1, len(bins)) for s in range(1, begun + 1)}
 
 
 def _of_stage(bins: tuple[Bin, ...], gathered: Gathered) -> tuple[Bin, ...]:

@@ -19,6 +19,7 @@ from orchestrator import durations
 from orchestrator.errors import StoreError
 from orchestrator_operator.adapters.prometheus import PrometheusError
 from orchestrator_operator.rollout import readings
+from orchestrator_operator.rollout.judge import current_stage
 from orchestrator_operator.rollout.model import Bin, RememberBins, Unreadable
 from orchestrator_operator.rollout.own_counters import Raw, bins
 
@@ -38,6 +39,7 @@ _BEFORE = timedelta(
     minutes=5
 )  # read before a bin begins: it needs a sample there, and scrapes are at most minutes apart
 _SCRAPE = timedelta(minutes=1)  # assumed where too few samples tell
+_ALL = 100  # per cent
 _ENGINES = ("v1", "v2")
 
 
@@ -75,7 +77,8 @@ class OwnReader:
                 for one in await self._store.bins(status.attempt_id, criterion.name)
             )
             begin = kept[-1].end if kept else status.started_at
-            if begin is None or begin >= now:  # the clock was moved back: what was read stays read
+            on_v2_alone = current_stage(spec, status.stage_index).share == _ALL  # V1's counters may be gone by then
+            if on_v2_alone or begin is None or begin >= now:  # the clock was moved back: what was read stays read
                 return kept, None
             until = min(now, begin + REACH)
             raw = await self._raw(criterion, begin, until)
@@ -84,17 +87,10 @@ class OwnReader:
         except PrometheusError as error:
             return Unreadable(error.reason, str(error)), None
         cuts = (begin, *_promotions(status, begin, until))
+        read_to = until if until == now else _newest(raw, begin, until)
         before = sum(one.n1 + one.n2 for one in kept)
-        if until < now:
-            past = bins(raw, cuts, spec.analysis.interval, _newest(raw, begin, until), _spacing(raw), before)
-            closed = past if isinstance(past, tuple) and past else (Bin(0.0, 0.0, 0.0, 0.0, until),)
-            behind = durations.show(timedelta(minutes=round((now - until).total_seconds() / 60)))
-            why = f"its samples are being caught up with, {behind} are left to read"
-            return Unreadable("CatchingUp", why), RememberBins(criterion.name, len(kept), closed)
-        found = bins(raw, cuts, spec.analysis.interval, until, _spacing(raw), before)
-        if isinstance(found, Unreadable):
-            return found, None
-        return (*kept, *found), RememberBins(criterion.name, len(kept), found) if found else None
+        found = bins(raw, cuts, spec.analysis.interval, read_to, _spacing(raw), before)
+        return _with(kept, found, criterion.name, until, now)
 
     async def _raw(self, criterion: Criterion, begin: datetime, until: datetime) -> dict[str, Raw]:
         """Every series of both counters on both engines, from a little before `begin` on."""
@@ -112,6 +108,20 @@ class OwnReader:
             *(self._prometheus.series(selector, until=end, window=min(CHUNK, end - begin)) for end in ends)
         )
         return _joined(series for chunk in chunks for series in chunk)
+
+
+def _with(
+    kept: tuple[Bin, ...], found: tuple[Bin, ...] | Unreadable, criterion: str, until: datetime, now: datetime
+) -> tuple[tuple[Bin, ...] | Unreadable, RememberBins | None]:
+    """All bins, and those to keep. Where `until` is not now yet, something is kept in any case: it must go on."""
+    if until < now:
+        closed = found if isinstance(found, tuple) and found else (Bin(0.0, 0.0, 0.0, 0.0, until),)
+        behind = durations.show(timedelta(minutes=round((now - until).total_seconds() / 60)))
+        why = f"its samples are being caught up with, {behind} are left to read"
+        return Unreadable("CatchingUp", why), RememberBins(criterion, len(kept), closed)
+    if isinstance(found, Unreadable):
+        return found, None
+    return (*kept, *found), RememberBins(criterion, len(kept), found) if found else None
 
 
 def _joined(chunks: Iterable[Series]) -> list[RawSeries]:

@@ -13,6 +13,7 @@ from orchestrator_operator.rollout import situation
 from orchestrator_operator.rollout.model import DropAnnotation
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.situation import APPROVE, PAUSE, PROMOTE, RESUME, VERBS, Situation
+from orchestrator_operator.specs.conditions import clip
 from orchestrator_operator.specs.rollout_status import Phase, Word
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Gathered
     from orchestrator_operator.rollout.situation import Outcome
     from orchestrator_operator.specs.rollout_status import RolloutStatus
+
+WORD_LIMIT = 256  # bytes
+_ANSWER_LIMIT = 512  # bytes
 
 _FORCE = "force"
 _YES = "true"
@@ -40,11 +44,15 @@ def listen(g: Gathered) -> Gathered:
 
 
 def fresh(annotations: Mapping[str, str], status: RolloutStatus) -> dict[str, str]:
-    """The words that were not heard yet, by the annotation's key."""
+    """The words that were not heard yet, by the annotation's key, as short as a status can bear."""
     echoes = {(word.verb, word.value) for word in status.heard if word.pending}
-    return {
-        key: annotations[key] for key in VERBS if key in annotations and (_verb(key), annotations[key]) not in echoes
-    }
+    said = {key: shortened(annotations[key]) for key in VERBS if key in annotations}
+    return {key: value for key, value in said.items() if (_verb(key), value) not in echoes}
+
+
+def shortened(word: str) -> str:
+    """A word as it is remembered: an annotation may hold far more than the status of a resource should."""
+    return clip(word.strip(), WORD_LIMIT)
 
 
 def approvable(g: Gathered) -> str:
@@ -101,7 +109,7 @@ def answers(s: Situation, outcome: Outcome, status: RolloutStatus, obstacle: str
     promotion was not made.
     """
     return tuple(
-        Word(verb=_verb(key), value=value, at=s.now, done=done, answer=answer)
+        Word(verb=_verb(key), value=value, at=s.now, done=done, answer=clip(answer, _ANSWER_LIMIT))
         for key, value in s.gathered.annotations.items()
         for done, answer in (_answer(s, outcome, status, key, obstacle),)
     )

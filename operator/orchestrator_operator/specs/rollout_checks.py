@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ALL = Decimal(100)
 _SHORTEST_DEADMAN = timedelta(seconds=10)
 _PLACES = Decimal("0.01")
+_WORDS = ("true", "force")  # of annotations that let a rollout go on
 _SECRET = re.compile(r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")  # as the API server wants them
 _SECRET_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
 
@@ -50,6 +51,8 @@ def _stages(spec: RolloutSpec) -> Iterator[Problem]:
     yield from unique("spec.stages", (stage.name for stage in spec.stages))
     for index, stage in enumerate(spec.stages):
         path = f"spec.stages[{index}]"
+        if stage.name in _WORDS or stage.name.startswith("force:"):
+            yield Problem(f"{path}.name", f"{stage.name!r} means something else where people name a stage")
         yield from _percent(stage, path)
         yield from _holdback(stage, path)
         if stage.duration <= timedelta(0):

@@ -25,10 +25,12 @@ class Bins(Connections):
         if not bins:
             return
         values = [{"attempt": attempt, "criterion": criterion, **asdict(one)} for one in bins]
-        new = self._insert(t.bins).on_conflict_do_nothing()
+        first = self._insert(t.bins).on_conflict_do_nothing().returning(_b.number)
 
         def save(c: sa.Connection) -> None:
-            c.execute(new, values)
+            mine = c.execute(first, values[0]).first() is not None
+            if mine and values[1:]:
+                c.execute(sa.insert(t.bins), values[1:])
 
         await self._writing(Boundary.SAVE_BINS, save)
 

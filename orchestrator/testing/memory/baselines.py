@@ -53,9 +53,10 @@ def routed_since(d: Data, engine: Engine, since: datetime) -> int:
 
 
 def save_bins(d: Data, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
+    if (attempt, criterion, bins[0].number) in d.bins:
+        return
     for one in bins:
-        if (key := (attempt, criterion, one.number)) not in d.bins:
-            d.bins = d.bins.insert(key, one)
+        d.bins = d.bins.insert((attempt, criterion, one.number), one)
 
 
 def bins(d: Data, attempt: str, criterion: str, first: int) -> list[KeptBin]:

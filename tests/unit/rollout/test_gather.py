@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.prometheus import Prometheus
@@ -22,7 +23,7 @@ from orchestrator.store import Totals
 from orchestrator.store.port import V1Update
 from orchestrator.testing import FakeClock, MemoryStore
 from tests.support.cluster import document
-from tests.support.prometheus import FakePrometheus, counters
+from tests.support.prometheus import FakePrometheus, counters, vector
 from tests.support.rollouts import DOCUMENT
 from tests.support.stores import projection, submission, workflow
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 SECRET, ATTEMPT = "orchestrator-flags", "3f2a9c1e-1"
 CHAIN, OTHER = "default/chain", "default/other"
 SLOWER = {"name": "slower", "type": "comparison", "preset": "slower-than-baseline"}
+STALLED = {"name": "stalled", "type": "guardrail", "query": "stalled", "max": 0}
+OWN = {"name": "own", "type": "comparison", "bad": 'b{e="$engine"}', "total": 't{e="$engine"}'}
 KINDS = ("failures", "first-attempt-failures", "slower-than-baseline")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
@@ -57,7 +60,16 @@ class World:
         self.clock, self.memory, self.prometheus = FakeClock(), MemoryStore(), FakePrometheus()
         self.store = Counting(self.memory)
         self.prometheus.counters = counters("5", (1, 95), (0, 5), criteria=KINDS)
-        self.client = Prometheus("http://prometheus", transport=self.prometheus.transport())
+        self.use(self.prometheus.transport())
+        self.start = self.clock.now()
+        self.status = RolloutStatus(
+            phase=Phase.PROGRESSING, attempt_id=ATTEMPT, started_at=self.start, stage_started_at=self.start
+        )
+        self.document: dict[str, Any] = DOCUMENT | {"criteria": [*DOCUMENT["criteria"], SLOWER]}
+
+    def use(self, transport: httpx.AsyncBaseTransport) -> None:
+        """Another Prometheus from now on."""
+        self.client = Prometheus("http://prometheus", transport=transport)
         self.gatherer = Gatherer(
             store=self.store,  # type: ignore[arg-type] - it forwards everything
             prometheus=self.client,
@@ -65,11 +77,6 @@ class World:
             routed_secret=SECRET,
             clock=self.clock,
         )
-        self.start = self.clock.now()
-        self.status = RolloutStatus(
-            phase=Phase.PROGRESSING, attempt_id=ATTEMPT, started_at=self.start, stage_started_at=self.start
-        )
-        self.document: dict[str, Any] = DOCUMENT | {"criteria": [*DOCUMENT["criteria"], SLOWER]}
 
     async def gather(self, **status: Any) -> Gathered:
         body = document(ROLLOUTS, "v2", self.document)
@@ -121,15 +128,14 @@ async def test_a_guardrail_costs_one_query(world: World) -> None:
     world.document["criteria"] = [
         *world.document["criteria"],
         {"name": "slow", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05},
-        {"name": "stalled", "type": "guardrail", "query": "stalled", "max": 0},
+        STALLED,
     ]
     assert await world.cost() == (before[0] + 2, before[1])
 
 
 async def test_a_user_s_own_counters_cost_four_queries_and_one_look_into_the_store(world: World) -> None:
     before = await world.cost()
-    own = {"name": "own", "type": "comparison", "bad": 'b{e="$engine"}', "total": 't{e="$engine"}'}
-    world.document["criteria"] = [*world.document["criteria"], own]
+    world.document["criteria"] = [*world.document["criteria"], OWN]
     world.clock.advance(60)
     assert await world.cost() == (before[0] + 4, before[1] + Counter(["bins"]))
 
@@ -145,6 +151,48 @@ async def test_the_health_of_any_number_of_workflows_costs_one_query(world: Worl
 async def test_a_rollout_that_is_over_costs_prometheus_nothing(world: World) -> None:
     world.status = world.status.model_copy(update={"phase": Phase.COMPLETED})
     assert await world.cost() == (0, Counter())
+
+
+# -- whatever Prometheus says
+
+REDIRECT = httpx.Response(302, headers={"Location": "http://elsewhere/"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (httpx.ConnectError("refused"), "PrometheusUnreachable"),
+        (httpx.ReadTimeout("slow"), "PrometheusUnreachable"),
+        (httpx.Response(503, text="starting"), "PrometheusUnreachable"),
+        (httpx.Response(200, text="<html>log in</html>"), "UnexpectedAnswer"),
+        (REDIRECT, "UnexpectedAnswer"),
+        (httpx.Response(200, json={"status": "error", "error": "no"}), "QueryRefused"),
+        (httpx.Response(403, json={"status": "error", "error": "no"}), "QueryRefused"),
+        (vector([({}, 1)], warnings=["half of it is missing"]), "PartialAnswer"),
+        (vector([({"pod": str(number)}, 1) for number in range(5_001)]), "TooManySeries"),
+    ],
+)
+async def test_what_cannot_be_read_is_never_a_number(
+    world: World, answer: httpx.Response | Exception, reason: str
+) -> None:
+    def said(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    world.use(httpx.MockTransport(said))
+    world.document["criteria"] = [*world.document["criteria"], STALLED, OWN]
+    world.clock.advance(60)
+    found = await world.gather()
+    everything = [
+        *found.cohorts.values(),
+        found.starts,
+        found.calibration,
+        *found.guardrails.values(),
+        found.own["own"],
+    ]
+    assert {one.reason if isinstance(one, Unreadable) else one for one in everything} == {reason}
+    assert (found.keyed, found.closed) == (None, ())
 
 
 # -- V1's health

@@ -193,12 +193,13 @@ def test_a_criterion_of_some_workflows_does_not_say_how_many_executions_there_we
 
 # -- a user's own counters
 
-OWN = spec(
-    criteria=[
+OWN_DOCUMENT: dict[str, Any] = {
+    "criteria": [
         {"name": "failures", "type": "comparison", "preset": "failures"},
         {"name": "refunds", "type": "comparison", "bad": 'r{engine="$engine"}', "total": 'o{engine="$engine"}'},
     ]
-)
+}
+OWN = spec(**OWN_DOCUMENT)
 
 
 def own(reading: Any, **changes: Any) -> Judged:
@@ -239,6 +240,18 @@ def test_own_counters_of_an_earlier_stage_still_convict() -> None:
     found = gathered(cohorts(GOOD), spec=OWN, own={"refunds": bins(0.2, 0.8)}, stage=2)
     status = found.status.model_copy(update={"stage_started_at": START + timedelta(days=1)})
     assert judge(replace(found, status=status)).criteria[1].verdict is Verdict.FAIL
+
+
+def test_a_late_regression_of_own_counters_is_convicted_by_the_restarts() -> None:
+    found = gathered(
+        cohorts(GOOD),
+        spec=spec(**{**OWN_DOCUMENT, "analysis": {"restart": "12h"}}),
+        own={"refunds": (*bins(1, 0.5, count=7200), *bins(1, 1.5, count=90, since=START + timedelta(days=5)))},
+    )
+    late = replace(found, now=START + timedelta(days=5, hours=2))
+    with_start = late.status.model_copy(update={"started_at": START})
+    assert judge(late).criteria[1].verdict is not Verdict.FAIL  # nobody knows when it started: no restarts
+    assert judge(replace(late, status=with_start)).criteria[1].verdict is Verdict.FAIL
 
 
 def test_own_counters_without_a_v1_to_compare_with_are_not_applicable() -> None:
@@ -311,7 +324,7 @@ def test_a_sound_experiment_or_one_that_cannot_be_read_raises_no_alarm(changes: 
         ({"starts": (*FAIR, *cells("25", (0, 999), (0, 999))), "keyed": 10_000}, 0.5),  # this stage's alone
         ({"starts": FAIR}, None),
         ({"starts": DOWN, "keyed": 5}, None),
-        ({"keyed": 0}, None),
+        ({"starts": (), "keyed": 0}, None),
     ],
 )
 def test_the_sticky_share_is_that_of_the_stage_s_executions(changes: dict[str, Any], sticky: float | None) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import normal_mixture
+from orchestrator_operator.rollout import coins, evidence, normal_mixture
 from orchestrator_operator.rollout.model import Bin
+from orchestrator_operator.rollout.normal_mixture import Sums
 from scipy import integrate, stats
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ def run(
     return np.stack([clusters[0] + extra[0], 30 - n2, clusters[1] + extra[1], n2], axis=-1).astype(np.float64)
 
 
+def against(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The evidence against V2 after every bin."""
+    return Sums.of(table, 1.0).log_evidence(LEVEL)
+
+
+def in_favour(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The evidence that V2 is better than 1.5 times V1, after every bin."""
+    return Sums.of(table, 1.5).mirrored.log_evidence(LEVEL)
+
+
 def ever(logs: NDArray[np.float64]) -> float:
     return float((logs.max(axis=-1) >= -math.log(LEVEL)).mean())
 
@@ -64,45 +75,79 @@ WORLDS = [(share, cluster) for share in (0.05, 0.5, 0.99) for cluster in (1, 5)]
 @pytest.mark.parametrize(("share", "cluster"), WORLDS)
 def test_a_healthy_v2_is_convicted_no_more_often_than_promised(share: float, cluster: int) -> None:
     table = run(np.random.default_rng(3), share, 0.1, cluster=cluster)
-    assert ever(normal_mixture.log_fail_paths(table, 1.0, LEVEL)) <= LEVEL + 3 * math.sqrt(LEVEL / len(table))
+    assert ever(against(table)) <= LEVEL + 3 * math.sqrt(LEVEL / len(table))
 
 
 @pytest.mark.parametrize(("share", "cluster"), WORLDS)
 def test_a_v2_at_the_margin_passes_no_more_often_than_promised(share: float, cluster: int) -> None:
     table = run(np.random.default_rng(4), share, 0.1, risk=1.5, cluster=cluster)
-    assert ever(normal_mixture.log_pass_paths(table, 1.5, LEVEL)) <= LEVEL + 3 * math.sqrt(LEVEL / len(table))
+    assert ever(in_favour(table)) <= LEVEL + 3 * math.sqrt(LEVEL / len(table))
 
 
 def test_a_v2_twice_as_bad_is_convicted() -> None:
     table = run(np.random.default_rng(5), 0.05, 0.1, risk=2.0, runs=50)
-    assert ever(normal_mixture.log_fail_paths(table, 1.0, 0.005)) == 1
+    assert ever(Sums.of(table, 1.0).log_evidence(0.005)) == 1
 
 
 def test_a_healthy_v2_passes() -> None:
     table = run(np.random.default_rng(6), 0.25, 0.1, runs=50)
-    assert ever(normal_mixture.log_pass_paths(table, 1.5, LEVEL)) == 1
+    assert ever(in_favour(table)) == 1
 
 
 @pytest.mark.parametrize("unit", [1e-3, 250.0])
 def test_the_unit_of_a_counter_makes_no_difference(unit: float) -> None:
     table = run(np.random.default_rng(7), 0.25, 0.1, risk=1.5, runs=1)
     scaled = table * [unit, 1, unit, 1]
-    found = normal_mixture.log_fail_paths(scaled, 1.0, LEVEL)
-    assert found == pytest.approx(normal_mixture.log_fail_paths(table, 1.0, LEVEL), abs=1e-6)
+    found = against(scaled)
+    assert found == pytest.approx(against(table), abs=1e-6)
+
+
+def as_bins(table: NDArray[np.float64]) -> list[Bin]:
+    return [Bin(*row) for row in table[0].tolist()]
 
 
 def test_a_sequence_of_bins_is_the_same_evidence_as_the_end_of_its_path() -> None:
     table = run(np.random.default_rng(8), 0.25, 0.1, risk=1.5, runs=1)
-    bins = [Bin(*row) for row in table[0].tolist()]
-    idle = [Bin(0, 0, 0, 0)]  # in which nothing was counted: it says nothing
-    assert normal_mixture.log_fail([*bins[:9], *idle, *bins[9:]], 1.0, LEVEL) == pytest.approx(
-        normal_mixture.log_fail_paths(table, 1.0, LEVEL)[0, -1]
+    bins = as_bins(table)
+    whole = math.exp(against(table)[0, -1])
+    first = coins.restart_weight(0, 28)
+    expected = 0.5 * whole * (1 + first) + 0.5 * (1 - first)
+    assert normal_mixture.log_fail(bins, {}, 28, 1.0, LEVEL) == pytest.approx(math.log(expected))
+    assert normal_mixture.log_pass(bins, 1.5, LEVEL) == pytest.approx(in_favour(table)[0, -1])
+
+
+def test_a_bin_in_which_nothing_was_counted_changes_nothing() -> None:
+    bins = as_bins(run(np.random.default_rng(9), 0.25, 0.1, risk=1.5, runs=1))
+    idle = [*bins[:9], Bin(0, 0, 0, 0), *bins[9:]]
+    assert normal_mixture.log_fail(idle, {1: 21}, 28, 1.0, LEVEL) == pytest.approx(
+        normal_mixture.log_fail(bins, {1: 20}, 28, 1.0, LEVEL)
     )
-    assert normal_mixture.log_pass(bins, 1.5, LEVEL) == pytest.approx(
-        normal_mixture.log_pass_paths(table, 1.5, LEVEL)[0, -1]
-    )
+    assert normal_mixture.log_pass(idle, 1.5, LEVEL) == normal_mixture.log_pass(bins, 1.5, LEVEL)
+
+
+def test_a_late_regression_is_seen_through_a_long_healthy_past() -> None:
+    rng = np.random.default_rng(10)
+    bins = [*as_bins(run(rng, 0.25, 0.1, runs=1)), *as_bins(run(rng, 0.25, 0.1, risk=2.0, runs=1))[:150]]
+    threshold = evidence.log_threshold(0.005)
+    assert normal_mixture.log_fail(bins, {}, 28, 1.0, 0.005) < threshold
+    assert normal_mixture.log_fail(bins, {20: 2000}, 28, 1.0, 0.005) > threshold
+
+
+def test_with_restarts_a_healthy_v2_is_convicted_no_more_often_than_promised() -> None:
+    """One every 72 bins, looked at as often: the mixture of paths that start afresh."""
+    sums = Sums.of(run(np.random.default_rng(11), 0.5, 0.1, runs=200), 1.0)
+    looks = np.arange(71, 2000, 72)
+    mixed = np.exp(sums.log_evidence(LEVEL)[:, looks]) * (0.5 + 0.5 * coins.restart_weight(0, 28))
+    for s in range(1, 28):
+        fresh = np.ones_like(mixed)
+        begun = looks >= 72 * s
+        fresh[:, begun] = np.exp(sums.log_evidence(LEVEL, since=72 * s)[:, looks[begun] - 72 * s])
+        mixed += 0.5 * coins.restart_weight(s, 28) * fresh
+    mixed += 0.5 - 0.5 * sum(coins.restart_weight(s, 28) for s in range(28))
+    assert (mixed.max(axis=-1) >= 1 / LEVEL).mean() <= LEVEL + 3 * math.sqrt(LEVEL / 200)
 
 
 @pytest.mark.parametrize("bins", [[], [Bin(0, 0, 0, 0)], [Bin(3, 30, 9, 30)], [Bin(0, 50, 0, 50)] * 9])
 def test_what_shows_no_noise_yet_is_no_evidence(bins: list[Bin]) -> None:
-    assert normal_mixture.log_fail(bins, 1.0, LEVEL) == normal_mixture.log_pass(bins, 1.5, LEVEL) == 0
+    found = normal_mixture.log_fail(bins, {1: len(bins)}, 4, 1.0, LEVEL)
+    assert (found, normal_mixture.log_pass(bins, 1.5, LEVEL)) == (pytest.approx(0), 0)

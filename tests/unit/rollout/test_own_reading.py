@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.own_reading import OwnReader
@@ -24,7 +28,8 @@ if TYPE_CHECKING:
 SCRAPE = 15  # seconds
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 OWN = {"name": "own", "type": "comparison", "bad": 'bad{engine="$engine"}', "total": 'all{engine="$engine"}'}
-SPEC = spec(criteria=[*DOCUMENT["criteria"], OWN])
+CRITERIA = [*DOCUMENT["criteria"], OWN]
+SPEC = spec(criteria=CRITERIA)
 
 
 class Shop:
@@ -33,6 +38,7 @@ class Shop:
     def __init__(self) -> None:
         self.prometheus, self.store = FakePrometheus(), MemoryStore()
         self.client = Prometheus("http://prometheus", transport=self.prometheus.transport())
+        self.spec = SPEC
         self.status = RolloutStatus(phase=Phase.PROGRESSING, attempt_id="r-1", started_at=START, stage_started_at=START)
 
     def scraped(self, counter: str, engine: str, value: Callable[[float], float], *spans: tuple[float, float]) -> None:
@@ -56,7 +62,7 @@ class Shop:
             self.scraped("bad", engine, lambda s, rate=rate * share: 1e3 + s * rate, *spans)
 
     async def look(self, after: timedelta) -> tuple[Bin, ...] | Unreadable:
-        found = await OwnReader(self.store, self.client).read(self.status, SPEC, START + after)
+        found = await OwnReader(self.store, self.client).read(self.status, self.spec, START + after)
         for closed in found.closed:
             kept = [
                 KeptBin(n, end(one), one.k1, one.n1, one.k2, one.n2) for n, one in enumerate(closed.bins, closed.first)
@@ -206,7 +212,51 @@ async def test_a_store_that_is_away_is_told(shop: Shop, monkeypatch: pytest.Monk
     assert found.reason == "StoreUnavailable"
 
 
+@pytest.mark.parametrize("holdback", [0, 1])
+async def test_where_everything_runs_on_v2_nobody_needs_v1_s_counters(shop: Shop, holdback: int) -> None:
+    shop.steady((-1, 1))
+    before = await shop.look(HOUR)
+    stages = [*DOCUMENT["stages"][:2], {**DOCUMENT["stages"][2], "holdback": holdback}]
+    shop.spec = spec(criteria=CRITERIA, stages=stages)
+    shop.status = shop.status.model_copy(update={"stage_index": 2, "stage_started_at": START + HOUR})
+    found = await shop.look(2 * HOUR)
+    if holdback:
+        assert isinstance(found, Unreadable)
+    else:
+        assert found == before
+
+
 async def test_before_the_first_stage_nothing_is_read(shop: Shop) -> None:
     shop.status = RolloutStatus(attempt_id="r-1")
     found = await OwnReader(shop.store, shop.client).read(shop.status, SPEC, START)
     assert (found.bins, found.closed, shop.prometheus.asked) == ({}, (), 0)
+
+
+@given(
+    increments=st.lists(st.integers(0, 9), min_size=200, max_size=200),
+    restarts=st.sets(st.integers(1, 199)),
+    looks=st.sets(st.integers(1, 195 * SCRAPE), min_size=1, max_size=6),
+)
+@settings(max_examples=25, deadline=None)
+def test_whenever_it_is_looked_at_everything_is_counted_once(
+    increments: list[int], restarts: set[int], looks: set[int]
+) -> None:
+    """A process that starts anew counts from 0: what is read must still be what really happened, scrape by scrape."""
+    values, value = [], 1000
+    for number, increment in enumerate(increments):
+        value = increment if number in restarts and value > 9 else value + increment  # else nobody could tell
+        values.append(float(value))
+    happened = np.cumsum(increments) - increments[0]  # since the scrape at START
+
+    async def story() -> None:
+        shop = Shop()
+        for counter, engine in (("all", "v1"), ("bad", "v1"), ("all", "v2"), ("bad", "v2")):
+            shop.scraped(counter, engine, lambda s: values[round(s) // SCRAPE], (0, 200 * SCRAPE / 3600))
+        for seconds in sorted(looks):
+            bins = await shop.look(timedelta(seconds=seconds))
+            assert not isinstance(bins, Unreadable), bins
+            closed = round((end(bins[-1]) - START).total_seconds()) // SCRAPE if bins else 0
+            assert sums(bins) == (happened[closed],) * 4
+        await shop.client.aclose()
+
+    asyncio.run(story())

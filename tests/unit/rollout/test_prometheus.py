@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -293,6 +294,24 @@ async def test_an_answer_without_an_end_is_not_read_to_its_end() -> None:
 async def test_whatever_answers_is_no_number(answer: bytes, error: type[PrometheusError], words: str) -> None:
     with pytest.raises(error, match=words):
         await at_a_server(says(answer))
+
+
+@given(st.text(st.characters(), max_size=400) | st.just("x" * 5_000))
+def test_a_server_s_words_can_be_kept_and_shown_whatever_they_are(words: str) -> None:
+    """By a database (no NUL), as UTF-8 (no half of a surrogate pair), in a status (not too long)."""
+    body = {"status": "error", "error": words}
+    with pytest.raises(PrometheusRefused) as caught:
+        asyncio.run(ask(lambda _: httpx.Response(400, content=json.dumps(body))))
+    message = str(caught.value)
+    assert message.isprintable()
+    assert message.encode().decode() == message
+    assert len(message) <= 1_000
+
+
+async def test_a_value_of_a_megabyte_is_not_repeated() -> None:
+    with pytest.raises(PrometheusUnexpected) as caught:
+        await ask(lambda _: vector([({}, "x" * 1_000_000)]))
+    assert len(str(caught.value)) <= 1_000
 
 
 async def test_a_selector_that_forgot_something_is_refused() -> None:

@@ -602,7 +602,29 @@ def test_a_flag_that_expired_and_is_set_again_is_told() -> None:
     assert ("SetPercent", "DeadmanExpired") in told(planned)
 
 
+def test_a_new_attempt_ends_the_finding() -> None:
+    world = rolled_back()
+    world.extra["late_starts"] = 2
+    world.step(MINUTE)
+    world.spec, world.extra["late_starts"] = spec(attempt=2), None
+    world.settle(3 * HOUR)
+    assert condition(world, "RollbackNotEffective") == ("False", "Rearmed")
+
+
 # -- words in general
+
+
+def test_a_long_word_is_remembered_short_and_still_heard_once() -> None:
+    world = World().running()
+    world.extra["annotations"] = {PAUSE: "because " * 10_000}
+    world.step()
+    assert world.status.phase is Phase.PAUSED
+    assert len(heard(world, "pause").value) <= 256
+    assert len(world.status.message) < 1000
+    del world.extra["annotations"]
+    world.says(RESUME)
+    world.extra["annotations"] = {RESUME: "true"}
+    assert told(world.step()) == []
 
 
 def test_a_word_that_is_read_once_more_after_it_was_heard_is_an_echo() -> None:

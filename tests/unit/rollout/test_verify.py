@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,6 +209,24 @@ def test_an_export_reads_back_to_the_same_rows() -> None:
     rows, head = export.read(export.lines(ROWS), "x.jsonl")
     assert (tuple(rows), head) == (ROWS, END.head)
     assert verify(rows, [END]).difference == ""
+
+
+def test_the_program_in_the_docs_checks_an_export(tmp_path: Path) -> None:
+    """Nothing but the standard library: it stands beside our own code, and finds the same."""
+    page = (Path(__file__).resolve().parents[3] / "docs/rollout-log.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    lines = list(export.lines(ROWS))
+    for name, kept in (("whole", lines), ("cut", [*lines[:-2], lines[-1]]), ("changed", _with_other_words(lines))):
+        path = tmp_path / name
+        path.write_text("\n".join(kept), encoding="utf-8")
+        done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)
+        assert (done.returncode, f"{len(ROWS)} rows" in done.stdout) == ((0, True) if name == "whole" else (1, False))
+
+
+def _with_other_words(lines: list[str]) -> list[str]:
+    changed = lines[3].replace("StageRunning", "Aborted")
+    assert changed != lines[3]
+    return [*lines[:3], changed, *lines[4:]]
 
 
 def test_an_export_of_nothing_still_says_where_it_ends() -> None:
