@@ -179,6 +179,19 @@ def test_a_shorter_outage_is_survived() -> None:
     assert Argo(metric(window=30.0, interval=30.0)).decide(seconds).completed[0] >= 600
 
 
+def test_an_analysis_that_tolerates_errors_goes_on_ten_seconds_after_one() -> None:
+    """The outage ends at 395 s: the tries at 300, 310, … 390 err, and the one at 400 fails."""
+    n = np.full((1, 600), 100)
+    k2 = np.where(np.arange(600) >= 300, 50, 0)[None, :]
+    dark = np.zeros((1, 600), dtype=bool)
+    dark[0, 300:395] = True
+    seconds = Trace("t", 1.0, np.full(600, 50.0), n1=n, k1=n * 0, n2=n, k2=k2, outage=dark)
+    asked = metric(window=30.0, interval=30.0, consecutive_error_limit=10)
+    assert Argo(asked).decide(seconds).rolled_back[0] == 400
+    aborting = metric(window=30.0, interval=30.0, consecutive_error_limit=9)
+    assert Argo(aborting).decide(seconds).rolled_back[0] == 390
+
+
 def test_runs_do_not_touch_each_other() -> None:
     """Many runs at once decide as each one alone."""
     dice = np.random.default_rng(1)
@@ -193,6 +206,26 @@ def test_runs_do_not_touch_each_other() -> None:
         assert getattr(together, name).tolist() == [float(getattr(one, name)[0]) for one in alone]
     assert np.isfinite(together.rolled_back).any()
     assert np.isfinite(together.completed).any()
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.07, 0.2]), min_size=4, max_size=30),
+    st.integers(0, 4),
+    st.integers(0, 4),
+    st.one_of(st.none(), st.integers(4, 12)),
+)
+def test_all_at_once_decides_as_one_measurement_after_the_other(
+    shares: list[float], failures: int, unclear: int, count: int | None
+) -> None:
+    """The fast way is taken where Prometheus is never away; with an outage that nobody meets the other one is."""
+    asked = metric(failure=Condition("<", 0.9), failure_limit=failures, inconclusive_limit=unclear)
+    found = []
+    for dark in (None, [len(shares)]):
+        queries = Queries(trace([*shares, 0.0], dark), asked.measure, MINUTE)
+        until = MINUTE * (len(shares) - 1)
+        phase, reached = analysis_run(asked, queries, ONE, np.array([MINUTE]), count=count, until=until)
+        found.append((int(phase[0]), float(reached[0])))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

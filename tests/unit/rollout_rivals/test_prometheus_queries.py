@@ -66,6 +66,13 @@ def test_right_after_an_outage_the_window_is_empty() -> None:
     assert ask(trace([1] * 6, [0] * 6, dark), minutes=4.0, window=2)[1] == Answer.EMPTY
 
 
+def test_an_outage_says_how_long_it_lasts_yet() -> None:
+    dark = [False, True, True, False, True]
+    queries = Queries(trace([1] * 5, [0] * 5, dark), Measure.SUCCESS_SHARE, 60)
+    moments = np.array([30.0, 60.0, 90.0, 170.0, 180.0, 250.0])
+    assert queries.away(np.zeros(6, dtype=np.intp), moments).tolist() == [0, 120, 90, 10, 0, 50]
+
+
 def test_what_happened_before_the_first_scrape_in_the_window_is_lost() -> None:
     dark = [False, True, True, False, False]
     assert ask(trace([10] * 5, [0, 10, 10, 0, 5], dark), minutes=5, window=3)[0] == pytest.approx(0.5)

@@ -48,8 +48,13 @@ class Real:
 class NoSeries:
     """Queries for counters that nobody exports."""
 
+    always_answered = False
+
     def ask(self, runs: Indices, _seconds: Floats) -> tuple[Floats, NDArray[np.int8]]:
         return np.full(len(runs), np.nan), np.full(len(runs), Answer.EMPTY, dtype=np.int8)
+
+    def away(self, runs: Indices, _seconds: Floats) -> Floats:
+        return np.zeros(len(runs))
 
 
 def predicted(case: Case, real: Real) -> tuple[Phase, float]:

@@ -103,13 +103,13 @@ class Tally:
     def __init__(self, runs: int) -> None:
         self.count, self.failed, self.inconclusive, self.errors_in_a_row = np.zeros((4, runs), dtype=np.int64)
 
-    def take(self, runs: Indices, phases: Phases) -> None:
-        """Add one measurement of each of these runs."""
+    def take(self, runs: Indices, phases: Phases, errors: Indices | int = 1) -> None:
+        """Add one measurement of each of these runs; where it is an error, so many of them."""
         error = phases == Phase.ERROR
         self.count[runs] += ~error
         self.failed[runs] += phases == Phase.FAILED
         self.inconclusive[runs] += phases == Phase.INCONCLUSIVE
-        self.errors_in_a_row[runs] = np.where(error, self.errors_in_a_row[runs] + 1, 0)
+        self.errors_in_a_row[runs] = np.where(error, self.errors_in_a_row[runs] + errors, 0)
 
     def assess(self, metric: Metric, runs: Indices, count: int | None) -> Phases:
         """The phase of each run's metric (analysis/analysis.go, assessMetricStatus).
@@ -133,15 +133,45 @@ def analysis_run(
     `first` is when each takes its first measurement; the next follows after the interval, after an error in ten
     seconds (analysis/analysis.go, generateMetricTasks). What still runs at `until` stays RUNNING.
     """
+    if queries.always_answered and len(first) and (first == first[0]).all() and first[0] <= until:
+        return _in_step(metric, queries, runs, float(first[0]), count=count, until=until)
     tally, moment = Tally(len(runs)), first.copy()
     phase, reached = np.full(len(runs), Phase.RUNNING, dtype=np.int8), np.full(len(runs), until)
     while len(due := np.flatnonzero((phase == Phase.RUNNING) & (moment <= until))):
         measured = metric.evaluate(*queries.ask(runs[due], moment[due]))
-        tally.take(due, measured)
+        # All the errors of an outage at once: an analysis that tolerates them takes one every ten seconds, for hours.
+        still = np.ceil(queries.away(runs[due], moment[due]) / ERROR_RETRY)
+        left = metric.consecutive_error_limit + 1 - tally.errors_in_a_row[due]
+        errors = np.clip(still, 1, left).astype(np.intp)
+        tally.take(due, measured, errors)
         phase[due] = tally.assess(metric, due, count)
+        moment[due] += np.where(measured == Phase.ERROR, ERROR_RETRY * (errors - 1), 0)
         over = due[phase[due] != Phase.RUNNING]
         reached[over] = moment[over]
         moment[due] += np.where(measured == Phase.ERROR, ERROR_RETRY, metric.interval)
+    return phase, reached
+
+
+def _in_step(
+    metric: Metric, queries: Queries, runs: Indices, first: float, *, count: int | None, until: float
+) -> tuple[Phases, Floats]:
+    """The same where nothing ever errs, so that all runs measure at the same moments: all at once, and much faster."""
+    measurements = int((until - first) // metric.interval) + 1
+    moments = first + metric.interval * np.arange(measurements if count is None else min(count, measurements))
+    phase, reached = np.full(len(runs), Phase.RUNNING, dtype=np.int8), np.full(len(runs), until)
+    for some, values, ended in queries.grid(runs, moments):
+        measured = metric.evaluate(values.ravel(), ended.ravel()).reshape(values.shape)
+        failed = np.cumsum(measured == Phase.FAILED, axis=1) > metric.failure_limit
+        unclear = np.cumsum(measured == Phase.INCONCLUSIVE, axis=1) > metric.inconclusive_limit
+        counted = np.arange(1, len(moments) + 1) == count
+        over = failed | unclear | counted
+        at = over.argmax(axis=1)
+        rows = np.arange(len(at))
+        verdict = np.where(failed[rows, at], Phase.FAILED, Phase.SUCCESSFUL)
+        verdict[unclear[rows, at]] = Phase.INCONCLUSIVE
+        ends = over[rows, at]
+        phase[some] = np.where(ends, verdict, Phase.RUNNING)
+        reached[some] = np.where(ends, moments[at], until)
     return phase, reached
 
 

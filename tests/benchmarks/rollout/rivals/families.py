@@ -60,11 +60,18 @@ def flagger(base: float) -> list[Rule]:
 
 def kayenta() -> list[Rule]:
     """Look-backs, intervals and effect sizes: the test's own level cannot be set."""
-    lookbacks = (6 * _HOUR, 24 * _HOUR, None)
-    found = product((_HOUR, 6 * _HOUR, 24 * _HOUR), lookbacks, (1.0, 1.5, 2.0, 3.0))
+    looks = (  # interval and look-back; an hourly look at a whole stage takes long to compute and gives no more
+        (_HOUR, 6 * _HOUR),
+        (_HOUR, 24 * _HOUR),
+        (6 * _HOUR, 6 * _HOUR),
+        (6 * _HOUR, 24 * _HOUR),
+        (6 * _HOUR, None),
+        (24 * _HOUR, 24 * _HOUR),
+        (24 * _HOUR, None),
+    )
     return [
         Kayenta(interval=interval, lookback=lookback, step=15 * _MINUTE, allowed_increase=increase)
-        for interval, lookback, increase in found
+        for (interval, lookback), increase in product(looks, (1.0, 1.5, 2.0, 3.0))
     ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.benchmarks.rollout.rivals.argo import Condition
-from tests.benchmarks.rollout.rivals.outcome import Outcome
+from tests.benchmarks.rollout.rivals.outcome import NEVER, Outcome
 from tests.benchmarks.rollout.rivals.prometheus import Answer, Measure, Queries
 
 if TYPE_CHECKING:
@@ -51,18 +51,16 @@ class Flagger:
     def decide(self, trace: Trace) -> Outcome:
         """What it does with every run of the trace."""
         queries = Queries(trace, self.measure, self.window)
-        outcome, failed = Outcome.empty(trace.runs), np.zeros(trace.runs, dtype=np.int64)
-        going, passed = np.arange(trace.runs), np.zeros(0, dtype=bool)
         # The tick at 0 checks nothing, for no traffic goes to the canary yet: it sets the first weight.
-        for tick in range(1, int(trace.seconds // self.interval) + 1):
-            now = tick * self.interval
-            out = failed[going] >= self.threshold
-            outcome.rolled_back[going[out]] = now
-            going = going[~out]
-            values, ended = queries.ask(going, np.full(len(going), now))
+        ticks = self.interval * np.arange(1, int(trace.seconds // self.interval) + 1)
+        outcome = Outcome.empty(trace.runs)
+        for some, values, ended in queries.grid(np.arange(trace.runs), ticks):
             # No value, NaN and an unreachable Prometheus all fail a check (pkg/controller/scheduler_metrics.go and
             # pkg/metrics/providers/prometheus.go, RunQuery).
-            passed = (ended == Answer.VALUE) & ~np.isnan(values) & self.check.holds(values)
-            failed[going] += ~passed
-        outcome.completed[going[passed]] = trace.seconds
+            failed = (ended != Answer.VALUE) | np.isnan(values) | ~self.check.holds(values)
+            before = np.cumsum(failed, axis=1) - failed
+            out = before >= self.threshold
+            back = out.any(axis=1)
+            outcome.rolled_back[some] = np.where(back, ticks[out.argmax(axis=1)], NEVER)
+            outcome.completed[some] = np.where(back | failed[:, -1], NEVER, trace.seconds)
         return outcome

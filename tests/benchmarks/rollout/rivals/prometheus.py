@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from tests.benchmarks.rollout.trace import Trace
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.intp]
 
+_CELLS = 4_000_000  # values at a time
 _NOTHING = 1e-9  # of a bin: a moment that is so near to a bin's end is at its end
 
 
@@ -68,6 +71,30 @@ class Queries:
             else:
                 values = (grown["k2"] / grown["n2"]) / (grown["k1"] / grown["n1"])
         return np.where(ended == Answer.VALUE, values, np.nan), ended
+
+    @property
+    def always_answered(self) -> bool:
+        """Whether Prometheus is never away."""
+        return self._outage is None
+
+    def away(self, runs: Indices, seconds: Floats) -> Floats:
+        """For how many seconds yet Prometheus does not answer each of these runs; 0 where it does."""
+        if self._outage is None:
+            return np.zeros(len(runs))
+        place = np.clip(np.floor(seconds / self._bin + _NOTHING), 0, self._bins - 1).astype(np.intp)
+        back = np.maximum(self._next[runs, place + 1] - 1, 0)  # the bin at whose end the next scrape is
+        return np.where(self._outage[runs, place], np.maximum(back * self._bin - seconds, 0.0), 0.0)
+
+    def grid(self, runs: Indices, seconds: Floats) -> Iterator[tuple[slice, Floats, NDArray[np.int8]]]:
+        """Every run asked at each of these moments: for some of the runs at a time (which ones, as a slice of `runs`)
+        values and endings of shape (these runs, moments), so that memory stays bounded.
+        """
+        at_once = max(1, _CELLS // max(1, len(seconds)))
+        for begin in range(0, len(runs), at_once):
+            some = runs[begin : begin + at_once]
+            shape = len(some), len(seconds)
+            values, ended = self.ask(np.repeat(some, len(seconds)), np.tile(seconds, len(some)))
+            yield slice(begin, begin + len(some)), values.reshape(shape), ended.reshape(shape)
 
 
 def _running(counts: NDArray[np.int64]) -> NDArray[np.int64]:
