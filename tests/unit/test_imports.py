@@ -20,8 +20,7 @@ FOLDERS = {"orchestrator": ROOT / "orchestrator", "orchestrator_operator": ROOT 
 # spells its queries by a function that lives beside the HTTP client.
 ROLLOUT_SHELL = {
     *("apply", "controller", "counted", "flagwatch", "gather", "known", "metrics", "notify", "own_reading"),
-    *("readings", "recorder", "steps"),
-    *("catchup", "chain", "export", "verify"),  # they know the rows of the store's port, and nothing that asks for them
+    *("readings", "recorder"),
 }
 NOT_PURE = {"now", "utcnow", "today", "urandom", "getrandom"}
 
