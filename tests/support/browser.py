@@ -27,7 +27,7 @@ _KEYS = {"Tab": 9, "Enter": 13}
 _FLAGS = (
     *("--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps"),
-    *("--font-render-hinting=none", "--force-color-profile=srgb", "--remote-debugging-pipe"),
+    *("--font-render-hinting=none", "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe"),
 )
 
 

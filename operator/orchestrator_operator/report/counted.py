@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _COUNTS = ("bad_v1", "good_v1", "bad_v2", "good_v2")  # of a cell; what is 0 is left out
 _LOGS = ("log_evidence", "log_threshold", "log_pass_evidence", "log_pass_threshold")
+_SHOWN = 2.0  # the relative risk that a stage should be able to show
 _BAD = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -54,6 +55,18 @@ def criteria(raw: Any, path: str) -> tuple[CriterionStatus, ...]:
         raise _wrong(f"{path}: judgement.criteria.{where}", first["msg"]) from None
     except _BAD as error:
         raise _wrong(f"{path}: judgement.criteria", f"{type(error).__name__}: {error}") from None
+
+
+def notes(raw: Any, path: str) -> tuple[str, ...]:
+    """What a judgement says of the experiment: its alarms, and what the traffic cannot show where that is too much."""
+    power = raw.get("power") or {}
+    try:
+        said = [f"{alarm['reason']}: {alarm['sentence']}" for alarm in raw.get("alarms") or ()]
+        if power and float(power["smallest"]) > _SHOWN:
+            said.append(str(power["sentence"]))
+    except _BAD as error:
+        raise _wrong(f"{path}: judgement", f"{type(error).__name__}: {error}") from None
+    return tuple(said)
 
 
 def percent(raw: str, path: str) -> float:

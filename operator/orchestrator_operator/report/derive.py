@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from orchestrator_operator.report.model import Stretch
+from orchestrator_operator.report.model import Stretch, criteria_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from orchestrator_operator.report.model import Moment, Report
     from orchestrator_operator.rollout.evidence import Cell, Cells
+    from orchestrator_operator.specs.rollout_status import CriterionStatus
 
 _SLICES = 60  # of the whole time, in each of which the share on V2 is seen once
 _ALL = 100  # per cent
@@ -97,6 +98,14 @@ def latest_cells(report: Report) -> tuple[tuple[str, str, Cell], ...]:
     return tuple(
         (what, age, cell) for (what, age), cells in newest.items() for cell in cells if cell.percent or cell.n2
     )
+
+
+def own_counts(report: Report) -> tuple[CriterionStatus, ...]:
+    """The newest counts of the criteria by counters of a user's own, which have neither ages nor shares."""
+    own = [str(item.get("name")) for item in criteria_of(report.spec) if item.get("bad")]
+    judged = [[found for m in reversed(report.moments) if (found := m.criterion(name))] for name in own]
+    newest = (next((item for item in found if item.n1 is not None), None) for found in judged)
+    return tuple(item for item in newest if item is not None)
 
 
 def _stretches(report: Report, key: Callable[[Moment], str | tuple[str, float] | None]) -> tuple[Stretch, ...]:

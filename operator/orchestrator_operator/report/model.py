@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from orchestrator_operator.rollout.evidence import Cells
@@ -43,6 +43,7 @@ class Moment:
     decided: Decided | None = None  # None: only looked
     digest: str = ""  # the row's hash, which holds the one before: "" where the source has none
     restarts: int = 0  # restarts of the evidence that had begun
+    notes: tuple[str, ...] = ()  # findings about the experiment and not about V2, a sentence each
 
     @property
     def blind(self) -> bool:
@@ -62,6 +63,12 @@ class Stretch:
     end: datetime
     name: str
     percent: float = 0.0
+
+
+def criteria_of(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The criteria of a spec as it was recorded; what is none is left out."""
+    found = spec.get("criteria")
+    return tuple(item for item in found if isinstance(item, Mapping)) if isinstance(found, list | tuple) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def _body(report: Report, now: datetime) -> Iterator[Element]:
 def _header(report: Report) -> Element:
     status = report.status
     phase = status.phase.lower()
+    notes = next((moment.notes for moment in reversed(report.moments) if moment.criteria), ())
     kicker = el("p", f"{report.kind} ", el("b", report.name), f" · attempt {max(status.attempt, 1)}", class_="kicker")
     heading = el(
         "h1",
@@ -86,6 +87,7 @@ def _header(report: Report) -> Element:
         kicker,
         heading,
         el("p", status.message or "Nothing has been said yet.", class_="lead"),
+        el("ul", *(el("li", note) for note in notes), class_="notes") if notes else None,
         el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in _facts(report)), class_="facts"),
         class_=f"top top-{phase}",
     )
@@ -138,7 +140,7 @@ def _behind(report: Report) -> Iterator[Element]:
 
 def _footer(report: Report, now: datetime) -> Element:
     head = report.moments[-1]
-    chain = f" The newest of {len(report.moments):,} rows is number {head.number}" if head.digest else ""
+    chain = f" The newest of {len(report.moments):,} rows is number {head.number}: " if head.digest else ""
     said = el("p", f"Drawn {utc(now)} from {report.source}.", chain)
     if head.digest:
         said.append(el("code", head.digest))

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from orchestrator import durations
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.report import counted
-from orchestrator_operator.report.model import Decided, Moment, Report
+from orchestrator_operator.report.model import Decided, Moment, Report, criteria_of
 from orchestrator_operator.rollout.chain import OBSERVED
 from orchestrator_operator.rollout.sharing import resolved, shared_values
 from orchestrator_operator.specs.rollout_status import RolloutStatus, read_status
@@ -57,8 +57,7 @@ def report(rows: Sequence[DecisionRow], source: str, attempt: int | None = None)
 
 def with_spec(report: Report, spec: Mapping[str, Any]) -> Report:
     """The report with what the spec says of limits and restarts; a spec that is half there spoils nothing."""
-    criteria = [item for item in spec.get("criteria") or () if isinstance(item, Mapping)]
-    limits = {str(item.get("name")): float(item["max"]) for item in criteria if _is_number(item.get("max"))}
+    limits = {str(item.get("name")): float(item["max"]) for item in criteria_of(spec) if _is_number(item.get("max"))}
     analysis = spec.get("analysis")
     raw = analysis.get("restart", "1d") if isinstance(analysis, Mapping) else "1d"
     try:
@@ -96,6 +95,7 @@ class _Known:
 def _moment(
     row: DecisionRow, content: Mapping[str, Any], inputs: Mapping[str, Any], status: RolloutStatus, path: str
 ) -> Moment:
+    judgement = _object(content, "judgement", path)
     said = Decided(str(row.action), str(row.reason), str(row.message), str(row.actor))
     return Moment(
         at=row.at.astimezone(UTC),
@@ -103,12 +103,13 @@ def _moment(
         percent=counted.percent(status.percent, f"{path}: planned.status.percent"),
         stage=status.stage,
         phase=status.phase.value,
-        criteria=counted.criteria(_object(content, "judgement", path).get("criteria") or (), path),
+        criteria=counted.criteria(judgement.get("criteria") or (), path),
         cells=counted.cohorts(inputs.get("cohorts") or (), path),
         starts=counted.cells(inputs.get("starts"), f"{path}: inputs.starts"),
         decided=None if row.action == OBSERVED else said,
         digest=row.hash,
         restarts=len(inputs.get("restarts") or ()),
+        notes=counted.notes(judgement, path),
     )
 
 

@@ -28,14 +28,14 @@ _SHORT = 12  # characters of a hash that tell rows apart
 
 def counts(report: Report) -> Element | None:
     """Bad executions of all by criterion, age and percent, with the relative risk; None where nothing was recorded."""
-    found = derive.latest_cells(report)
-    if not found:
+    found, own = derive.latest_cells(report), derive.own_counts(report)
+    if not found and not own:
         return None
     head = el("thead", el("tr", *(el("th", text, scope="col") for text in _COUNTED), el("th", _ruler(), scope="col")))
     bodies = []
     for what, rows in groupby(found, key=lambda row: row[0]):
-        name = el("tr", el("th", what, scope="rowgroup", colspan=str(len(_COUNTED) + 1)))
-        bodies.append(el("tbody", name, *(el("tr", el("td", age), *_counted(cell)) for _, age, cell in rows)))
+        bodies.append(_body(what, (el("tr", el("td", age), *_counted(cell)) for _, age, cell in rows)))
+    bodies += [_body(item.name, [_own(item)]) for item in own]
     caption = el("caption", f"Executions as of {utc(report.moments[-1].at)}, since the attempt began.")
     return _scrolling("Counts by criterion, age and percent", el("table", caption, head, *bodies, class_="counts"))
 
@@ -62,6 +62,19 @@ def _counted(cell: Cell) -> Iterable[Element]:
     yield el("td", share(cell.bad_v2, cell.n2), class_="number")
     yield el("td", times(risk.relative_risk(cell)) + within, class_="number")
     yield el("td", _forest(cell, found), class_="forest-cell")
+
+
+def _body(name: str, rows: Iterable[Element]) -> Element:
+    heading = el("tr", el("th", name, scope="rowgroup", colspan=str(len(_COUNTED) + 1)))
+    return el("tbody", heading, *rows)
+
+
+def _own(item: CriterionStatus) -> Element:
+    """Counters of a user's own: no coin was tossed for what they count, so there is no interval by it."""
+    k1, n1, k2, n2 = (float(number or 0) for number in (item.k1, item.n1, item.k2, item.n2))
+    ratio = (k2 / n2) / (k1 / n1) if n1 and n2 and k1 else None
+    cells = (share(item.k1, item.n1), share(item.k2, item.n2), times(ratio))
+    return el("tr", el("td", "own"), el("td", "all"), *(el("td", text, class_="number") for text in cells), el("td"))
 
 
 def _forest(cell: Cell, interval: tuple[float, float] | None) -> Element | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_operator.rollout.phases import IN_A_STAGE
+from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def _anchored(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> Rollou
     if status.phase is Phase.PENDING and status.rolled_back_at is None:
         place = 0  # nothing has begun: it begins with the first stage, whatever was first when it was created
     elif place is None:
-        replaced = status.stage and status.phase in IN_A_STAGE
-        place = _below(spec, status) if replaced else min(status.stage_index, len(spec.stages) - 1)
+        place = _instead(spec, status)
     stage = spec.stages[place]
     changes: dict[str, Any] = {}
     if (place, stage.name) != (status.stage_index, status.stage):
@@ -56,7 +55,17 @@ def _place(spec: RolloutSpec, name: str) -> int | None:
     return next((index for index, stage in enumerate(spec.stages) if stage.name == name), None)
 
 
-def _below(spec: RolloutSpec, status: RolloutStatus) -> int:
-    """The highest stage that does not raise the percent; the first one where all would."""
-    now = Decimal(status.percent)
-    return max((index for index, stage in enumerate(spec.stages) if stage.share <= now), default=0)
+def _instead(spec: RolloutSpec, status: RolloutStatus) -> int:
+    """For a stage that is gone. After a rollback: for the one that failed, or, armed again, for the one below it."""
+    if status.stage and status.phase in IN_A_STAGE:
+        return _up_to(spec, status.percent)
+    if status.rolled_back_from and status.phase in OVER:
+        return _up_to(spec, status.rolled_back_from)
+    if status.rolled_back_from and status.phase is Phase.PENDING:
+        return max(0, _up_to(spec, status.rolled_back_from) - 1)
+    return min(status.stage_index, len(spec.stages) - 1)
+
+
+def _up_to(spec: RolloutSpec, percent: str) -> int:
+    """The highest stage that gives V2 no more than this; the first one where all would."""
+    return max((index for index, stage in enumerate(spec.stages) if stage.share <= Decimal(percent)), default=0)

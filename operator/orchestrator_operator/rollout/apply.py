@@ -9,14 +9,14 @@ Everything that is written is a step with a name (steps.py): tests cut a reconci
 
 from __future__ import annotations
 
-import functools
+from collections import defaultdict
+from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from orchestrator.flag import CLEAR, FlagConflict, FlagError, FlagReason, FlagSnapshot, parse
+from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
 from orchestrator.store.port import Control, KeptBin, Totals
@@ -36,21 +36,22 @@ from orchestrator_operator.rollout.model import (
     Tell,
 )
 from orchestrator_operator.rollout.phases import OVER
+from orchestrator_operator.rollout.raising import raises
 from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs import GROUP, ROLLOUTS
 from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
 from orchestrator_operator.specs.rollout_status import write_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
     from orchestrator.clock import Clock
-    from orchestrator.flag import FlagStore, FlagValues
+    from orchestrator.flag import FlagStore
     from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.announce import Announcer
     from orchestrator_operator.rollout.known import Known
+    from orchestrator_operator.rollout.letters import Letter
     from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
     from orchestrator_operator.rollout.notify import Notifier
     from orchestrator_operator.rollout.recorder import Recorder
@@ -63,6 +64,14 @@ HEAD_HASH = f"{GROUP}/decision-hash"
 _MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Untold:
+    """What was decided, and nobody was told of yet."""
+
+    events: list[Tell] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)  # the status says already that they are out
 
 
 class Applier:
@@ -82,7 +91,7 @@ class Applier:
         self._kubernetes, self._store, self._flags = kubernetes, store, flags
         self._announcer, self._recorder, self._notifier = announcer, recorder, notifier
         self._clock = clock
-        self._untold: dict[str, list[Tell]] = {}  # by uid
+        self._untold: defaultdict[str, _Untold] = defaultdict(_Untold)  # by uid
 
     async def apply(self, known: Known, gathered: Gathered, judgement: Judgement, planned: Plan) -> bool:
         """Do it all; True if the flag was written, so that it should be looked at again at once.
@@ -90,35 +99,28 @@ class Applier:
         Raises what stopped it (KubernetesError, FlagError, StoreError); what was done stays done.
         """
         drafts = self._recorder.note(gathered, judgement, planned)
-        record = functools.partial(self._recorder.record, gathered, judgement, planned, drafts)
-        if planned.status.phase in OVER:
-            await self._roll_back(known, planned, record)
-        else:
-            known.status = await record(must=any(_raises(gathered, action) for action in planned.actions))
+        over = planned.status.phase in OVER
+        clearing = [action for action in planned.actions if isinstance(action, ClearFlag)]
+        if over:
+            known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
+        if clearing:
             self._to_tell(known, planned)
-            await self._remember(known, known.status)
+            await self._try_to_remember(known, planned.status)
+            await self._act(known, planned.status, clearing[0])
+        must = any(raises(gathered.flag, action, gathered.now) for action in planned.actions)
+        known.status = await self._recorder.record(gathered, judgement, planned, drafts, must=must)
+        if not clearing:
+            self._to_tell(known, planned)
+        trouble = await self._try_to_remember(known, known.status)
+        if trouble is not None and not over:
+            raise trouble
         for action in planned.actions:
             if not isinstance(action, ClearFlag | Tell):
                 await self._act(known, known.status, action)
         await self._tell(known)
-        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
-
-    async def _roll_back(self, known: Known, planned: Plan, record: Callable[..., Awaitable[RolloutStatus]]) -> None:
-        """The flag first; a status that the API server does not take, and a log that does not answer, can wait."""
-        known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
-        self._to_tell(known, planned)
-        trouble: KubernetesError | None = None
-        try:
-            await self._remember(known, planned.status)
-        except KubernetesError as error:
-            trouble = error
-        for action in planned.actions:
-            if isinstance(action, ClearFlag):
-                await self._act(known, planned.status, action)
-        known.status = await record(must=False)
         if trouble is not None:
             raise trouble
-        await self._remember(known, known.status)
+        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
 
     async def guard(self, known: Known) -> None:
         """Put our finalizer on a resource that has none: its flag must not outlive it unnoticed."""
@@ -130,6 +132,14 @@ class Applier:
         """The resource is gone."""
         self._untold.pop(uid, None)
 
+    async def _try_to_remember(self, known: Known, status: RolloutStatus) -> KubernetesError | None:
+        """What kept the status from being written, if anything did: a rollback goes on all the same."""
+        try:
+            await self._remember(known, status)
+        except KubernetesError as error:
+            return error
+        return None
+
     async def _remember(self, known: Known, status: RolloutStatus) -> None:
         letters, status = due(known.name, status, known.written.notified)
         if status != known.written:
@@ -138,8 +148,7 @@ class Applier:
             with step(Step.REMEMBER):
                 await self._kubernetes.patch_status(ROLLOUTS, namespace, name, patch, uid=known.uid)
         known.status = known.written = status
-        if known.spec is not None and known.spec.notify is not None:
-            self._notifier.post(known.spec.notify.webhook, letters)
+        self._untold[known.uid].letters += letters
 
     async def _act(self, known: Known, status: RolloutStatus, action: Action) -> None:
         with step(steps.OF[type(action)]):
@@ -212,13 +221,16 @@ class Applier:
 
     def _to_tell(self, known: Known, planned: Plan) -> None:
         """The decisions stand now: they will be told, even if this reconcile does not come to its end."""
-        self._untold.setdefault(known.uid, []).extend(item for item in planned.actions if isinstance(item, Tell))
+        self._untold[known.uid].events += (item for item in planned.actions if isinstance(item, Tell))
 
     async def _tell(self, known: Known) -> None:
         untold = self._untold[known.uid]
-        while untold:
-            await self._act(known, known.status, untold[0])
-            del untold[0]
+        if known.spec is not None and known.spec.notify is not None:
+            self._notifier.post(known.spec.notify.webhook, untold.letters)
+        untold.letters.clear()
+        while untold.events:
+            await self._act(known, known.status, untold.events[0])
+            del untold.events[0]
 
     async def _post(self, known: Known, status: RolloutStatus, action: Tell) -> None:
         decision = action.decision
@@ -239,20 +251,6 @@ class Applier:
         annotations = {} if head is None else {HEAD_NUMBER: str(head.number), HEAD_HASH: head.hash}
         message = f"{decision.action}: {clip(decision.message, _MESSAGE)} [{place}]"
         await post(ROLLOUTS, known.metadata, decision.reason, message, annotations=annotations)
-
-
-def _raises(gathered: Gathered, action: Action) -> bool:
-    """Whether an action sends a larger share to V2 than the flag does now."""
-    if not isinstance(action, SetFlag):
-        return False
-    now = gathered.flag.values if isinstance(gathered.flag, FlagSnapshot) else CLEAR
-    return _share(action.values, gathered.now) > _share(now, gathered.now)
-
-
-def _share(values: FlagValues, now: datetime) -> Decimal:
-    """In per cent, what routers send to V2 by these keys."""
-    state = parse(values, now)
-    return Decimal(100) if state.reason is FlagReason.ON else state.percent or Decimal(0)
 
 
 def _finalizers(metadata: Mapping[str, Any]) -> list[str]:

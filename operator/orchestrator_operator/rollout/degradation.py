@@ -4,7 +4,7 @@ A heuristic, and it says so: bad executions come in clusters, and weeks differ. 
 of the week before the rollout, workflow by workflow, and over all of them with each expected at its own share (indirect
 standardisation: a different mix of workflows is no degradation). More than twice, with at least 20 bad ones, and more
 than chance gives once in a million hours even if they came one by one: of ten bad ones an hour, twenty come by chance
-about twice in four weeks.
+about once in four weeks.
 """
 
 from __future__ import annotations

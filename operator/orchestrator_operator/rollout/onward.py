@@ -19,6 +19,7 @@ from orchestrator_operator.specs.rollout import Underpowered
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
 if TYPE_CHECKING:
+    from orchestrator_operator.rollout.model import Judged
     from orchestrator_operator.rollout.situation import Situation
     from orchestrator_operator.specs.rollout import Stage
 
@@ -72,12 +73,9 @@ def _barred(s: Situation) -> str:
 def _lacking(s: Situation) -> str:
     """What the stage's criteria, and all that watches over them, still lack."""
     held = (Verdict.FAIL, Verdict.BLIND)
-    found = [alarm.sentence for alarm in s.judgement.alarms]
-    found += [f"{item.criterion.name}: {item.sentence}" for item in s.judgement.criteria if item.verdict in held]
-    missing = shortfall(s)
-    if missing and missing not in found:
-        found.append(missing)
-    return "; ".join(found)
+    others = [item for item in s.judgement.criteria if item.verdict in held and item not in _required(s)]
+    found = [*(alarm.sentence for alarm in s.judgement.alarms), sentences(others), shortfall(s)]
+    return "; ".join(sentence for sentence in found if sentence)
 
 
 # -- the rules
@@ -172,10 +170,7 @@ def needed(s: Situation) -> tuple[Need, ...]:
 
 def shortfall(s: Situation) -> str:
     """Why the stage has no Pass yet, in words; "" when it has."""
-    required = [
-        item for item in s.judgement.criteria if item.criterion.required and item.criterion in s.spec.comparisons
-    ]
-    lacking = [item for item in required if item.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)]
+    lacking = [item for item in _required(s) if item.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)]
     if lacking:
         return sentences(lacking)
     minimum, (v1, v2) = s.spec.analysis.minimum_executions, s.judgement.arms or (0, 0)
@@ -183,6 +178,11 @@ def shortfall(s: Situation) -> str:
     if v2 < minimum or (v1 < minimum and not alone):
         return f"{v2} executions on V2 and {v1} on V1 were read, {minimum} are needed on each"
     return ""
+
+
+def _required(s: Situation) -> list[Judged]:
+    """The comparisons whose Pass a stage needs, as they were judged."""
+    return [item for item in s.judgement.criteria if item.criterion.required and item.criterion in s.spec.comparisons]
 
 
 def _goes(s: Situation, reason: str, message: str, *, actor: str = "controller") -> Outcome:

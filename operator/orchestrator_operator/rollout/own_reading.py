@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 CHUNK = timedelta(hours=1)  # of raw samples in one query: 240 a series at the usual scrape interval
 REACH = timedelta(hours=6)  # read in one look at most
-_BEFORE = timedelta(
-    minutes=5
-)  # read before a bin begins: it needs a sample there, and scrapes are at most minutes apart
+_BEFORE = timedelta(minutes=5)  # read before a bin begins, which needs samples there: three scrapes at the least
 _SCRAPE = timedelta(minutes=1)  # assumed where too few samples tell
 _ALL = 100  # per cent
 _ENGINES = ("v1", "v2")

@@ -23,7 +23,7 @@ from orchestrator import durations
 from orchestrator.flag import show_percent
 from orchestrator_operator.rollout import coins, evidence
 from orchestrator_operator.rollout.coins import Counts
-from orchestrator_operator.rollout.comparisons import planned_restarts, stage_cell
+from orchestrator_operator.rollout.comparisons import planned_restarts
 from orchestrator_operator.rollout.model import Power, Unreadable
 
 if TYPE_CHECKING:
@@ -87,12 +87,15 @@ def power(gathered: Gathered, spec: RolloutSpec, stage: Stage, cells: Cells, thr
 
 
 def _rate(gathered: Gathered, spec: RolloutSpec, stage: Stage) -> float | None:
-    """Executions an hour that the stage's coin has sent; they are counted when they reach the first age."""
+    """Executions an hour that the stage's coin has sent; they are counted when they reach the first age.
+
+    No cell of the stage's share is no number; the operator exports a zero where there was nothing to count.
+    """
     began = gathered.status.stage_started_at
-    if began is None or isinstance(gathered.starts, Unreadable):
+    tossed = () if isinstance(gathered.starts, Unreadable) else gathered.starts
+    n = next((cell.n1 + cell.n2 for cell in tossed if cell.percent == stage.share), None)
+    if began is None or n is None:
         return None
-    tossed = stage_cell(gathered.starts, stage)
-    n = tossed.n1 + tossed.n2
     lasted: timedelta = gathered.now - began - spec.analysis.ages[0]
     if lasted <= timedelta(0) or (n < _ENOUGH_TO_TELL and lasted < _LONG_ENOUGH * stage.duration):
         return None

@@ -11,6 +11,7 @@ that is away: such a decision stays in the status without a number, and is appen
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -21,7 +22,9 @@ from orchestrator.errors import StoreError, StoreUnavailable
 from orchestrator.store.port import Taken
 from orchestrator_operator.rollout import catchup, chain
 from orchestrator_operator.rollout.chain import NOWHERE
+from orchestrator_operator.rollout.model import ClearFlag, Tell
 from orchestrator_operator.rollout.observing import Seen, due, seen
+from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.sharing import Shared, shared_values
 from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs.rollout_status import DecisionHead
@@ -57,8 +60,9 @@ class _Log:
 class Recorder:
     """The log of every rollout, by uid."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, patience: float = 5.0) -> None:
+        """`patience`: seconds after which a rollout goes on without what the log may know."""
+        self._store, self._patience = store, patience
         self._logs: dict[str, _Log] = {}
 
     def forget(self, uid: str) -> None:
@@ -75,11 +79,12 @@ class Recorder:
         if log.head is not None:
             return status
         try:
-            rows = await self._newer(uid, status.decision_head or NOWHERE)
-        except StoreError as error:
-            _log.warning("the log of decisions cannot be read", uid=uid, error=str(error))
+            async with asyncio.timeout(self._patience):
+                rows = await self._newer(uid, status.decision_head or NOWHERE)
+            found = catchup.compare(status, rows)
+        except Exception as error:  # noqa: BLE001 - rows that somebody spoiled must not keep us from a rollback either
+            _log.warning("the log of decisions cannot be read", uid=uid, error=f"{type(error).__name__}: {error}")
             return status
-        found = catchup.compare(status, rows)
         log.head, log.lost = found.head, found.lost
         log.pending = [draft for draft in log.pending if draft.identity not in found.there]
         if found.lost is not None:
@@ -97,7 +102,14 @@ class Recorder:
             for decision in gathered.status.decisions
             if decision.number is None and chain.identity(decision) not in waiting
         ]
-        drafts = chain.decided(gathered, judgement, planned, _VERSION)
+        try:
+            drafts = chain.decided(gathered, judgement, planned, _VERSION)
+        except Exception:
+            if planned.status.phase not in OVER:
+                raise
+            _log.exception("what led to a rollback cannot be recorded", rollout=gathered.name)
+            told = [action.decision for action in planned.actions if isinstance(action, Tell)]
+            drafts = tuple(chain.remembered(decision, gathered) for decision in told)
         log.pending += drafts
         return drafts
 
@@ -107,7 +119,7 @@ class Recorder:
         """Append what waits, and the evidence as it stands if that is due; the status with the numbers of the rows.
 
         With `must`, nothing may be left waiting: raises StoreError, and then this plan's own decisions were not made.
-        Without it, they wait for the next time.
+        Without it, they wait for the next time. Raises Overtaken in any case: nothing is to be built on an old status.
         """
         log = self._logs[gathered.uid]
         status, own = planned.status, set(map(id, drafts))
@@ -127,8 +139,11 @@ class Recorder:
                 raise StoreUnavailable("the log of decisions could not be read yet")
         except StoreError as error:
             log.head = None
-            if must:
+            overtaken = isinstance(error, Overtaken)
+            done = any(isinstance(action, ClearFlag) for action in planned.actions)  # before we came to write it down
+            if (must or overtaken) and not done:
                 log.pending = [draft for draft in log.pending if id(draft) not in own]
+            if must or overtaken:
                 raise
             if log.pending:
                 _log.warning("decisions wait for the store", rollout=gathered.name, error=str(error))

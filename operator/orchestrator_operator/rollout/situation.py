@@ -97,7 +97,12 @@ def roll_back(
     s: Situation, reason: str, message: str, *, actor: str = "controller", failed: Failed | None = None
 ) -> Outcome:
     """The flag is to be cleared, and V2 is over for this attempt."""
-    changes: dict[str, Any] = {"flag_cleared_at": None, "failed": failed, "approved": ""}
+    changes: dict[str, Any] = {
+        "flag_cleared_at": None,
+        "failed": failed,
+        "approved": "",
+        "rolled_back_from": s.status.percent,
+    }
     if s.gathered.spec is not None:  # what was raised before the rollback does not arm the attempt after it
         changes["attempt"] = max(s.status.attempt, s.gathered.spec.attempt)
     return Outcome(Phase.ROLLING_BACK, "RollBack", reason, message, changes, actor=actor, warning=True)

@@ -54,8 +54,12 @@ def _edited_spec(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterat
     lowered = not outcome.raises and status.percent != g.status.percent
     if not (lowered or anchor.gone(g)):
         return
-    what = f"{g.status.stage} is gone, and {status.stage} takes its place" if anchor.gone(g) else status.stage
-    message = f"spec.stages was edited: {what}; V2 gets {status.percent} % (before: {g.status.percent} %)"
+    before, now = f"{g.status.percent} %", f"{status.percent} %"
+    if anchor.gone(g):
+        what = f"{g.status.stage} is gone, and {status.stage} takes its place: V2 gets {now} (before: {before})"
+    else:
+        what = f"{status.stage} goes from {before} to {now}"
+    message = f"spec.stages was edited: {what}"
     yield Tell(
         Decision(at=g.now, action="SetPercent", reason="SpecEdited", message=message, actor="person (spec.stages)")
     )

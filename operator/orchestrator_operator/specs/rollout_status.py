@@ -154,6 +154,7 @@ class RolloutStatus(_Part):
     flag_intent: Annotated[FlagIntent | None, Field(description="What the flag should say.")] = None
     flag_cleared_at: Annotated[Instant | None, Field(description="When the flag was read back clear.")] = None
     rolled_back_at: Annotated[Instant | None, Field(description="When V2 had nothing in flight any more.")] = None
+    rolled_back_from: Annotated[str, Field(description="The share that V2 had when it was rolled back.")] = ""
     verdict: Annotated[str, Field(description="Of all criteria together.")] = ""
     evidence: Annotated[str, Field(description="The strongest evidence against V2, and its threshold.")] = ""
     criteria: Annotated[tuple[CriterionStatus, ...], Field(description="Each criterion's verdict.")] = ()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from orchestrator_operator.cli import rollout_report
 from orchestrator_operator.rollout import export
 
 from tests.support.recorded_rollout import recorded
@@ -21,6 +24,17 @@ if TYPE_CHECKING:
 def log(shell: Shell) -> Path:
     """An export of the first week."""
     return shell.write("log.jsonl", "\n".join(export.lines(recorded()[:50])) + "\n")
+
+
+def fill(shell: Shell) -> dict[str, Any]:
+    """The store with a few rows, and the resource that they are about."""
+
+    async def append(store: Store) -> None:
+        for row in recorded()[:5]:
+            await store.append_decision(row)
+
+    shell.ask(append)
+    return {"metadata": {"namespace": "shop", "name": "v2", "uid": recorded()[0].rollout}}
 
 
 def test_an_exported_log_becomes_a_page(shell: Shell) -> None:
@@ -40,12 +54,34 @@ def test_a_simulation_becomes_a_page_on_standard_output(shell: Shell) -> None:
     assert answer.out.endswith("</html>\n")
 
 
-def test_a_rollout_that_is_gone_is_drawn_out_of_the_store(shell: Shell) -> None:
-    async def fill(store: Store) -> None:
-        for row in recorded()[:5]:
-            await store.append_decision(row)
+def test_what_simulate_prints_can_be_drawn(shell: Shell) -> None:
+    spec = {
+        "stages": [{"name": "one", "percent": 5, "duration": "1d"}, {"name": "all", "percent": 100, "duration": "1d"}],
+        "analysis": {"ages": ["10m", "1h"]},
+        "criteria": [{"name": "failures", "type": "comparison", "preset": "failures"}],
+    }
+    resource = {"apiVersion": "orchestrator.dev/v1alpha1", "kind": "EngineRollout", "metadata": {"name": "v2"}}
+    counts = ("950,10,50,2", "950,9,50,0", ",,,", "950,8,50,40")
+    lines = (
+        f"2026-03-01T0{hour}:00:00Z,failures,{age},5,{counted}"
+        for hour, counted in enumerate(counts)
+        for age in ("10m", "1h")
+    )
+    data = shell.write("totals.csv", "\n".join(["start,criterion,age,percent,n1,k1,n2,k2", *lines, ""]))
+    document = shell.write("v2.json", json.dumps(resource | {"spec": spec}))
+    printed = shell("rollout", "simulate", document, "--data", data, "--output", "json")
+    assert printed.code == 0, printed.err
+    answer = shell(
+        "rollout", "report", "--simulation", shell.write("s.json", printed.out), "-o", shell.folder / "r.html"
+    )
+    assert answer.code == 0, answer.err
+    drawn = (shell.folder / "r.html").read_text(encoding="utf-8")
+    assert "Rolled back" in drawn
+    assert 'class="blind"' in drawn
 
-    shell.ask(fill)
+
+def test_a_rollout_that_is_gone_is_drawn_out_of_the_store(shell: Shell) -> None:
+    fill(shell)
     where = ("--uid", recorded()[0].rollout, "--database", shell.database)
     answer = shell("rollout", "report", "v2", *where, "-o", shell.folder / "r.html")
     assert answer.code == 0, answer.err
@@ -69,3 +105,30 @@ def test_what_is_wrong_is_said(shell: Shell, arguments: tuple[str, ...], said: s
     answer = shell("rollout", "report", *(text.format(**files) for text in arguments))
     assert answer.code == 2
     assert said in answer.err
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "▲"), ("ascii", "^")])
+def test_the_status_has_a_chart_that_the_terminal_can_write(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, encoding: str, mark: str
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        patch.setenv("COLUMNS", "60")
+        rollout_report.print_chart(fill(shell), str(shell.database))
+    terminal.seek(0)
+    lines = terminal.read().splitlines()
+    assert mark in lines[6]
+    assert "\x1b" not in "".join(lines)  # no colours on a pipe
+    assert max(map(len, lines)) <= 60
+
+
+def test_a_status_without_a_database_has_no_chart(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    rollout_report.print_chart(fill(shell), None)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_chart_that_cannot_be_drawn_is_no_error(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    body = {"metadata": {"namespace": "shop", "name": "v2", "uid": "unknown"}}
+    rollout_report.print_chart(body, str(shell.database))
+    assert "no chart: " in capsys.readouterr().err

@@ -71,7 +71,7 @@ class World:
         """Another Prometheus from now on."""
         self.client = Prometheus("http://prometheus", transport=transport)
         self.gatherer = Gatherer(
-            store=self.store,  # type: ignore[arg-type] - it forwards everything
+            store=self.store,
             prometheus=self.client,
             flags=lambda _: EnvironmentFlagStore({}),
             routed_secret=SECRET,

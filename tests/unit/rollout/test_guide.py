@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import yaml
-from orchestrator_operator.cli.rollout_verbs import VERBS
+from orchestrator_operator.cli.rollout import app
 from orchestrator_operator.rollout.situation import VERBS as ANNOTATIONS
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 from orchestrator_operator.specs.rollout_status import Phase
 from pydantic import BaseModel
+from typer.main import get_command
 
 from tests.support.rollouts import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "rollout-controller.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+PACKAGE = ROOT / "operator" / "orchestrator_operator" / "rollout"
+GUIDE = (ROOT / "docs" / "rollout-controller.md").read_text(encoding="utf-8")
 SHOWN: Any = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)[0])
 ROWS = "\n".join(line for line in GUIDE.splitlines() if line.startswith("| "))
 
@@ -62,9 +66,14 @@ def test_every_phase_has_its_row(phase: Phase) -> None:
     assert re.search(rf"^\| `{phase}` \|", GUIDE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("word", [*(f"rollout {verb.__name__} NAME" for verb in VERBS), *ANNOTATIONS])
-def test_every_verb_has_its_row(word: str) -> None:
-    assert f"`orchestrator {word}" in ROWS or f"`{word}=" in ROWS
+@pytest.mark.parametrize("name", get_command(app).commands)  # type: ignore[attr-defined]  # of an app with several
+def test_every_command_has_its_row(name: str) -> None:
+    assert re.search(rf"^\| `orchestrator rollout {name}\b", GUIDE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("annotation", ANNOTATIONS)
+def test_every_annotation_has_its_row(annotation: str) -> None:
+    assert f"`{annotation}=" in ROWS
 
 
 def test_every_condition_has_its_row() -> None:
@@ -75,3 +84,20 @@ def test_every_condition_has_its_row() -> None:
     kinds = {item.type for item in world.status.conditions}
     assert len(kinds) == 8
     assert [kind for kind in kinds if f"`{kind}`" not in ROWS] == []
+
+
+def told_words() -> set[str]:
+    """Every action and reason in the rules, and every reason that a reading of the flag may have."""
+    found: set[str] = set()
+    for module in ("rules", "stage_rules", "onward", "telling", "situation"):
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        said = [argument for call in calls for argument in (*call.args, *(word.value for word in call.keywords))]
+        found |= {node.value for node in said if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {word for word in found if re.fullmatch(r"([A-Z][a-z]+)+", word)}
+
+
+def test_every_action_and_reason_is_explained() -> None:
+    words = told_words()
+    assert {"Promote", "WindowClosed", "SpecEdited", "Aborted", "Rearmed"} <= words
+    assert sorted(word for word in words if f"`{word}`" not in GUIDE) == []

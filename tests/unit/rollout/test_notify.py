@@ -239,6 +239,18 @@ async def test_nobody_is_told_twice_however_often_the_operator_begins_anew(clust
     assert len(await sent(cluster, service)) == first == 1
 
 
+async def test_the_flag_is_clear_before_the_webhook_is_told_of_a_rollback(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        cluster.controller._notifier, "post", lambda _, sent: seen.extend((cluster.flag, one.about) for one in sent)
+    )
+    cluster.prometheus.counters = FAILING
+    await cluster.look(5)
+    assert seen[0] == ({}, "shop/v2 RollBack CriterionFailed")
+
+
 async def test_a_rollback_does_not_wait_for_a_webhook_that_hangs(cluster: Cluster, service: Service) -> None:
     released = asyncio.Event()
 

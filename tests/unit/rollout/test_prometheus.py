@@ -202,8 +202,9 @@ async def at_a_server(answer: Callable[[asyncio.StreamWriter], Awaitable[None]],
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index] - httpx sends it
-        await reader.readexactly(length)
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        assert length is not None
+        await reader.readexactly(int(length[1]))
         with suppress(ConnectionError):
             await answer(writer)
             await writer.drain()

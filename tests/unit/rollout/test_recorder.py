@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Unavailable
+from orchestrator_operator.rollout import chain
 from orchestrator_operator.rollout.apply import HEAD_HASH, HEAD_NUMBER
-from orchestrator_operator.rollout.recorder import read_all
+from orchestrator_operator.rollout.recorder import Recorder, read_all
 from orchestrator_operator.rollout.situation import ABORT
 from orchestrator_operator.rollout.verify import verify
 from orchestrator_operator.specs import ROLLOUTS
+from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 from orchestrator.errors import StoreUnavailable
 from orchestrator.faults import Boundary
@@ -114,6 +118,16 @@ async def test_the_event_of_a_decision_bears_its_number_and_the_end_of_the_log(r
     assert event["message"].endswith(f"[decision {row.number}]")
 
 
+async def test_two_decisions_of_one_moment_share_what_was_looked_at(running: Cluster) -> None:
+    running.prometheus.counters = PASSING
+    await running.write_flag(_PERCENT="7")
+    await running.look(3600)
+    rows = [row for row in await log(running) if row.at == running.clock.now()]
+    assert [(row.action, row.reason) for row in rows] == [("Promote", "StagePassed"), ("SetPercent", "FlagEdited")]
+    assert content(rows[1]) == {"same": rows[0].number}
+    assert verify(await log(running)).difference == ""
+
+
 async def test_the_flag_is_raised_after_its_decision_is_in_the_log(running: Cluster) -> None:
     seen: list[int] = []
     write = running.kubernetes.patch_secret
@@ -178,6 +192,15 @@ async def test_a_rollback_waits_for_no_store_and_is_written_down_late(running: C
     assert content(row)["late"] is True
     assert content(row)["judgement"]["criteria"][0]["verdict"] == "Fail"
     assert verify(await log(running)).difference == ""
+
+
+async def test_a_log_that_hangs_is_not_waited_for() -> None:
+    class Hangs(MemoryStore):
+        async def decisions(self, *_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+    status = RolloutStatus()
+    assert await Recorder(Hangs(), patience=0.01).catch_up("r", status) is status
 
 
 async def test_a_hold_waits_for_no_store(running: Cluster) -> None:
@@ -302,6 +325,34 @@ async def test_rows_that_an_old_backup_lacks_are_named_by_the_next_row(running: 
     assert f"rows up to {rows[-1].number}" in verify(await log(running)).difference
 
 
+async def test_a_log_that_somebody_spoiled_keeps_nobody_from_a_rollback(running: Cluster) -> None:
+    """Neither does a defect in recording; but nothing is raised on such a log."""
+    running.restarted()
+
+    async def spoiled(rollout: str, after: int = 0, limit: int = 100) -> list[DecisionRow]:
+        rows = await MemoryStore.decisions(database(running), rollout, after, limit)
+        return [replace(row, content="{", action="Promote", reason="x", number=row.number + 50) for row in rows]
+
+    running.store.decisions = spoiled  # type: ignore[method-assign]  # rows as a broken database gives them
+    running.prometheus.counters = PASSING
+    await running.look(3600, times=2)
+    assert running.flag[PERCENT] == "5"
+    running.prometheus.counters = counters("5", (19_000, 100_000), (30_000, 5600))
+    await running.look(5)
+    assert running.flag == {}
+
+
+async def test_a_rollback_whose_inputs_cannot_be_recorded_happens_and_is_recorded(
+    running: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "content", lambda *_: 1 / 0)
+    running.prometheus.counters = FAILING
+    await running.look(5)
+    assert running.flag == {}
+    row = next(row for row in await log(running) if row.action == "RollBack")
+    assert content(row)["inputs"] is None
+
+
 # -- two operators
 
 
@@ -332,6 +383,18 @@ async def test_an_operator_that_was_overtaken_raises_nothing_by_its_old_plan(run
     assert running.flag == {}
     assert running.status()["phase"] == "RolledBack"
     assert "Promote" not in [action for action, _ in await told(running)]
+
+
+async def test_an_operator_that_was_overtaken_holds_nothing_either(running: Cluster) -> None:
+    """It does not write its old status over what the other one decided, and blames nobody for the flag."""
+    first = running.controller
+    running.restarted()
+    running.prometheus.counters = FAILING
+    await running.look(5, times=2)
+    running.controller, running.prometheus.down = first, True
+    await running.look(60, times=3)
+    assert running.state() == ("RolledBack", "CriterionFailed")
+    assert [action for action, _ in await told(running)].count("RollBack") == 1
 
 
 async def _crash(*_: Any, **__: Any) -> Any:

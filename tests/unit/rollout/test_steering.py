@@ -486,7 +486,7 @@ def test_a_running_stage_that_is_gone_is_replaced_by_the_one_below_and_begins_an
     world.spec = spec(**stages(("one", 5), ("more", 50), ("three", 100)))
     planned = world.step(MINUTE)
     assert told(planned) == [("SetPercent", "SpecEdited")]
-    assert "two is gone, and one takes its place; V2 gets 5 % (before: 25 %)" in world.status.decisions[-1].message
+    assert "two is gone, and one takes its place: V2 gets 5 % (before: 25 %)" in world.status.decisions[-1].message
     assert (world.status.stage, world.flag.values.percent) == ("one", "5")
     assert world.status.stage_started_at == world.now
 
@@ -537,6 +537,25 @@ def test_the_failed_stage_is_known_by_its_name_when_a_rollout_is_armed_again() -
     world.spec, world.cohorts = spec(**stages(*rows), attempt=2), cohorts(cells())
     world.settle(3 * HOUR)
     assert (world.status.phase, world.status.stage, world.status.percent) == (Phase.PROGRESSING, "one", "5")
+
+
+@pytest.mark.parametrize("edited", ["before it is armed again", "between that and its start"])
+def test_a_failed_stage_that_is_gone_is_started_from_below_its_share(edited: str) -> None:
+    world = second()
+    world.cohorts = cohorts(FAILING)
+    for _ in range(4):
+        world.step(MINUTE)
+    rows = (("a", 2), ("b", 10), ("c", 20), ("d", 60), ("e", 100))
+    if edited == "before it is armed again":
+        world.spec = spec(**stages(*rows), attempt=2)
+        world.step(3 * HOUR)
+    else:
+        world.spec = spec(attempt=2, paused=True)
+        world.step(3 * HOUR)
+        world.spec = spec(**stages(*rows), attempt=2)
+    world.cohorts = cohorts(cells())
+    world.settle()
+    assert (world.status.phase, world.status.stage, world.status.percent) == (Phase.PROGRESSING, "b", "10")
 
 
 def test_a_stage_that_is_put_first_before_the_start_is_the_first_one() -> None:

@@ -161,6 +161,8 @@ async def test_wherever_it_ends_every_decision_is_recorded_once_and_the_flag_is_
     reached, undisturbed = await tell(story, None)
     wanted = decisions(await undisturbed.log())
     for place, where in enumerate(reached):
+        if where[1] is Moment.BEFORE and where in reached[:place]:
+            continue  # nothing was written since the end of the step before: that place had its turn
         _, cluster = await tell(story, place)
         rows = await cluster.log()
         assert decisions(rows) == wanted, f"after an end at {where}, number {place}"

@@ -68,9 +68,8 @@ class Ensemble:
         self._pass_pairs = [
             [pair for pair, (_, age) in enumerate(keys) if age == pass_age(spec, stage)] for stage in spec.stages
         ]
-        self._asks = np.array(
-            [*(stage.approval for stage in spec.stages[1:]), False]
-        )  # before the stage after this one
+        # Whether a person must let the rollout into the stage after this one.
+        self._asks = np.array([*(stage.approval for stage in spec.stages[1:]), False])
         # Only some workflows have a baseline: how many executions there were is for the others to say.
         self._all_counted = {p for p, (name, _) in enumerate(keys) if name != Preset.SLOWER_THAN_BASELINE}
         planned = planned_restarts(spec)

@@ -24,6 +24,7 @@ from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.simulation.history import interval
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.rehearsal import Rehearsal
+from orchestrator_operator.specs.rollout import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +119,13 @@ class _Told:
         own: dict[str, tuple[Bin, ...] | Unreadable] = {
             name: _NOT_READ if (name, None) in unread else tuple(bins) for name, bins in self._bins.items()
         }
-        return self._rehearsal.look(now, cohorts, own=own)
+        return self._rehearsal.look(now, cohorts, own=own, starts=self._starts())
+
+    def _starts(self) -> Cells:
+        """How many executions the coin sent where, as far as the data say: all that reached the first age counted."""
+        everything = [key for key in self._keys if key[0] != Preset.SLOWER_THAN_BASELINE and self._totals[key]]
+        cells = self._cells(*min(everything, key=lambda key: key[1])) if everything else ()
+        return tuple(Cell(cell.percent, 0, cell.n1, 0, cell.n2) for cell in cells)
 
     def _cells(self, preset: str, age: timedelta | None) -> Cells:
         if age is None:
@@ -143,7 +150,7 @@ class _Told:
         if percent != row.percent:
             self._bins[name].append(grown)
             since, grown = row.start, Bin(0, 0, 0, 0)
-        grown = Bin(grown.k1 + more.k1, grown.n1 + more.n1, grown.k2 + more.k2, grown.n2 + more.n2)
+        grown = Bin(grown.k1 + more.k1, grown.n1 + more.n1, grown.k2 + more.k2, grown.n2 + more.n2, end)
         if grown.n1 + grown.n2 >= _UNITS or end - since >= self._spec.analysis.interval:
             self._bins[name].append(grown)
         else:

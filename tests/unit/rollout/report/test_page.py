@@ -140,6 +140,18 @@ def test_what_others_wrote_stays_text() -> None:
     everything.encode()
 
 
+def test_counters_of_a_users_own_are_counted_too() -> None:
+    report = of(moment(0, criteria=(judged("refunds", k1=20, n1=1000, k2=6, n2=100),)), moment(1))
+    report = replace(report, spec={"criteria": [{"name": "refunds", "bad": "a", "total": "b"}]})
+    table = page.render(report, NOW).partition('class="counts"')[2].partition("</table>")[0]
+    assert all(text in table for text in ("refunds", "20 of 1,000 (2 %)", "6 of 100 (6 %)", ">3<"))
+
+
+def test_findings_about_the_experiment_stand_at_the_top() -> None:
+    look = moment(0, criteria=(judged(),), notes=("NotCalibrated: the coin is not fair",))
+    assert "the coin is not fair" in page.render(of(look, moment(1)), NOW).partition("</header>")[0]
+
+
 def test_a_rollout_that_has_just_begun_has_a_page_too() -> None:
     assert "Pending" in page.render(of(moment(0, 0, phase="Pending", stage="")), NOW)
 

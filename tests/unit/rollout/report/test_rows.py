@@ -111,6 +111,16 @@ def test_evidence_that_is_no_finite_number_is_not_drawn() -> None:
     assert (moment.criteria[0].log_evidence, moment.criteria[0].log_threshold) == (None, 5.0)
 
 
+def test_findings_about_the_experiment_are_noted() -> None:
+    alarms = [{"reason": "SampleRatioMismatch", "sentence": "6 % went to V2"}]
+    weak, strong = {"smallest": "inf", "sentence": "shows nothing"}, {"smallest": 1.5, "sentence": "shows 1.5"}
+    found = [
+        rows.report([row(judgement={"alarms": alarms, "power": power})], "log").moments[0].notes
+        for power in (weak, strong)
+    ]
+    assert found == [("SampleRatioMismatch: 6 % went to V2", "shows nothing"), ("SampleRatioMismatch: 6 % went to V2",)]
+
+
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
@@ -121,6 +131,7 @@ def test_evidence_that_is_no_finite_number_is_not_drawn() -> None:
         ({"judgement": {"criteria": 7}}, "judgement.criteria"),
         ({"inputs": {"cohorts": [[["failures", 60], [{"percent": "x"}]]]}}, "inputs.cohorts"),
         ({"inputs": {"starts": [{"percent": "5", "good_v1": -1}]}}, "inputs.starts"),
+        ({"judgement": {"alarms": [3]}}, "judgement"),
         ({"same": 7}, "its content"),
         ({"inputs": {"spec": {"$as": 7}}}, "its content"),
     ],
@@ -142,6 +153,12 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+
+
+@given(st.sampled_from(["criteria", "analysis", "stages"]), json_values)
+def test_a_spec_that_is_half_there_spoils_nothing(field: str, value: Any) -> None:
+    story = rows.report([row(inputs={"spec": {field: value, "deadman": "1h"}})], "log")
+    assert story.spec["deadman"] == "1h"
 
 
 @given(st.sampled_from(["inputs", "judgement", "planned", "same"]), json_values)

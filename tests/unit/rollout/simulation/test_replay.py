@@ -233,6 +233,13 @@ def test_json_has_every_number_at_full_precision() -> None:
     assert (told["percent"], told["action"], told["observed"]["percent"]) == (5.0, "Continue", 5.0)
 
 
+def test_counts_that_do_not_fit_their_percent_hold() -> None:
+    criterion, ages = SPEC.comparisons[0], SPEC.analysis.ages
+    wrong = [Row(0, START + hour * HOUR, criterion, ages[0], Decimal(5), (800, 8, 200, 2)) for hour in range(4)]
+    last = list(replay(SPEC, wrong))[-1]
+    assert (last.status.phase.value, last.status.reason) == ("Held", "SampleRatioMismatch")
+
+
 # -- counters of a user's own
 
 
