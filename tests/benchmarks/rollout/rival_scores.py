@@ -35,11 +35,16 @@ OURS = "Orchestrator"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Null worlds that a setting must not fall for, and worlds where V2 is bad, all with one base rate."""
+    """Null worlds that a setting must not fall for, and worlds where V2 is bad, all with one base rate.
+
+    `away` are null worlds that only the documented settings are shown in: a rule that aborts when Prometheus is away
+    could keep no rate there, whatever its statistics are.
+    """
 
     base: float
     nulls: tuple[World, ...]
     harms: tuple[World, ...]
+    away: tuple[World, ...] = ()
 
 
 def comparisons() -> Iterator[Comparison]:
@@ -50,12 +55,13 @@ def comparisons() -> Iterator[Comparison]:
     away = replace(normal, name="1,000/h, Prometheus away 6 h a week", outages=timedelta(hours=6))
     yield Comparison(
         normal.base,
-        (accidents, normal, away),  # the most deceptive one first
+        (accidents, normal),  # the most deceptive one first
         (
             replace(normal, name="1,000/h x2", harm=worse(2)),
             replace(normal, name="1,000/h x5", harm=worse(5)),
             replace(normal, name="1,000/h x2 from day 20", harm=worse(2, 20 * _DAY)),
         ),
+        (away,),
     )
     yield Comparison(little.base, (little,), (replace(little, name="50/h x5", harm=worse(5)),))
 
@@ -89,12 +95,13 @@ class _Bench:
         self._comparison = comparison
         self._nulls = [self._trace(world, seed) for world in comparison.nulls]
         self._harms = [self._trace(world, seed + 1) for world in comparison.harms]
-        worlds = [*comparison.nulls, *comparison.harms]
+        self._away = [self._trace(world, seed) for world in comparison.away]
+        worlds = [*comparison.nulls, *comparison.harms, *comparison.away]
         self._ours = [self._score(world, trace) for world, trace in zip(worlds, self._traces, strict=True)]
 
     @property
     def _traces(self) -> list[Trace]:
-        return [*self._nulls, *self._harms]
+        return [*self._nulls, *self._harms, *self._away]
 
     def documented(self) -> list[Score]:
         """Every world by the controller, then by each rival as its documentation has it."""
@@ -117,7 +124,7 @@ class _Bench:
         worst = max((found.rolled_back_falsely for found in ours), key=lambda share: share.value)
         rows = [
             found.described() | {"family": OURS, "rolledBackFalsely": worst.described()}
-            for found in self._ours[len(self._nulls) :]
+            for found in self._ours[len(self._nulls) :][: len(self._harms)]
         ]
         for family, rules in tried.items():
             rates = false_rollbacks(rules, self._nulls, _HOPELESS)

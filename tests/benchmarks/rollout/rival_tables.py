@@ -25,13 +25,13 @@ def scores(result: Row) -> str:
 
 def _documented(row: Row) -> tuple[str, ...]:
     outages = number(row["actionsPerOutage"], 2)
-    return row["rule"], row["world"], _share(row["rolledBackFalsely"]), *_delay(row), outages
+    return _plain(row["rule"]), row["world"], _share(row["rolledBackFalsely"]), *_delay(row), outages
 
 
 def _matched(row: Row) -> tuple[str, ...]:
     if row["rule"] is None:
         return row["family"], row["world"], "-", "-", "-", "-", "-", "no setting keeps the rate"
-    setting = "" if row["rule"] == row["family"] else row["rule"]
+    setting = "" if row["rule"] == row["family"] else _plain(row["rule"])
     return row["family"], row["world"], _share(row["rolledBackFalsely"]), *_delay(row), setting
 
 
@@ -45,4 +45,9 @@ def _delay(row: Row) -> tuple[str, str, str, str]:
 
 
 def _share(found: Row) -> str:
-    return f"{100 * found['share']:.3g} % ({100 * found['low']:.2g}-{100 * found['high']:.2g})"
+    return f"{100 * found['share']:.3g} % ({100 * found['low']:.3g}-{100 * found['high']:.3g})"
+
+
+def _plain(text: str) -> str:
+    """Conditions have bars, which end a cell."""
+    return text.replace("|", "\\|")
