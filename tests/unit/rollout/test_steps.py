@@ -38,6 +38,9 @@ SMALL = {
     "criteria": DOCUMENT["criteria"][:1],
     "analysis": {**DOCUMENT["analysis"], "ages": ["1m"], "restart": "30m"},
 }
+OWN = {"name": "own", "type": "comparison", "required": False} | {
+    field: f'shop_{counter}_total{{engine="$engine"}}' for field, counter in (("bad", "refunds"), ("total", "orders"))
+}
 FAILING = [*PASSING, *counters("25", (20, 18_000), (6000, 0))]
 
 
@@ -102,8 +105,14 @@ async def promoted_and_aborted(cluster: Watched) -> None:
 
 
 async def convicted_and_begun_again(cluster: Watched) -> None:
-    """Started, promoted, blind, seeing, convicted, drained."""
-    await cluster.apply(**SMALL)
+    """Started, with counters of a user's own whose bins close, promoted, blind, seeing, convicted, drained."""
+    begun = cluster.clock.now().timestamp()
+    for counter, each in (("refunds", 0.0), ("orders", 20.0)):
+        for engine in ("v1", "v2"):
+            labels = {"engine": engine, "job": "shop", "instance": "pod-0"}
+            samples = [(begun + 60.0 * minute, each * (minute + 10)) for minute in range(-10, 200)]
+            cluster.prometheus.raw[f'shop_{counter}_total{{engine="{engine}"}}'] = [(labels, samples)]
+    await cluster.apply(**{**SMALL, "criteria": [*SMALL["criteria"], OWN]})
     await cluster.look_again(times=3)
     cluster.prometheus.counters = PASSING
     await cluster.look_again(3600, times=2)
