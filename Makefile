@@ -8,7 +8,7 @@ RUN := $(UV) run --frozen --no-sync
 BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test chaos bench generate clean
+.PHONY: help setup tools demo down lint test chaos bench pictures generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,15 +39,18 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 	@$(RUN) python -m orchestrator_operator.specs.crds --check
 
 test: lint tools ## All the tests
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
-bench: $(UV) ## Speed beside DBOS and Temporal, 25 minutes (ARGS=--quick: a look, in 4; WHAT=size|idle|queries|scaling)
+bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-rivals|rollout-argo)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
 	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
 
 chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begin with the same choices)
 	@CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) $(RUN) pytest tests/machine/chaos \
 		--timeout $$(( $(or $(MINUTES),10) * 60 + 1200 )) $(ARGS)
+
+pictures: setup ## Take the docs' pictures anew, in a real browser (Debian's Chromium)
+	@$(RUN) python -m tests.support.report_picture docs/images/rollout-report.png
 
 generate: setup ## Write the generated files (CRDs)
 	@$(RUN) python -m orchestrator_operator.specs.crds

@@ -1,4 +1,4 @@
-"""Reads a Workflow resource from a file or a text, YAML or JSON, as `kubectl apply` would."""
+"""Reads a resource from a file or a text, YAML or JSON, as `kubectl apply` would; a Workflow unless told otherwise."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _MAX_VALUES = 1_000_000  # after aliases are followed: a few lines of them could
 
 
 class Document(NamedTuple):
-    """A workflow as it was written: nothing of its spec is checked yet."""
+    """A resource as it was written: nothing of its spec is checked yet."""
 
     namespace: str
     name: str
     spec: Mapping[str, Any]
 
 
-def read_document(source: Path | str) -> Document:
-    """The Workflow in a file (a Path, or a text that names one) or in a text; raises InvalidWorkflow.
+def read_document(source: Path | str, *, kind: str = KIND) -> Document:
+    """The resource in a file (a Path, or a text that names one) or in a text; raises InvalidWorkflow.
 
     Text with a line break or a `{` is a document, any other text is a path.
     """
     if isinstance(source, str) and ("\n" in source or "{" in source):
-        return _resource(_load(source, "document"), "document")
+        return _resource(_load(source, "document"), "document", kind)
     path = Path(source)
     try:
         content = path.read_bytes()
@@ -44,7 +44,7 @@ def read_document(source: Path | str) -> Document:
         raise InvalidWorkflow([Problem(str(path), f"cannot be read: {error.strerror or error}")]) from error
     except UnicodeDecodeError as error:
         raise InvalidWorkflow([Problem(str(path), f"is not UTF-8 text: {error.reason}")]) from error
-    return _resource(_load(text, str(path)), str(path))
+    return _resource(_load(text, str(path)), str(path), kind)
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,7 +82,7 @@ def _load(text: str, source: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidWorkflow([Problem(source, f"is not YAML: {error}")]) from error
     if len(documents) != 1:
-        raise InvalidWorkflow([Problem(source, f"holds {len(documents)} documents; one Workflow is expected")])
+        raise InvalidWorkflow([Problem(source, f"holds {len(documents)} documents; one is expected")])
     if not _small(documents[0]):
         raise InvalidWorkflow([Problem(source, f"holds more than {_MAX_VALUES} values once its aliases are followed")])
     return documents[0]
@@ -100,11 +100,11 @@ def _small(document: Any) -> bool:
     return True
 
 
-def _resource(document: Any, source: str) -> Document:
+def _resource(document: Any, source: str, kind: str) -> Document:
     if not isinstance(document, dict):
         raise InvalidWorkflow([Problem(source, "is no resource; it needs apiVersion, kind, metadata and spec")])
     problems: list[Problem] = []
-    for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+    for key, expected in (("apiVersion", API_VERSION), ("kind", kind)):
         if document.get(key) != expected:
             problems.append(Problem(key, f"must be {expected}, not {document.get(key)!r}"))
     problems.extend(Problem(str(key), "is no field of a resource") for key in document if key not in _FIELDS)
@@ -119,7 +119,7 @@ def _resource(document: Any, source: str) -> Document:
             problems.append(Problem(child("metadata", key), message))
     spec = document.get("spec")
     if not isinstance(spec, dict):
-        problems.append(Problem("spec", "is required: a map with the nodes"))
+        problems.append(Problem("spec", "is required: a map with the nodes" if kind == KIND else "is required: a map"))
     if problems:
         raise InvalidWorkflow(problems)
     return Document(str(namespace), str(name), dict(spec or {}))

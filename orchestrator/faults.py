@@ -37,6 +37,8 @@ class Boundary(StrEnum):
     DROP_FINISHED = "drop-finished"
     COUNT_COHORTS = "count-cohorts"
     SAVE_TOTALS = "save-totals"
+    TAKE_BASELINES = "take-baselines"
+    SAVE_BINS = "save-bins"
     APPEND_DECISION = "append-decision"
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from orchestrator.model import Execution, Node, Signal, StepState, Workflow
+    from orchestrator.model import Execution, Node, StepState, Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Fork:
     input: Any
     lineage: Lineage
     carried: tuple[e.StepCarried, ...]
-    signals: tuple[Signal, ...]  # those that came and were not taken: to be delivered to it
+    signals: tuple[e.SignalReceived, ...]  # those that came and were not taken: it has them from the start
     notes: tuple[str, ...]  # what a person should know: sentences
 
     @property
@@ -107,7 +107,8 @@ def _go_on(
     notes = fork_notes.tell(
         fork_notes.Facts(workflow, target, x, again, carried, tuple(unfit), same=same, signals=repeats)
     )
-    return Fork(fork_id, target, value, lineage, carried, x.signals if repeats else (), notes)
+    signals = tuple(e.SignalReceived(now, one.name, one.payload, f"{x.id}#{one.seq}") for one in x.signals)
+    return Fork(fork_id, target, value, lineage, carried, signals if repeats else (), notes)
 
 
 def _carried(

@@ -53,15 +53,18 @@ class Routing:
         return f"Usando Orchestrator {self.engine.value.upper()}"
 
 
-def bucket(key: str) -> int:
-    """0 … 9999, the same for a key for ever: the first 8 bytes of a salted SHA-256, big-endian, mod 10000."""
-    digest = hashlib.sha256((_SALT + key).encode()).digest()
+def bucket(key: str, salt: str = _SALT) -> int:
+    """0 … 9999, the same for a key for ever: the first 8 bytes of a salted SHA-256, big-endian, mod 10000.
+
+    Another salt makes another coin, independent of the router's.
+    """
+    digest = hashlib.sha256((salt + key).encode()).digest()
     return int.from_bytes(digest[:_HASH_BYTES], "big") % BUCKETS
 
 
-def falls_on_v2(key: str, percent: Decimal) -> bool:
+def falls_on_v2(key: str, percent: Decimal, *, salt: str = _SALT) -> bool:
     """Whether a key is on V2 at this share (0 to 100, two places at most). Integers only: no rounding anywhere."""
-    return bucket(key) < int(percent * 100)
+    return bucket(key, salt) < int(percent * 100)
 
 
 def route(

@@ -81,15 +81,15 @@ def submission(fork: Fork, *, idempotency_key: str | None = None, name: str = ""
         name=name,
         lineage=fork.lineage,
         carried=fork.carried,
+        signals=fork.signals,
         **fields,
     )
 
 
 async def submit_fork(store: Store, fork: Fork, now: datetime, *, idempotency_key: str | None = None) -> bool:
-    """Submit a fork; False if it was submitted before. Raises InvalidExecution if another execution has its id or key.
+    """Submit a fork; False if it was submitted before.
 
-    Signals that the original had not taken are delivered afterwards; a repetition of the command delivers what a
-    crash in between left undone, each once.
+    Raises InvalidExecution if another execution has its id or key.
     """
     (submitted,) = await store.submit([submission(fork, idempotency_key=idempotency_key)], now)
     if not submitted.created:
@@ -98,19 +98,7 @@ async def submit_fork(store: Store, fork: Fork, now: datetime, *, idempotency_ke
             field, value = ("--id", fork.id) if submitted.id == fork.id else ("--idempotency-key", idempotency_key)
             message = f"{value!r} belongs to execution {submitted.id}, which is no fork of {fork.lineage.origin}"
             raise InvalidExecution([Problem(field, message)])
-    await deliver_signals(store, fork, now)
     return submitted.created
-
-
-async def deliver_signals(store: Store, fork: Fork, now: datetime) -> None:
-    """Hand a repetition the signals that the original got and did not take."""
-    if fork.signals:
-        await store.deliver(
-            [
-                Delivery(fork.id, e.SignalReceived(now, one.name, one.payload, f"{fork.lineage.origin}#{one.seq}"))
-                for one in fork.signals
-            ]
-        )
 
 
 async def retry(store: Store, known: Known, now: datetime, *, fork_id: str | None = None) -> tuple[Fork, bool]:

@@ -63,13 +63,22 @@ class Worker:
         settings: WorkerSettings,
         v1: Baseline | None = None,
         on_end: Callable[[Execution], None] | None = None,
+        chance: random.Random | None = None,
     ) -> None:
-        """`on_end` is told of every V2 execution whose end this worker committed."""
+        """`on_end` is told of every V2 execution whose end this worker committed; `chance` jitters V2's retries."""
         self._store, self._clock, self._settings = store, clock, settings
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._journal: GroupCommit[Append, Outcome] = GroupCommit(self._flush)
         self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
-        self._tools = Tools(store, self._journal, runner, clock, settings.lease, hint=lambda: self.hint(Engine.V2))
+        self._tools = Tools(
+            store,
+            self._journal,
+            runner,
+            clock,
+            settings.lease,
+            chance or random.Random(),  # noqa: S311 - spreads retries, hides nothing
+            hint=lambda: self.hint(Engine.V2),
+        )
         self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
         self._drives: dict[str, Drive] = {}
         self._tasks: dict[Engine, dict[str, asyncio.Task[None]]] = {Engine.V1: {}, Engine.V2: {}}

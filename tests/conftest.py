@@ -28,6 +28,18 @@ settings.register_profile(
 )
 
 
+#: Folders whose tests run processes of their own: one after the other, so that they do not slow each other down.
+_ONE_BY_ONE = ("tests/e2e", "tests/machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several test processes (`make test`): a module's tests stay together, for they share what it tells."""
+    for item in items:
+        path = item.path.as_posix()
+        group = "machines" if any(f"{folder}/" in path for folder in _ONE_BY_ONE) else path
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """A real PostgreSQL, started once for the run."""

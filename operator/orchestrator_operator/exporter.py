@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from orchestrator import durations
-from orchestrator.cohorts import CRITERIA, SLOW_CHECKPOINTS
+from orchestrator.cohorts import BAD, CALIBRATION, CRITERIA, GOOD, SLOW_CHECKPOINTS, STARTS, middle
 from orchestrator.errors import StoreError
 from orchestrator.flag import show_percent
 from orchestrator.model import Assignment, Engine
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.routing import RoutingFacts, RoutingSource
 
 _LABELS = ("engine", "criterion", "outcome", "assignment", "percent", "age", "attempt")
-_OUTCOMES = ("bad", "good")
 
 _log = structlog.get_logger(__name__)
 
@@ -99,18 +99,22 @@ def series(facts: RoutingFacts, counts: Sequence[CohortCount]) -> dict[Labels, i
 
 
 def expected(facts: RoutingFacts) -> Iterable[Labels]:
-    """Every series that the running attempt can raise at the present share."""
+    """Every series that the running attempt can raise for executions with a coin of their own, at the present share."""
     if not facts.attempt:
         return
     percent = show_percent(effective_percent(facts.flag, facts.owner)[0])
+    ages = [durations.show(timedelta(seconds=age)) for age in facts.ages]
+
+    def labels(engine: Engine, criterion: str, outcome: str, age: str) -> Labels:
+        return (engine.value, criterion, outcome, Assignment.EXECUTION.value, percent, age, facts.attempt)
+
     for engine in Engine:
-        for criterion in CRITERIA:
-            if criterion == SLOW_CHECKPOINTS and engine is Engine.V1:
-                continue  # V1 keeps no checkpoints
-            for age in facts.ages:
-                shown = durations.show(timedelta(seconds=age))
-                for outcome in _OUTCOMES:
-                    yield (engine.value, criterion, outcome, Assignment.EXECUTION.value, percent, shown, facts.attempt)
+        yield labels(engine, STARTS, GOOD, ages[0])
+        for criterion, age, outcome in product(CRITERIA, ages, (BAD, GOOD)):
+            if criterion != SLOW_CHECKPOINTS or engine is Engine.V2:  # V1 keeps no checkpoints
+                yield labels(engine, criterion, outcome, age)
+    for arm, outcome in product(CALIBRATION, (BAD, GOOD)):
+        yield labels(Engine.V1, arm, outcome, ages[middle(len(ages))])
 
 
 class Exporter:

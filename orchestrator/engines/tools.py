@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator import telemetry
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
     from datetime import timedelta
 
@@ -37,7 +37,7 @@ class Tools:
     runner: NodeRunner
     clock: Clock
     lease: timedelta
-    chance: random.Random = field(default_factory=random.Random)  # asked at every turn: no system call
+    chance: random.Random  # asked at every turn: no system call
     hint: Callable[[], None] = lambda: None  # something became due that this worker may claim
     _measures: dict[str, StepMeasures] = field(default_factory=dict)
 

@@ -91,6 +91,7 @@ def _first_events(s: Submission, now: datetime) -> tuple[tuple[e.Event, str], ..
     submitted = e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth)
     first: list[tuple[e.Event, str]] = [(submitted, codec.encode(submitted, "spec.input"))]
     first += [(carried, codec.encode(carried)) for carried in s.carried]
+    first += [(signal, codec.encode(signal)) for signal in s.signals]
     if s.suspended is not None:
         suspended = e.ExecutionSuspended(now, s.suspended)
         first.append((suspended, codec.encode(suspended)))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from orchestrator.events import Event, OutsideEvent, Recorded, StepCarried
+    from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
     from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Workflow
 
 
@@ -38,7 +38,8 @@ class Submission:
     parent: str | None = None  # of a child: the execution that waits for it
     depth: int = 0  # of a child: how many generations of parents it has
     lineage: Lineage | None = None  # of a fork: where it comes from …
-    carried: tuple[StepCarried, ...] = ()  # … and what it need not do again
+    carried: tuple[StepCarried, ...] = ()  # … what it need not do again …
+    signals: tuple[SignalReceived, ...] = ()  # … and what was said and is still to be heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,40 @@ class Totals:
     totals: Any  # JSON, owned by the rollout controller
 
 
+ALL_WORKFLOWS: Final = ""  # no workflow's name: its row says that an attempt's baselines were taken
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How V1 did with one workflow in the time before a rollout's attempt: executions that succeeded or failed."""
+
+    workflow_id: str
+    executions: int
+    bad: int  # those that failed
+    p95_seconds: float  # the 95th percentile, by nearest rank, of the time from submission to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Executions of one workflow that succeeded or failed."""
+
+    workflow_id: str
+    executions: int
+    bad: int  # those that failed
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBin:
+    """What two counters of a user's own grew by, bad ones k and all n, on V1 and V2, since the bin before."""
+
+    number: int  # from 0, without gaps
+    until: datetime  # where it closed
+    k1: float
+    n1: float
+    k2: float
+    n2: float
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
     """A row of `rollout_decisions`: what a rollout decided, or saw, and everything that it looked at.
@@ -406,3 +441,26 @@ class Store(Protocol):
         """Executions on an engine that are not over and not suspended."""
 
     async def gauges(self, now: datetime, poll: timedelta) -> Gauges: ...
+
+    async def take_baselines(self, attempt: str, since: datetime, until: datetime) -> None:
+        """Measure how V1 did, by workflow, with what ended in [since, until), and keep it; what was kept for an
+        attempt first stays. Children, forks and executions that asked for their engine are left out. A database may
+        leave it at the newest million.
+        """
+
+    async def baselines(self, attempt: str) -> list[Baseline] | None:
+        """By workflow; None: they were not taken yet."""
+
+    async def ended(self, engine: Engine, since: datetime) -> list[Ended]:
+        """What an engine ended since then, by workflow, as in `take_baselines`."""
+
+    async def routed_since(self, engine: Engine, since: datetime) -> int:
+        """How many executions the router has sent to an engine since then."""
+
+    async def save_bins(self, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
+        """Keep bins that follow each other, all or none: none if the first one's number is taken, for then somebody
+        else went on from the bin before, and theirs lie across these.
+        """
+
+    async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
+        """From the number `first` on, in their order."""

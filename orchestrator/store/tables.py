@@ -224,6 +224,29 @@ totals = sa.Table(
     sa.Column("totals", JSON, nullable=False),
 )
 
+baselines = sa.Table(  # how V1 did in the week before an attempt; the row of no workflow says that it was taken
+    "rollout_baselines",
+    metadata,
+    sa.Column("attempt", sa.Text, primary_key=True),
+    sa.Column("workflow_id", sa.Text, primary_key=True),
+    sa.Column("executions", sa.Integer, nullable=False),
+    sa.Column("bad", sa.Integer, nullable=False),
+    sa.Column("p95_seconds", sa.Float, nullable=False),
+)
+
+bins = sa.Table(  # what a user's own counters grew by, bin by bin: samples outlive no Prometheus, evidence must
+    "rollout_bins",
+    metadata,
+    sa.Column("attempt", sa.Text, primary_key=True),
+    sa.Column("criterion", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # from 0
+    sa.Column("until", Moment, nullable=False),  # where it closed, and the next one began
+    sa.Column("k1", sa.Float, nullable=False),
+    sa.Column("n1", sa.Float, nullable=False),
+    sa.Column("k2", sa.Float, nullable=False),
+    sa.Column("n2", sa.Float, nullable=False),
+)
+
 decisions = sa.Table(  # appended to, never changed: each row bears the hash of the one before
     "rollout_decisions",
     metadata,

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from orchestrator import events as e
 from orchestrator.authoring import check_input, compile_workflow
-from orchestrator.errors import UnknownExecution
+from orchestrator.errors import InvalidExecution, UnknownExecution
 from orchestrator.functions import REGISTRY
 from orchestrator.model import Assignment, Engine, Workflow
+from orchestrator.signals import check_signal
 from orchestrator.store.port import Control, Delivered, Delivery, Submission
 from orchestrator.testing.clock import FakeClock
 from orchestrator.testing.memory import MemoryStore
@@ -47,7 +48,8 @@ _FOR_EVER: Final = timedelta(days=36_500)
 
 class Bench:
     """One worker over a MemoryStore and a FakeClock. `functions` are those of `python` nodes, by default the
-    process's registry; `stubs` stand for nodes by their id or type (see stubs.py).
+    process's registry; `stubs` stand for nodes by their id or type (see stubs.py). `seed` draws the jitter of retries:
+    the same test waits the same times.
     """
 
     def __init__(
@@ -56,11 +58,12 @@ class Bench:
         functions: Functions | Mapping[str, Callable[..., Any]] = REGISTRY,
         stubs: Mapping[str, Stub] | None = None,
         clock: FakeClock | None = None,
+        seed: int = 0,
     ) -> None:
         self.clock = clock or FakeClock()
         self.store = MemoryStore(self.clock.now())
         self._runner = StubbedRunner(functions, stubs or {})
-        self._shift = Shift(self.store, self._runner, self.clock)
+        self._shift = Shift(self.store, self._runner, self.clock, seed)
         self._numbers = itertools.count(1)
 
     # -- what a test says
@@ -93,7 +96,15 @@ class Bench:
         return submitted.id
 
     def signal(self, execution: str, name: str, payload: Any = None, *, id: str | None = None) -> Delivered:  # noqa: A002 - named as in the product
-        """Send a signal; `id` tells a repetition, and is new by default."""
+        """Send a signal; `id` tells a repetition, and is new by default.
+
+        Raises InvalidExecution for a payload that the nodes of that name would not take, as the product does.
+        """
+        record = self._do(self.store.get(execution))
+        if record is not None:
+            workflow = self._do(self.store.workflow(record.workflow_id, record.revision))
+            if problems := check_signal(workflow, name, payload):
+                raise InvalidExecution(problems)
         signal = e.SignalReceived(self.clock.now(), name, payload, id or f"signal-{next(self._numbers)}")
         (delivered,) = self._do(self.store.deliver([Delivery(execution, signal)]))
         return delivered

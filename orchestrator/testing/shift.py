@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -27,8 +28,9 @@ _SETTINGS: Final = WorkerSettings(
 class Shift:
     """One worker at a time. It does nothing, and no time passes, but within `work`."""
 
-    def __init__(self, store: MemoryStore, runner: StubbedRunner, clock: FakeClock) -> None:
+    def __init__(self, store: MemoryStore, runner: StubbedRunner, clock: FakeClock, seed: int) -> None:
         _check_no_loop_runs()
+        self._chance = random.Random(seed)  # noqa: S311 - repeatable, on purpose
         self._store, self._runner, self._clock = store, runner, clock
         self._loop = VirtualLoop(self._idle)
         self._runs = asyncio.Runner(loop_factory=lambda: self._loop)
@@ -54,7 +56,7 @@ class Shift:
 
     def _hire(self) -> None:
         self._wire = Wire(self._store)
-        self._worker = Worker(self._wire.store, self._runner, self._clock, _SETTINGS)
+        self._worker = Worker(self._wire.store, self._runner, self._clock, _SETTINGS, chance=self._chance)
 
         async def begin() -> asyncio.Task[None]:
             return asyncio.create_task(self._worker.run(asyncio.Event()), name="bench-worker")

@@ -13,6 +13,9 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
+from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables
+from tests.benchmarks.rollout.argo import compare as argo_compare
+from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
 
 if TYPE_CHECKING:
@@ -105,8 +108,36 @@ def scaling(
 
 
 @app.command()
+def rollout(
+    scale: Annotated[float, typer.Option(min=0.001, help="Of 2,000 runs of a healthy V2, 400 of a harmful one.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """The rollout controller in simulated worlds: false rollbacks and holds, delays, beside what any rule needs."""
+    _show(our_scores.run(_tell, scale / 20 if quick else scale, seed), our_tables.scores, output)
+
+
+@app.command()
+def rollout_rivals(
+    runs: Annotated[int, typer.Option(min=20, help="Of each world.")] = rival_scores.RUNS,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """Argo Rollouts, Flagger and Kayenta, re-stated, beside the controller in the same simulated worlds."""
+    _show(rival_scores.run(_tell, runs // 10 if quick else runs, seed), rival_tables.scores, output)
+
+
+@app.command()
+def rollout_argo(output: Output = None) -> None:
+    """The re-stated rules of Argo Rollouts beside its real controller, on a few traces. The first time builds it."""
+    _show(argo_run.run(_tell), argo_compare.as_table, output)
+
+
+@app.command()
 def page() -> None:
-    """Write the tables of docs/benchmarks.md from the JSON beside it."""
+    """Write the tables of docs/ from the JSON in docs/benchmarks/."""
     pages.write()
 
 

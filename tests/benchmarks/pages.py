@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: its words are written by people, its tables come from the JSON files in docs/benchmarks/."""
+"""The pages with measured tables: their words are written by people, the tables come from JSON in docs/benchmarks/."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import report
+from tests.benchmarks.rollout import our_tables, rival_tables
+from tests.benchmarks.rollout.argo import compare as argo_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "benchmarks.md"
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "side-by-side": report.side_by_side,
     "size": report.sizes,
     "idle": report.waiting,
     "queries": report.monitoring,
     "scaling": report.processes,
+    "rollout": our_tables.scores,
+    "rollout-argo": argo_tables.as_table,
+    "rollout-rivals": rival_tables.scores,
+}
+PAGES = {
+    DOCS / "benchmarks.md": ("side-by-side", "size", "idle", "queries", "scaling"),
+    DOCS / "rollout-evidence.md": ("rollout",),
+    DOCS / "rollout-rivals.md": ("rollout-argo", "rollout-rivals"),
 }
 _BEGIN = "<!-- {name}: made by `python -m tests.benchmarks page` -->"
 _END = "<!-- end of {name} -->"
@@ -29,18 +38,19 @@ def rendered(page: str, results: dict[str, dict[str, Any]]) -> str:
     for name, result in results.items():
         begin, end = _BEGIN.format(name=name), _END.format(name=name)
         if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"{PAGE}: {begin!r} and {end!r} must stand there once each")
+            raise ValueError(f"{begin!r} and {end!r} must stand there once each")
         before, _, rest = page.partition(begin)
         page = f"{before}{begin}\n\n{TABLES[name](result)}\n{end}{rest.partition(end)[2]}"
     return page
 
 
-def results() -> dict[str, dict[str, Any]]:
-    """What was measured and published, by the name of its command."""
-    files = {name: DOCS / "benchmarks" / f"{name}.json" for name in TABLES}
+def results(page: Path) -> dict[str, dict[str, Any]]:
+    """What was measured and is published on a page, by the name of its command."""
+    files = {name: DOCS / "benchmarks" / f"{name}.json" for name in PAGES[page]}
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
 def write() -> None:
-    """Bring the page up to date."""
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8"), results()), encoding="utf-8")
+    """Bring the pages up to date."""
+    for page in PAGES:
+        page.write_text(rendered(page.read_text(encoding="utf-8"), results(page)), encoding="utf-8")

@@ -12,7 +12,17 @@ from orchestrator import events as e
 from orchestrator.errors import StoreUnavailable
 from orchestrator.faults import Boundary, Moment
 from orchestrator.model import Engine, Status
-from orchestrator.store import Delivered, Delivery, Filter, Outcome, Release, Submission, Totals, V1Update
+from orchestrator.store import (
+    Delivered,
+    Delivery,
+    Filter,
+    KeptBin,
+    Outcome,
+    Release,
+    Submission,
+    Totals,
+    V1Update,
+)
 from orchestrator.testing import faults
 from tests.support.commits import watched
 from tests.support.stores import (
@@ -58,6 +68,8 @@ ACTS: dict[Boundary, Act] = {
     Boundary.DROP_FINISHED: lambda store, _: store.drop_finished(after(1)),
     Boundary.COUNT_COHORTS: lambda store, _: store.count_cohorts(after(5)),
     Boundary.SAVE_TOTALS: lambda store, _: store.save_totals("r-1", Totals(0, START, {})),
+    Boundary.TAKE_BASELINES: lambda store, _: store.take_baselines("r-1", START, after(1)),
+    Boundary.SAVE_BINS: lambda store, _: store.save_bins("r-1", "own", [KeptBin(0, START, 0.0, 1.0, 0.0, 1.0)]),
     Boundary.APPEND_DECISION: lambda store, _: store.append_decision(decision(1)),
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from orchestrator import events as e
 from orchestrator.errors import InvalidPayload
+from orchestrator.fold import fold
 from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Control, Delivered, Delivery, Outcome, Release, Store
 from tests.support.stores import (
@@ -108,6 +110,15 @@ async def test_a_signal_of_the_same_id_is_recorded_once_in_one_call(store: Store
     both = [Delivery("x1", signal("s1")), Delivery("x1", signal("s1"))]
     assert await store.deliver(both) == [Delivered.RECORDED, Delivered.DUPLICATE]
     assert (await kinds(store)).count("SignalReceived") == 1
+
+
+async def test_a_signal_that_came_with_the_submission_is_known(store: Store) -> None:
+    await store.submit([replace(submission("x1"), signals=(signal(payload=7),))], START)
+    assert await kinds(store) == ["ExecutionSubmitted", "SignalReceived"]
+    assert await store.deliver([Delivery("x1", signal())]) == [Delivered.DUPLICATE]
+    claim = await claim_one(store, at=after(2))
+    assert (claim.seq, claim.begun) == (3, True)
+    assert fold("x1", await store.events("x1")).signals[0].payload == 7
 
 
 async def test_a_signals_id_belongs_to_its_execution(store: Store) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from orchestrator import events as e
-from orchestrator.model import Assignment, Engine, Failure, Status
+from orchestrator.cohorts import calibration_arm
+from orchestrator.model import Assignment, Engine, Failure, Lineage, Status
 from orchestrator.store import Control, Store, Totals
 from tests.support.stores import (
     START,
@@ -19,6 +21,7 @@ from tests.support.stores import (
     end,
     projection,
     submission,
+    v1_ends,
 )
 
 JUDGED = {"attempt": "r-1", "percent": "5"}
@@ -96,7 +99,79 @@ async def test_what_was_cancelled_before_its_age_is_not_counted(store: Store, en
     if engine is Engine.V2:
         await end(store, await claim_one(store))
     assert await store.count_cohorts(after(10)) == 1
-    assert await store.cohort_counts("r-1") == []
+    assert {c.criterion for c in await store.cohort_counts("r-1")} == {"starts"}  # it was started all the same
+
+
+@pytest.mark.parametrize("assignment", [Assignment.EXECUTION, Assignment.KEY])
+async def test_a_start_is_counted_once_and_with_its_assignment(store: Store, assignment: Assignment) -> None:
+    await store.submit([submission("x1", ages=(10.0, 60.0), assignment=assignment, **JUDGED)], START)
+    await store.count_cohorts(after(10))
+    await store.count_cohorts(after(60))
+    found = [c for c in await store.cohort_counts("r-1") if c.criterion == "starts"]
+    assert [(c.assignment, c.outcome, c.age, c.percent, c.value) for c in found] == [
+        (assignment, "good", "10s", "5", 1)
+    ]
+
+
+async def test_children_and_forks_are_not_counted(store: Store) -> None:
+    fork = submission("f", ages=(1.0,), lineage=Lineage("x0", 1, "x0"), **JUDGED)
+    await store.submit([submission("c", ages=(1.0,), parent="x0", **JUDGED), fork], START)
+    assert await store.count_cohorts(after(1)) == 2
+    assert await store.cohort_counts() == []
+
+
+async def test_v1_is_split_once_more_at_the_middle_age(store: Store) -> None:
+    ids = [f"v{i}" for i in range(20)]
+    judged = {"attempt": "r-1", "percent": "50", "ages": (1.0, 10.0, 60.0), "engine": Engine.V1}
+    await store.submit([submission(id_, **judged) for id_ in ids], START)
+    await v1_ends(store, dict.fromkeys(ids, 5.0), Status.FAILED)
+    for seconds in (1, 10, 60):
+        await store.count_cohorts(after(seconds))
+    arms = {c.criterion: c for c in await store.cohort_counts() if c.criterion.startswith("calibration-")}
+    expected = Counter(calibration_arm(id_, "50") for id_ in ids)
+    assert {(name, c.outcome, c.age): c.value for name, c in arms.items()} == {
+        (name, "bad", "10s"): count for name, count in expected.items()
+    }
+    assert len(expected) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"), [(95.0, "good"), (95.5, "bad"), (None, "bad")], ids=["as-slow", "slower", "not-finished"]
+)
+async def test_an_execution_is_slower_than_19_of_20_on_v1_were(
+    store: Store, seconds: float | None, outcome: str
+) -> None:
+    await history(store, 100)
+    await store.submit([submission("x1", ages=(60.0, 120.0), **JUDGED)], START)
+    if seconds is not None:
+        await end(store, await claim_one(store), Status.SUCCESS, after(seconds))
+    await store.count_cohorts(after(60))
+    await store.count_cohorts(after(120))
+    counted = {key: n for key, n in (await counts(store)).items() if key[0] == "slower-than-baseline"}
+    assert counted == {("slower-than-baseline", "1m", "good"): 1, ("slower-than-baseline", "2m", outcome): 1}
+
+
+async def test_v1_is_held_against_its_own_history_alike(store: Store) -> None:
+    await history(store, 100)
+    await store.submit([submission("v", ages=(120.0,), engine=Engine.V1, **JUDGED)], START)
+    await v1_ends(store, {"v": 96.0})
+    await store.count_cohorts(after(120))
+    assert (await counts(store))["slower-than-baseline", "2m", "bad"] == 1
+
+
+async def test_a_workflow_with_too_little_history_has_no_duration_to_be_held_against(store: Store) -> None:
+    await history(store, 99)
+    await store.submit([submission("x1", ages=(60.0,), **JUDGED)], START)
+    await store.count_cohorts(after(60))
+    assert "slower-than-baseline" not in {criterion for criterion, _, _ in await counts(store)}
+
+
+async def history(store: Store, executions: int) -> None:
+    """So many of V1, of 1, 2, 3 … seconds, and the baselines taken of them."""
+    ids = {f"before-{i}": float(i) for i in range(1, executions + 1)}
+    await store.submit([submission(id_, engine=Engine.V1) for id_ in ids], START)
+    await v1_ends(store, ids)
+    await store.take_baselines("r-1", START, after(executions + 1))
 
 
 async def test_counters_are_read_of_one_attempt_or_of_all(store: Store) -> None:

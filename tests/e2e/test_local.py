@@ -117,11 +117,11 @@ def test_prometheus_scrapes_new_targets_and_keeps_its_data_over_a_stop(cluster: 
     cluster.set_targets([Target("itself", address)], SECOND)
     eventually(lambda: query(cluster, 'up{job="itself"} == 1'), "the first scrape")
     stopped_at = time.time()
-    cluster.stop_prometheus()
+    cluster.stop("prometheus")
     assert not cluster.status().up
     with pytest.raises(httpx.ConnectError):
         query(cluster, "up")
-    cluster.start_prometheus()
+    cluster.start("prometheus")
     assert cluster.prometheus_url.endswith(address)
     assert query(cluster, f'last_over_time(up{{job="itself"}}[5m] @ {stopped_at})')
     assert cluster.status().up

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator.adapters.kubernetes import Kubernetes
-from orchestrator_operator.demo import services
 from orchestrator_operator.demo.services import SERVICE_ACCOUNT
 
 from tests.support.background import Background
@@ -48,6 +47,7 @@ class ControlPlane:
         self.cluster, self.folder = cluster, folder
         self.background = Background()
         self.sites: dict[str, Site] = {}
+        self.targets: list[Target] = []  # scraped beside the sites
         self.kubernetes: Kubernetes
 
     @contextmanager
@@ -82,13 +82,24 @@ class ControlPlane:
         account = self.cluster.service_account_kubeconfig(name, SERVICE_ACCOUNT)
         site = Site(self, name, folder, account, database=database, operator=operator or {}, worker=worker or {})
         self.sites[name] = site
-        self._scrape()
+        self.scrape()
         try:
             yield site
         finally:
             site.end()
             del self.sites[name]
-            self._scrape()
+            self.scrape()
+
+    @contextmanager
+    def scraping(self, *targets: Target) -> Iterator[None]:
+        """Prometheus scrapes these, too, until the block ends."""
+        self.targets += targets
+        self.scrape()
+        try:
+            yield
+        finally:
+            self.targets = [target for target in self.targets if target not in targets]
+            self.scrape()
 
     def kubectl(self, *arguments: str, stdin: Any = None, user: Path | None = None) -> str:
         """What kubectl prints; AssertionError with what it says when it fails. `stdin` is sent as JSON."""
@@ -108,9 +119,10 @@ class ControlPlane:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def _scrape(self) -> None:
-        targets: list[Target] = [target for site in self.sites.values() for target in services.targets(site.ports)]
-        self.cluster.set_targets(targets, SCRAPE)
+    def scrape(self) -> None:
+        """Tell Prometheus what is there now."""
+        targets: list[Target] = [target for site in self.sites.values() for target in site.targets]
+        self.cluster.set_targets([*targets, *self.targets], SCRAPE)
 
 
 def _overlay(folder: Path, namespace: str) -> Path:

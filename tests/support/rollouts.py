@@ -67,6 +67,10 @@ PASSING = cells("5", (19000, 100000), (600, 5600))
 FAILING = cells("5", (20, 1880), (60, 40))
 
 
+#: So much traffic that every stage can show a relative risk of two; the coin was fair.
+BUSY = tuple(Cell(Decimal(p), 0, (100 - p) * 100_000, 0, p * 100_000) for p in (5, 25, 50))
+
+
 class World:
     """A rollout in a pretend cluster: `step` gathers, judges, plans, and does to the flag what the plan says."""
 
@@ -76,7 +80,9 @@ class World:
         self.flag = FlagSnapshot(CLEAR, version="1")
         self.now = START
         self.cohorts: Mapping[CohortKey, Cells | Unreadable] = cohorts(cells())
+        self.starts = BUSY
         self.extra: dict[str, Any] = {}
+        self.found: dict[str, Any] = {}  # what a judgement says beside its verdicts: alarms, sticky, power
         self.plan: Plan | None = None
 
     def gathered(self) -> Gathered:
@@ -90,6 +96,7 @@ class World:
             status=self.status,
             flag=self.flag,
             cohorts=self.cohorts,
+            starts=self.starts,
             in_flight=0,
         )
         return replace(base, **self.extra)
@@ -97,7 +104,7 @@ class World:
     def decide(self) -> Plan:
         """Judge and plan, without doing anything."""
         gathered = self.gathered()
-        self.plan = plan(gathered, judge(gathered))
+        self.plan = plan(gathered, replace(judge(gathered), **self.found))
         return self.plan
 
     def step(self, after: timedelta = timedelta(0)) -> Plan:
@@ -110,6 +117,13 @@ class World:
                 self.write(action.values)
             elif isinstance(action, ClearFlag):
                 self.write(CLEAR)
+        return planned
+
+    def says(self, key: str, word: str = "true") -> Plan:
+        """A step in which a person's annotation stands on the resource; it is taken off after that."""
+        self.extra["annotations"] = {key: word}
+        planned = self.step()
+        del self.extra["annotations"]
         return planned
 
     def settle(self, after: timedelta = timedelta(0)) -> Plan:

@@ -18,13 +18,14 @@ from orchestrator_operator.adapters.kubernetes import NotFound, decode
 from orchestrator_operator.demo import services
 from orchestrator_operator.demo.ledger import Summary
 from orchestrator_operator.demo.services import FLAG_SECRET, HOST, Ports
-from orchestrator_operator.local import processes
+from orchestrator_operator.local import Target, processes
 from orchestrator_operator.local.processes import Process, Records
 from orchestrator_operator.specs import EXECUTIONS, GROUP, ROLLOUTS, VERSION, WORKFLOWS, Resource
 from psycopg.rows import dict_row
 
 from orchestrator.flag import KEYS
 from tests.support.polling import PATIENCE, eventually
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,7 @@ class Site:
     ) -> None:
         self.plane, self.namespace, self.folder, self.account = plane, namespace, folder, account
         self.ports = Ports.choose()
+        self.second_port = 0  # of the second operator, once there was one
         self._sqlite = f"sqlite:///{folder / 'store.db'}"  # as demo.services has it
         self.database = database or self._sqlite
         self.notes: dict[str, Any] = {}  # what a fixture remembers for its tests
@@ -85,6 +87,28 @@ class Site:
             await asyncio.gather(*(self._start(service) for service in known if service.name in chosen))
 
         self.plane.background.run(start())
+
+    def start_second_operator(self) -> None:
+        """Another operator on the same namespace, store and flag: `operator-2`; scraped as well."""
+        prometheus = self.plane.cluster.prometheus_url
+        known = services.services(self.folder, self.ports, kubeconfig=self.account, prometheus=prometheus)
+        first = next(service for service in known if service.name == "operator")
+        port = self.second_port = self.second_port or free_port()
+        second = replace(
+            first,
+            name="operator-2",
+            ready=f"http://{HOST}:{port}/healthz",
+            environ={**first.environ, **self._settings["operator"], "ORCHESTRATOR_METRICS_PORT": str(port)},
+        )
+        self._settings["operator-2"] = {**self._settings["operator"], "ORCHESTRATOR_METRICS_PORT": str(port)}
+        self.plane.background.run(self._start(second))
+        self.plane.scrape()
+
+    @property
+    def targets(self) -> list[Target]:
+        """What Prometheus scrapes of this site."""
+        second = [Target("operator", f"{HOST}:{self.second_port}")] if self.second_port else []
+        return services.targets(self.ports) + second
 
     async def _start(self, service: Service) -> None:
         command = [self.database if word == self._sqlite else word for word in service.command]
@@ -120,7 +144,7 @@ class Site:
         return found
 
     def end(self) -> None:
-        for name in ("worker", "operator", "shop"):
+        for name in ("worker", "operator-2", "operator", "shop"):
             if (found := self._records.read(name)) is not None:
                 processes.stop(found, grace=0)
 

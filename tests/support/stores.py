@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from orchestrator import events as e
 from orchestrator.model import Concurrency, Engine, Failure, OnLimit, Status
-from orchestrator.store import DecisionRow, Outcome
+from orchestrator.store import DecisionRow, Outcome, V1Update
 from orchestrator.store.tables import facts, metadata
 from orchestrator.testing.builders import CHAIN, START, append, projection, submission, workflow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from orchestrator.model import Workflow
@@ -39,6 +40,7 @@ __all__ = [
     "projection",
     "row",
     "submission",
+    "v1_ends",
     "workflow",
 ]
 
@@ -92,6 +94,12 @@ async def end(
         Status.CANCELLED: e.ExecutionCancelled(at),
     }
     await commit(store, claim, ends[status], **{"projection": projection(status, finished_at=at)} | fields)
+
+
+async def v1_ends(store: Store, seconds: Mapping[str, float], status: Status = Status.SUCCESS) -> None:
+    """End executions of V1, each so many seconds after START."""
+    ends = {id_: projection(status, finished_at=after(lasted)) for id_, lasted in seconds.items()}
+    await store.v1_update([V1Update(id_, end, None) for id_, end in ends.items()])
 
 
 async def kinds(store: Store, execution_id: str = "x1") -> list[str]:

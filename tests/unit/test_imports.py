@@ -18,7 +18,10 @@ FOLDERS = {"orchestrator": ROOT / "orchestrator", "orchestrator_operator": ROOT 
 
 # What reads and writes for the rollout. Everything else in its folder has to be pure. `readings` does neither, but
 # spells its queries by a function that lives beside the HTTP client.
-ROLLOUT_SHELL = {"apply", "controller", "flagwatch", "gather", "known", "metrics", "notify", "readings", "recorder"}
+ROLLOUT_SHELL = {
+    *("apply", "controller", "counted", "flagwatch", "gather", "known", "metrics", "notify", "own_reading"),
+    *("readings", "recorder"),
+}
 NOT_PURE = {"now", "utcnow", "today", "urandom", "getrandom"}
 
 

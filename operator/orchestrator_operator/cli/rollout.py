@@ -1,33 +1,24 @@
-"""`orchestrator rollout`: how the rollouts stand, why, and what a person may say to them.
-
-Verbs are annotations, so `kubectl annotate` does the same; the spec belongs to whoever wrote it, often Git.
-"""
+"""`orchestrator rollout`: how the rollouts stand, why, and what a person may say to them."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.options import Output, OutputOption, print_json
-from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.cli import rollout_report, rollout_simulate
+from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
+from orchestrator_operator.cli.rollout_lines import standing
+from orchestrator_operator.cli.rollout_verbs import VERBS
 from orchestrator_operator.cli.rollout_verify import Database, History, verify
-from orchestrator_operator.rollout.situation import ABORT, APPROVE
-from orchestrator_operator.settings import variable
 from orchestrator_operator.specs import ROLLOUTS
-from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus, read_status
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from orchestrator_operator.adapters.kubernetes import Kubernetes
+from orchestrator_operator.specs.rollout_status import read_status
 
 _WIDTH = 160  # of a table that no terminal bounds
-_OVER = (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
 
 app = typer.Typer(
     help="Watch and steer EngineRollouts (KUBECONFIG says in which cluster).",
@@ -36,13 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(verify)
 
-Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace.")
-]
-Name = Annotated[str, typer.Argument(help="The EngineRollout's name.")]
-R = TypeVar("R")
+app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
 
 
 @app.command("list")
@@ -51,7 +37,7 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
 
     Example: orchestrator rollout list --namespace shop
     """
-    found = _ask(lambda kubernetes: kubernetes.list(ROLLOUTS, namespace))
+    found = ask(lambda kubernetes: kubernetes.list(ROLLOUTS, namespace))
     if output is Output.JSON:
         print_json([{"name": body["metadata"]["name"], "status": body.get("status") or {}} for body in found])
         return
@@ -65,27 +51,29 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
 
 
 @app.command()
-def status(name: Name, namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
-    """One rollout: where it stands, why, and each criterion with its counts and evidence.
+def status(
+    name: Name,
+    namespace: Namespace = "default",
+    output: OutputOption = Output.TABLE,
+    database: Database = None,
+) -> None:
+    """One rollout: where it stands, why, what it waits for, and each criterion with its counts and evidence.
+
+    With the operator's database also its percent and its evidence over time, as a chart.
 
     Example: orchestrator rollout status v2 --output json
     """
-    body = _ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
+    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
     if output is Output.JSON:
         print_json(body.get("status") or {})
         return
     found = read_status(body.get("status"))
-    typer.echo(f"{name}: {found.phase}, {found.reason or 'no reason yet'}")
-    if found.message:
-        typer.echo(found.message)
-    typer.echo(f"stage {found.stage or '-'}, {found.percent} % of new executions on V2; attempt {found.attempt}")
-    if found.next is not None:
-        typer.echo(f"next planned move: {found.next.isoformat(timespec='seconds')}")
-    if found.failed is not None:
-        typer.echo(f"rolled back by {found.failed.criterion}: {found.failed.counts}; {found.failed.evidence}")
+    for line in standing(name, found):
+        typer.echo(line)
     columns = ("CRITERION", "VERDICT", "V1 BAD/ALL", "V2 BAD/ALL", "WHY")
     rows = [(c.name, c.verdict.value, _share(c.k1, c.n1), _share(c.k2, c.n2), c.sentence) for c in found.criteria]
     _print_table(columns, rows)
+    rollout_report.print_chart(body, database)
 
 
 @app.command()
@@ -99,9 +87,9 @@ def history(
 
     Example: orchestrator rollout history v2 --output jsonl > decisions.jsonl
     """
-    body = _ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
+    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
     if output is History.JSONL:
-        from orchestrator_operator.cli.rollout_log import print_log  # noqa: PLC0415 - see `_ask`
+        from orchestrator_operator.cli.rollout_log import print_log  # noqa: PLC0415 - see `ask`
 
         print_log(str(body["metadata"]["uid"]), database)
         return
@@ -113,63 +101,9 @@ def history(
         typer.echo(f"{d.at.isoformat(timespec='seconds')} {d.action} ({d.reason}, {d.actor}): {d.message}")
 
 
-@app.command()
-def approve(name: Name, namespace: Namespace = "default") -> None:
-    """Let the stage that awaits approval go on. Exit code 1 when nothing awaits it.
-
-    Example: orchestrator rollout approve v2
-    """
-
-    def annotation(found: RolloutStatus) -> dict[str, str]:
-        if found.phase is not Phase.AWAITING_APPROVAL:
-            raise InvalidInput([Problem(name, f"it is {found.phase}, and awaits no approval")])
-        return {APPROVE: found.stage}
-
-    _annotate(name, namespace, annotation)
-    typer.echo(f"{name}: approved")
-
-
-@app.command()
-def abort(
-    name: Name,
-    reason: Annotated[str, typer.Option(help="Why; it goes into the decision log.")] = "aborted by a person",
-    namespace: Namespace = "default",
-) -> None:
-    """Roll back now: the flag is cleared, V2's executions end. It beats every other state.
-
-    Example: orchestrator rollout abort v2 --reason "duplicate mails"
-    """
-
-    def annotation(found: RolloutStatus) -> dict[str, str]:
-        return {} if found.phase in _OVER else {ABORT: reason}
-
-    changed = _annotate(name, namespace, annotation)
-    typer.echo(f"{name}: {'rolling back' if changed else 'is rolled back already'}")
-
-
-def _annotate(name: str, namespace: str, annotation: Callable[[RolloutStatus], Mapping[str, str]]) -> bool:
-    async def act(kubernetes: Kubernetes) -> bool:
-        found = read_status((await kubernetes.get(ROLLOUTS, namespace, name)).get("status"))
-        wanted = annotation(found)
-        if wanted:
-            await kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"annotations": dict(wanted)}})
-        return bool(wanted)
-
-    return _ask(act)
-
-
-def _ask(question: Callable[[Kubernetes], Awaitable[R]]) -> R:
-    # Imported here: the client takes a second to import, which `--help` should not pay.
-    from orchestrator_operator.adapters.kubernetes import Kubernetes  # noqa: PLC0415 - see above
-
-    async def asked() -> R:
-        kubernetes = await Kubernetes.connect(agent="orchestrator-rollout")
-        try:
-            return await question(kubernetes)
-        finally:
-            await kubernetes.aclose()
-
-    return asyncio.run(asked())
+app.command("report", epilog=rollout_report.EPILOG)(rollout_report.report)
+for verb in (verify, *VERBS):
+    app.command()(verb)
 
 
 def _share(bad: int | None, total: int | None) -> str:

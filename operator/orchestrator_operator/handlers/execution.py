@@ -10,7 +10,6 @@ import structlog
 from orchestrator.errors import InvalidPayload, Problem
 from orchestrator.model import Engine
 from orchestrator.router import route
-from orchestrator.steering import deliver_signals
 from orchestrator.store.port import Control, Submission
 from orchestrator.telemetry import DECISIONS
 from orchestrator_operator.adapters.kubernetes import Conflict
@@ -202,8 +201,6 @@ class ExecutionHandler:
         if submitted.id != seen.uid:
             await self._refuse(seen, await self._duplicate(spec.idempotency_key, submitted.id))
             return
-        if decision.fork is not None:
-            await deliver_signals(self._store, decision.fork, self._clock.now())
         self._forget(seen)
         self._known.add(seen.uid)
         if submitted.created:
@@ -229,6 +226,7 @@ class ExecutionHandler:
             input=fork.input if fork else spec.input,
             lineage=fork.lineage if fork else None,
             carried=fork.carried if fork else (),
+            signals=fork.signals if fork else (),
             percent=routing.percent,
             attempt=facts.attempt,
             ages=facts.ages,

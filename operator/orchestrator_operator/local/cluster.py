@@ -137,16 +137,16 @@ class LocalCluster:
         with self._locked():
             self._apply_targets(self._known(), targets, interval)
 
-    def stop_prometheus(self, *, grace: float = GRACE) -> None:
-        """Stop Prometheus alone; its data and its port stay."""
+    def stop(self, part: str, *, grace: float = GRACE) -> None:
+        """Stop one part alone (`prometheus`, `kube-apiserver` …); its data and its port stay."""
         with self._locked():
-            self._parts.stop("prometheus", grace)
+            self._parts.stop(part, grace)
 
-    def start_prometheus(self, *, timeout: float = 60.0) -> None:
-        """Start Prometheus again, on the same port and data; returns when it is ready."""
+    def start(self, part: str, *, timeout: float = 60.0) -> None:
+        """Start one part again, on the same port and data; returns when it is ready."""
         with self._locked():
-            if not self._parts.alive("prometheus"):
-                self._parts.start_prometheus(self._known(), timeout)
+            if not self._parts.alive(part):
+                self._parts.start(part, self._known(), timeout)
 
     def _known(self) -> Record:
         known = record.read(self._layout.record)
@@ -167,7 +167,7 @@ class LocalCluster:
         if self._parts.alive("prometheus"):
             return False
         self._report.note("Prometheus was not running: it is started again")
-        self._parts.start_prometheus(known, timeout)
+        self._parts.start("prometheus", known, timeout)
         return True
 
     def _apply_targets(self, known: Record, targets: Iterable[Target], interval: timedelta) -> None:

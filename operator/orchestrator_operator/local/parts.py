@@ -85,14 +85,14 @@ class Parts:
             else:
                 return
 
-    def start_prometheus(self, start: Record, timeout: float) -> None:
-        """Start Prometheus alone, on the port and the data it had."""
-        with Health(self.layout, start.ports) as health, self.report.task("starting Prometheus") as tick:
-            process = self._spawn("prometheus", start)
+    def start(self, name: str, start: Record, timeout: float) -> None:
+        """Start one part alone, on the port and the data it had."""
+        with Health(self.layout, start.ports) as health, self.report.task(f"starting {name}") as tick:
+            process = self._spawn(name, start)
             try:
-                self._await([process], "prometheus", health.prometheus, time.monotonic() + timeout, tick)
+                self._await([process], name, checks(health)[name], time.monotonic() + timeout, tick)
             except BaseException:
-                self.stop("prometheus", grace=0)
+                self.stop(name, grace=0)
                 raise
 
     def stop_all(self, grace: float = GRACE) -> bool:

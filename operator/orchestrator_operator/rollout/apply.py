@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
-from orchestrator.store.port import Control, Totals
+from orchestrator.store.port import Control, KeptBin, Totals
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import readings, steps
 from orchestrator_operator.rollout.chain import identity
@@ -28,8 +29,10 @@ from orchestrator_operator.rollout.model import (
     ClearFlag,
     DropAnnotation,
     Release,
+    RememberBins,
     RememberTotals,
     SetFlag,
+    TakeBaselines,
     Tell,
 )
 from orchestrator_operator.rollout.phases import OVER
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.recorder import Recorder
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
+BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
 HEAD_NUMBER = f"{GROUP}/decision"  # annotations of an Event: the end of the log of decisions when it was posted
 HEAD_HASH = f"{GROUP}/decision-hash"
@@ -155,9 +159,8 @@ class Applier:
                     await self._flags(known.secret).write(CLEAR.as_mapping(), "")  # whoever else writes: this wins
                 case CancelInFlight():
                     await self._cancel()
-                case RememberTotals(restart):
-                    kept = Totals(restart.index, restart.at, readings.dump(restart))
-                    await self._store.save_totals(status.attempt_id, kept)
+                case TakeBaselines() | RememberBins() | RememberTotals():
+                    await self._keep(status.attempt_id, action)
                 case DropAnnotation(key):
                     await self._drop(known, key)
                 case Release():
@@ -185,6 +188,21 @@ class Applier:
         async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
+
+    async def _keep(self, attempt: str, action: TakeBaselines | RememberBins | RememberTotals) -> None:
+        """What the evidence will be counted from, in the store."""
+        match action:
+            case TakeBaselines(until):
+                await self._store.take_baselines(attempt, until - BASELINE, until)
+            case RememberTotals(restart):
+                await self._store.save_totals(attempt, Totals(restart.index, restart.at, readings.dump(restart)))
+            case RememberBins(criterion, first, bins):
+                kept = [
+                    KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
+                    for number, one in enumerate(bins, first)
+                    if one.end is not None
+                ]
+                await self._store.save_bins(attempt, criterion, kept)
 
     async def _drop(self, known: Known, key: str) -> None:
         namespace, name = known.name.split("/", 1)

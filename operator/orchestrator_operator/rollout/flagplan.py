@@ -52,6 +52,13 @@ def renewal_due(intent: FlagIntent, deadman: timedelta, now: datetime) -> bool:
     return left < deadman / 2 or left > deadman
 
 
+def expired(intent: FlagIntent | None, flag: FlagSnapshot, now: datetime) -> bool:
+    """Whether the flag stands as we wrote it and has run out, so that routers are on V1."""
+    if intent is None or not intent.enabled or intent.expires is None:
+        return False
+    return says(flag.values, intent) and parse_instant(intent.expires) <= now
+
+
 def renew_at(intent: FlagIntent | None, deadman: timedelta) -> datetime | None:
     """When the expiry is to be renewed."""
     if intent is None or intent.expires is None or not deadman:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator.rollout import flagplan
 from orchestrator_operator.rollout.model import ClearFlag, SetFlag, Unreadable
@@ -53,15 +53,21 @@ def _final_flag(g: Gathered, status: RolloutStatus) -> tuple[RolloutStatus, tupl
 
 
 def _clear_flag(g: Gathered, status: RolloutStatus) -> tuple[RolloutStatus, tuple[Action, ...]]:
-    """No key at all, read back. What reappears later is left alone (routers ignore it) until the resource goes."""
-    done = status.flag_cleared_at is not None and not g.deleting
+    """No key at all, read back. What reappears later is left alone (routers ignore it) until the resource goes, or
+    until executions really start on V2 again: then somebody follows it, and it is cleared again.
+    """
+    is_set = not isinstance(g.flag, Unreadable) and not g.flag.values.clear
+    again = bool(g.late_starts) and is_set
+    done = status.flag_cleared_at is not None and not g.deleting and not again
     ours = status.started_at is not None
     if done or (ours and not isinstance(g.flag, Unreadable) and g.flag.values.clear) or not ours:
         cleared_at = status.flag_cleared_at or g.now
         intent = FlagIntent(enabled=False, secret=_secret(g, status), confirmed=True) if ours else None
         return status.model_copy(update={"flag_cleared_at": cleared_at, "flag_intent": intent}), ()
-    intent = FlagIntent(enabled=False, secret=_secret(g, status))
-    return status.model_copy(update={"flag_intent": intent}), (ClearFlag(),)
+    changes: dict[str, Any] = {"flag_intent": FlagIntent(enabled=False, secret=_secret(g, status))}
+    if again:
+        changes["flag_cleared_at"] = None  # starts count as late from the next clearing on
+    return status.model_copy(update=changes), (ClearFlag(),)
 
 
 def _intending(status: RolloutStatus, intent: FlagIntent) -> tuple[RolloutStatus, tuple[Action, ...]]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator import durations
 from orchestrator.errors import StoreError
 from orchestrator.flag import FlagError, FlagSnapshot
 from orchestrator.model import Assignment, Engine, Status
@@ -15,8 +13,10 @@ from orchestrator.steering import every_active
 from orchestrator_operator.adapters.kubernetes import Refused
 from orchestrator_operator.adapters.prometheus import PrometheusError, listening
 from orchestrator_operator.rollout import readings
-from orchestrator_operator.rollout.model import Gathered, Unreadable
-from orchestrator_operator.rollout.phases import IN_A_STAGE
+from orchestrator_operator.rollout.counted import STALE, Counted, CountReader
+from orchestrator_operator.rollout.model import Gathered, Health, Unreadable
+from orchestrator_operator.rollout.own_reading import Own, OwnReader
+from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.flag import FlagStore
-    from orchestrator.store.port import Store
+    from orchestrator.store.port import Baseline, Store
     from orchestrator_operator.adapters.prometheus import Prometheus
-    from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.known import Known
-    from orchestrator_operator.rollout.model import CohortKey, Restart
     from orchestrator_operator.specs.rollout import RolloutSpec
 
-STALE = timedelta(minutes=3)  # older samples are no samples: three scrapes of Prometheus' slowest usual interval
+_NOW = timedelta(hours=1)  # what V1's health is read of
+_IN_TIME = timedelta(minutes=1)  # by when nothing may start on V2 any more after the flag is clear
+_WATCHED = timedelta(hours=1)  # a start on V2 is told of for so long
 
 
 class Gatherer:
@@ -48,20 +48,28 @@ class Gatherer:
         stale: timedelta = STALE,
     ) -> None:
         self._store, self._prometheus, self._flags, self._clock = store, prometheus, flags, clock
-        self._routed_secret, self._stale = routed_secret, stale
+        self._routed_secret = routed_secret
+        self._counts = CountReader(store, prometheus, stale)
+        self._own = OwnReader(store, prometheus)
 
     async def gather(self, known: Known, rival: str | None) -> Gathered:
         """Everything, as of now. What cannot be read is said to be Unreadable, it never raises for that."""
-        spec = known.spec
+        spec, phase = known.spec, known.status.phase
         flag = await self._flag(known.secret)
-        restarts: tuple[Restart, ...] = ()
-        cohorts: Mapping[CohortKey, Cells | Unreadable] = {}
+        baselines: list[Baseline] | Unreadable | None = None
+        counted, own = Counted(), Own()
+        health: tuple[Health, ...] | Unreadable = ()
         guardrails: Mapping[str, float | Unreadable] = {}
         queries: tuple[str, ...] = ()
-        if spec is not None and rival is None and known.status.phase in IN_A_STAGE | {Phase.PENDING}:
+        judged = rival is None and phase in IN_A_STAGE | {Phase.PENDING}
+        if spec is not None and judged:
+            baselines = await self._baselines(known.status.attempt_id)
             with listening() as asked:
-                (cohorts, restarts), guardrails = await asyncio.gather(
-                    self._evidence(known, spec), self._guardrails(known, spec)
+                counted, guardrails, health, own = await asyncio.gather(
+                    self._counts.read(known.status, spec, baselines),
+                    self._guardrails(known, spec),
+                    self._health(baselines),
+                    self._own.read(known.status, spec, self._clock.now()),
                 )
             queries = tuple(sorted(set(asked)))
         metadata = known.metadata
@@ -77,11 +85,19 @@ class Gatherer:
             annotations={str(key): str(value) for key, value in (metadata.get("annotations") or {}).items()},
             deleting=known.deleting,
             rival=rival,
-            cohorts=cohorts,
-            restarts=restarts,
+            cohorts=counted.cohorts,
+            restarts=counted.restarts,
             guardrails=guardrails,
+            in_flight=await self._in_flight() if phase is Phase.ROLLING_BACK else None,
+            starts=counted.starts,
+            keyed=counted.keyed,
+            calibration=counted.calibration,
+            own=own.bins,
+            closed=own.closed,
+            baselined=spec is None or not judged or baselines is not None,
+            health=health,
+            late_starts=await self._late_starts(known) if phase in OVER else None,
             queries=queries,
-            in_flight=await self._in_flight() if known.status.phase is Phase.ROLLING_BACK else None,
         )
 
     async def _flag(self, secret: str) -> FlagSnapshot | Unreadable:
@@ -97,32 +113,12 @@ class Gatherer:
             return Unreadable("SecretNotRouted", f"this operator's router reads {self._routed_secret}, not {secret}")
         return found
 
-    async def _evidence(
-        self, known: Known, spec: RolloutSpec
-    ) -> tuple[Mapping[CohortKey, Cells | Unreadable], tuple[Restart, ...]]:
-        attempt = known.status.attempt_id
-        if not attempt:
-            return readings.unread(spec, Unreadable("NoSeries", "its counters are not there yet")), ()
+    async def _baselines(self, attempt: str) -> list[Baseline] | Unreadable | None:
+        """V1's week before the attempt, by workflow; None: it was not taken yet."""
         try:
-            restarts = await self._restarts(attempt)
-            samples, ages = await asyncio.gather(
-                self._prometheus.query(readings.counters_query(attempt)),
-                self._prometheus.query(readings.age_query(attempt)),
-            )
-        except PrometheusError as error:
-            return readings.unread(spec, Unreadable(error.reason, str(error))), ()
-        except (StoreError, ValueError) as error:
-            why = Unreadable("StoreUnavailable", f"the totals of the restarts cannot be read: {error}")
-            return readings.unread(spec, why), ()
-        age = max((sample.value for sample in ages), default=math.nan)  # NaN compares as stale below
-        if samples and not age <= self._stale.total_seconds():
-            shown = durations.show(timedelta(seconds=round(age))) if math.isfinite(age) else "of no known age,"
-            return readings.unread(spec, Unreadable("Stale", f"the counters are {shown} old")), restarts
-        found = readings.cohorts(samples, spec)
-        return readings.without_resets(found, restarts, known.status, spec), restarts
-
-    async def _restarts(self, attempt: str) -> tuple[Restart, ...]:
-        return tuple(readings.load(kept.index, kept.at, kept.totals) for kept in await self._store.totals(attempt))
+            return await self._store.baselines(attempt) if attempt else None
+        except StoreError as error:
+            return Unreadable("StoreUnavailable", f"V1's baselines cannot be read: {error}")
 
     async def _guardrails(self, known: Known, spec: RolloutSpec) -> Mapping[str, float | Unreadable]:
         names = [criterion.name for criterion in spec.guardrails]
@@ -135,6 +131,19 @@ class Gatherer:
             return readings.value(await self._prometheus.query(query))
         except PrometheusError as error:
             return Unreadable(error.reason, str(error))
+
+    async def _health(self, baselines: list[Baseline] | Unreadable | None) -> tuple[Health, ...] | Unreadable:
+        """V1's last hour, by workflow, against its week before the attempt; nothing while that was not taken."""
+        if baselines is None or isinstance(baselines, Unreadable):
+            return baselines or ()
+        try:
+            ended = await self._store.ended(Engine.V1, self._clock.now() - _NOW)
+        except StoreError as error:
+            return Unreadable("StoreUnavailable", f"V1's last hour cannot be read: {error}")
+        before = {one.workflow_id: (one.bad, one.executions) for one in baselines}
+        return tuple(
+            Health(one.workflow_id, one.bad, one.executions, *before.get(one.workflow_id, (0, 0))) for one in ended
+        )
 
     async def _in_flight(self) -> int | None:
         """V2's executions that the router put there; those that asked for V2 by name go on after a rollback."""
@@ -150,3 +159,16 @@ class Gatherer:
             and record.status is not Status.SUSPENDED
             for record in active
         )
+
+    async def _late_starts(self, known: Known) -> int | None:
+        """Executions that were routed to V2 in the last hour although the flag had been clear for a minute."""
+        cleared, now = known.status.flag_cleared_at, self._clock.now()
+        if cleared is None:
+            return None
+        since = max(cleared + _IN_TIME, now - _WATCHED)
+        if since > now:
+            return 0
+        try:
+            return await self._store.routed_since(Engine.V2, since)
+        except StoreError:
+            return None

@@ -26,6 +26,11 @@ class Unreadable:
     reason: str  # one CamelCase word: PrometheusUnreachable, NoSeries, NotANumber, Stale, CounterReset …
     message: str
 
+    @property
+    def nothing_to_compare(self) -> bool:
+        """Whether there can be no such numbers (no workflow has a baseline), so that nobody waits for them."""
+        return self.reason == "NoBaseline"
+
 
 CohortKey = tuple[str, timedelta]  # (preset, age)
 
@@ -47,6 +52,7 @@ class Bin:
     n1: float
     k2: float
     n2: float
+    end: datetime | None = None  # when it closed; by it a stage knows its own bins
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,12 @@ class Gathered:
     restarts: tuple[Restart, ...] = ()
     guardrails: Mapping[str, float | Unreadable] = field(default_factory=dict)  # by the criterion's name
     in_flight: int | None = None  # V2's executions that are not over; None: the store did not say
-    starts: Cells | Unreadable = ()  # executions that the coin sent to V1 and V2, by percent, as good ones
+    starts: Cells | Unreadable = ()  # executions that the coin sent, by percent, as good ones; from their first age on
     keyed: int | None = None  # executions of this stage that a routing key sent; None: not known
     calibration: Cells | Unreadable = ()  # V1's executions, split once more by a coin that means nothing
     own: Mapping[str, tuple[Bin, ...] | Unreadable] = field(default_factory=dict)  # by the criterion's name
+    closed: tuple[RememberBins, ...] = ()  # the bins that are not kept yet
+    baselined: bool = True  # whether V1's week before this attempt is kept, as far as the store says
     health: tuple[Health, ...] | Unreadable = ()  # of V1, by workflow
     queries: tuple[str, ...] = ()  # what Prometheus was asked
     late_starts: int | None = None  # on V2, later than a minute after the flag was clear; None: the store did not say
@@ -173,6 +181,22 @@ class RememberTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeBaselines:
+    """The attempt begins: keep how V1 did by workflow in the week before `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RememberBins:
+    """Bins of a user's own counters have closed: keep them, so that they are not read again."""
+
+    criterion: str
+    first: int  # the number of the first of them, from 0
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DropAnnotation:
     """A person's word was heard (or came to nothing): take it off, so that it does not speak twice."""
 
@@ -192,7 +216,17 @@ class Tell:
     warning: bool = False
 
 
-Action = SetFlag | ClearFlag | CancelInFlight | RememberTotals | DropAnnotation | Release | Tell
+Action = (
+    SetFlag
+    | ClearFlag
+    | CancelInFlight
+    | TakeBaselines
+    | RememberTotals
+    | RememberBins
+    | DropAnnotation
+    | Release
+    | Tell
+)
 
 
 @dataclass(frozen=True, slots=True)

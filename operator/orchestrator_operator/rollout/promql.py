@@ -20,6 +20,14 @@ class Sample:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The raw samples of one series: (seconds since 1970 by Prometheus' clock, value), oldest first, all finite."""
+
+    labels: Mapping[str, str]
+    samples: tuple[tuple[float, float], ...]
+
+
 def selector(metric: str, labels: Mapping[str, str]) -> str:
     """`metric{label="value",…}` with every value escaped. Raises ValueError for what can be no label's name."""
     for label in labels:

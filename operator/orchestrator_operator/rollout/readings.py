@@ -1,15 +1,14 @@
-"""From Prometheus' samples to the counts that are judged. Pure; what cannot be understood is Unreadable."""
+"""What is asked of Prometheus, and what its answers may not be. Pure; what cannot be understood is Unreadable."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from orchestrator import durations
+from orchestrator.cohorts import STARTS
 from orchestrator_operator.rollout import evidence
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.counters import METRIC, cohort_keys
 from orchestrator_operator.rollout.model import Restart, Unreadable
 from orchestrator_operator.rollout.promql import selector
 from orchestrator_operator.specs.rollout import Preset
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
-_METRIC = "orchestrator_cohort_outcomes_total"
 _WINDOW = "[5m:5s]"  # over which a guardrail's own share is taken
-_FIELDS = {("v1", "bad"): 0, ("v1", "good"): 1, ("v2", "bad"): 2, ("v2", "good"): 3}
 
 
 def counters_query(attempt: str) -> str:
-    """All counters of an attempt's judged executions, each once however many pods export it."""
-    return f"max without (pod, instance) ({_of_attempt(attempt)})"
+    """All counters that are judged of an attempt, and the starts by key: each once however many pods export it."""
+    by_key = {"attempt": attempt, "assignment": "key", "criterion": STARTS}
+    return f"max without (pod, instance) ({_of_attempt(attempt)} or {selector(METRIC, by_key)})"
 
 
 def age_query(attempt: str) -> str:
@@ -51,31 +49,14 @@ def guardrail_query(criterion: Criterion, spec: RolloutSpec, attempt: str) -> st
     labels["age"] = durations.show(spec.analysis.ages[0])
 
     def grown(more: dict[str, str]) -> str:
-        return f"sum(increase((max without (pod, instance) ({selector(_METRIC, labels | more)})){_WINDOW}))"
+        return f"sum(increase((max without (pod, instance) ({selector(METRIC, labels | more)})){_WINDOW}))"
 
     return f"{grown({'outcome': 'bad'})} / clamp_min({grown({})}, 1)"
 
 
-def cohorts(samples: Iterable[Sample], spec: RolloutSpec) -> dict[CohortKey, Cells | Unreadable]:
-    """Each comparison's counts at each age. A pair without any series is Unreadable: the operator exports zeros."""
-    found: defaultdict[tuple[str, str], defaultdict[Decimal, list[int]]] = defaultdict(
-        lambda: defaultdict(lambda: [0, 0, 0, 0])
-    )
-    spoiled: dict[tuple[str, str], Unreadable] = {}
-    for sample in samples:
-        pair = (sample.labels.get("criterion", ""), sample.labels.get("age", ""))
-        try:
-            place = _FIELDS[sample.labels["engine"], sample.labels["outcome"]]
-            counts = found[pair][_percent(sample.labels["percent"])]
-            counts[place] = max(counts[place], _whole(sample.value))  # two jobs may scrape the same operator
-        except (KeyError, ValueError) as error:
-            spoiled[pair] = Unreadable("NotANumber", f"{dict(sample.labels)} = {sample.value}: {error}")
-    readings: dict[CohortKey, Cells | Unreadable] = {}
-    for criterion in spec.comparisons:
-        for age in spec.analysis.ages:
-            pair = (str(criterion.preset), durations.show(age))
-            readings[str(criterion.preset), age] = spoiled.get(pair) or _cells(found.get(pair), pair)
-    return readings
+def own_selector(expression: str, engine: str) -> str:
+    """A user's own counter, of one engine. What else stands in it was checked when the spec was read."""
+    return expression.replace("$engine", engine)
 
 
 def value(samples: Sequence[Sample]) -> float | Unreadable:
@@ -90,7 +71,7 @@ def value(samples: Sequence[Sample]) -> float | Unreadable:
 
 def unread(spec: RolloutSpec, why: Unreadable) -> dict[CohortKey, Cells | Unreadable]:
     """Nothing could be read at all."""
-    return {(str(criterion.preset), age): why for criterion in spec.comparisons for age in spec.analysis.ages}
+    return dict.fromkeys(cohort_keys(spec), why)
 
 
 def without_resets(
@@ -125,27 +106,7 @@ def load(index: int, at: datetime, raw: Mapping[str, Any]) -> Restart:
 
 
 def _of_attempt(attempt: str) -> str:
-    return selector(_METRIC, {"attempt": attempt, "assignment": "execution"})
-
-
-def _percent(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is no percent") from None
-
-
-def _whole(number: float) -> int:
-    if not math.isfinite(number) or number < 0:
-        raise ValueError("not a count")
-    return round(number)
-
-
-def _cells(found: Mapping[Decimal, Sequence[int]] | None, pair: tuple[str, str]) -> Cells | Unreadable:
-    if not found:
-        name, age = pair
-        return Unreadable("NoSeries", f"Prometheus has no {_METRIC} of {name} at {age}; does it scrape the operator?")
-    return tuple(Cell(percent, *counts) for percent, counts in sorted(found.items()))
+    return selector(METRIC, {"attempt": attempt, "assignment": "execution"})
 
 
 def _unless_reset(

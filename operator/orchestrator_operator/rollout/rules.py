@@ -12,7 +12,17 @@ from orchestrator.flag import show_percent
 from orchestrator_operator.rollout import flagplan
 from orchestrator_operator.rollout.model import CancelInFlight, Release, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
-from orchestrator_operator.rollout.situation import ABORT, Outcome, roll_back, sentences, wait_in
+from orchestrator_operator.rollout.situation import (
+    ABORT,
+    APPROVE,
+    PAUSE,
+    RESUME,
+    Outcome,
+    plainly,
+    roll_back,
+    sentences,
+    wait_in,
+)
 from orchestrator_operator.specs.rollout import DeletionPolicy, InFlight
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
@@ -40,8 +50,7 @@ def cleared_by_hand(s: Situation) -> Outcome | None:
 def aborted(s: Situation) -> Outcome | None:
     if s.phase in OVER or ABORT not in s.gathered.annotations:
         return None
-    word = s.gathered.annotations[ABORT].strip()
-    said = f": {word}" if word not in ("", "true") else ""
+    said = plainly(s.gathered.annotations[ABORT])
     return roll_back(s, "Aborted", f"a person aborted it{said}", actor=f"person (annotation {ABORT})")
 
 
@@ -99,6 +108,8 @@ def rolled_back(s: Situation) -> Outcome | None:
         "flag_intent": None,
         "flag_cleared_at": None,
         "failed": None,
+        "approved": "",
+        "alarms": (),
         "criteria": (),
         "blind_since": None,
         "blind_spent": 0.0,
@@ -156,9 +167,10 @@ def flag_in_use(s: Situation) -> Outcome | None:
 
 
 def pending_paused(s: Situation) -> Outcome | None:
-    if s.phase is not Phase.PENDING or not s.spec.paused:
+    if s.phase is not Phase.PENDING or not (s.spec.paused or s.status.paused_by):
         return None
-    return Outcome(s.phase, "Pause", "Paused", "spec.paused is true: it has not started")
+    why, actor = pause(s)
+    return Outcome(s.phase, "Pause", "Paused", f"{why}: it has not started", actor=actor)
 
 
 def pending_blind(s: Situation) -> Outcome | None:
@@ -175,9 +187,35 @@ def pending_broken(s: Situation) -> Outcome | None:
     return Outcome(s.phase, "Wait", "GuardrailBroken", f"starts when it is mended: {sentences(broken)}")
 
 
+def pending_alarmed(s: Situation) -> Outcome | None:
+    """Nothing starts into a disturbance that would be taken for V2's, or could hide V2's."""
+    if s.phase is not Phase.PENDING or not s.judgement.alarms:
+        return None
+    message = "; ".join(alarm.sentence for alarm in s.judgement.alarms)
+    return Outcome(s.phase, "Wait", s.judgement.alarms[0].reason, f"starts when it is over: {message}", warning=True)
+
+
+def pending_approval(s: Situation) -> Outcome | None:
+    """A first stage that a person must let the rollout into."""
+    if s.phase is not Phase.PENDING or not s.stage.approval or s.status.approved == s.stage.name:
+        return None
+    message = f"a person must let it into {s.stage.name}: annotate it with {APPROVE}={s.stage.name}"
+    return Outcome(s.phase, "AwaitApproval", "ApprovalNeeded", message, {"awaits": s.stage.name})
+
+
 def started(s: Situation) -> Outcome | None:
     if s.phase is not Phase.PENDING:
         return None
-    changes = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None}
-    message = f"{s.stage.name}: {show_percent(s.stage.percent)} % of new executions go to V2"
-    return Outcome(Phase.PROGRESSING, "Start", "StageRunning", message, changes, next=s.now + s.stage.duration)
+    changes = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None, "approved": ""}
+    message = f"{s.stage.name}: {show_percent(s.stage.share)} % of new executions go to V2"
+    actor = f"person (annotation {APPROVE})" if s.stage.approval else "controller"
+    due = s.now + s.stage.duration
+    return Outcome(Phase.PROGRESSING, "Start", "StageRunning", message, changes, actor=actor, next=due, raises=True)
+
+
+def pause(s: Situation) -> tuple[str, str]:
+    """Why it is paused, and who did it: the annotation's word, which holds until resume, or the spec."""
+    if s.status.paused_by:
+        said = plainly(s.status.paused_by)
+        return f"a person paused it{said}; {RESUME} lets it go on", f"person (annotation {PAUSE})"
+    return "spec.paused is true", "person (spec.paused)"

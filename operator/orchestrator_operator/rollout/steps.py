@@ -16,8 +16,10 @@ from orchestrator_operator.rollout.model import (
     ClearFlag,
     DropAnnotation,
     Release,
+    RememberBins,
     RememberTotals,
     SetFlag,
+    TakeBaselines,
     Tell,
 )
 
@@ -35,6 +37,8 @@ class Step(StrEnum):
     CLEAR_FLAG = "clear-flag"
     READ_BACK = "read-back"  # of the flag that was cleared
     CANCEL_IN_FLIGHT = "cancel-in-flight"
+    TAKE_BASELINES = "take-baselines"
+    REMEMBER_BINS = "remember-bins"
     REMEMBER_TOTALS = "remember-totals"
     DROP_ANNOTATION = "drop-annotation"
     RELEASE = "release"
@@ -53,6 +57,8 @@ OF: Final[Mapping[type[Action], Step]] = {
     SetFlag: Step.SET_FLAG,
     ClearFlag: Step.CLEAR_FLAG,
     CancelInFlight: Step.CANCEL_IN_FLIGHT,
+    TakeBaselines: Step.TAKE_BASELINES,
+    RememberBins: Step.REMEMBER_BINS,
     RememberTotals: Step.REMEMBER_TOTALS,
     DropAnnotation: Step.DROP_ANNOTATION,
     Release: Step.RELEASE,

@@ -5,7 +5,7 @@ Percents are Decimals of at most two places, durations timedeltas (`7d`, `10m`, 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +54,13 @@ def _duration(value: Any) -> timedelta:
 
 def _zero_or_duration(value: Any) -> timedelta:
     return timedelta(0) if value in (0, "0") and not isinstance(value, bool) else _duration(value)
+
+
+def _dates(value: Any) -> Any:
+    """A YAML reader makes a date of what stands without quotes."""
+    if isinstance(value, list | tuple):
+        return [item.isoformat() if isinstance(item, date) else item for item in value]
+    return value
 
 
 _SHOWN = PlainSerializer(durations.show, return_type=str)
@@ -216,7 +223,9 @@ class Windows(_Part):
         tuple[str, ...], Field(description="Such as 'Mon-Thu 09:00-17:00', local time; none: at any time.")
     ] = ()
     freeze: Annotated[
-        tuple[str, ...], Field(description="Local dates without promotions, both included: 2026-12-20/2027-01-04.")
+        tuple[str, ...],
+        BeforeValidator(_dates),
+        Field(description="Local dates without promotions, both included: 2026-12-20/2027-01-04."),
     ] = ()
 
 
@@ -256,6 +265,21 @@ _WEEKS = tuple(
 _CRITERIA = (
     Criterion(name="failures", type=CriterionType.COMPARISON, preset=Preset.FAILURES),
     Criterion(name="first-attempts", type=CriterionType.COMPARISON, preset=Preset.FIRST_ATTEMPT_FAILURES),
+    Criterion(name="duration", type=CriterionType.COMPARISON, preset=Preset.SLOWER_THAN_BASELINE),
+    Criterion(
+        name="slow-checkpoint",
+        type=CriterionType.GUARDRAIL,
+        preset=Preset.SLOW_CHECKPOINTS,
+        max=0.05,
+        for_=timedelta(minutes=15),
+    ),
+    Criterion(
+        name="stalled",
+        type=CriterionType.GUARDRAIL,
+        query='orchestrator_executions_stalled{engine="v2"}',
+        max=0,
+        for_=timedelta(minutes=10),
+    ),
 )
 
 

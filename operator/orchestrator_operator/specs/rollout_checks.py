@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING
 
 from orchestrator import durations
 from orchestrator.errors import Problem
+from orchestrator_operator.specs.calendars import parse_freeze, parse_hours, parse_zone
+from orchestrator_operator.specs.rollout_criteria_checks import check_criteria
+from orchestrator_operator.specs.unique import unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from orchestrator_operator.specs.rollout import Criterion, RolloutSpec
+    from orchestrator_operator.specs.rollout import RolloutSpec, Stage
 
 _ALL = Decimal(100)
 _SHORTEST_DEADMAN = timedelta(seconds=10)
 _PLACES = Decimal("0.01")
-_COMPARED = ("failures", "first-attempt-failures", "slower-than-baseline")
-_GUARDED = ("slow-checkpoints",)
+_WORDS = ("true", "force")  # of annotations that let a rollout go on
+_SECRET = re.compile(r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")  # as the API server wants them
+_SECRET_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
 
 
 def check(spec: RolloutSpec) -> Iterator[Problem]:
@@ -29,8 +33,10 @@ def check(spec: RolloutSpec) -> Iterator[Problem]:
     yield from _attempt(spec)
     yield from _stages(spec)
     yield from _analysis(spec)
-    yield from _criteria(spec)
+    yield from check_criteria(spec)
+    yield from _windows(spec)
     yield from _deadman(spec)
+    yield from _notify(spec)
 
 
 def _attempt(spec: RolloutSpec) -> Iterator[Problem]:
@@ -42,13 +48,13 @@ def _stages(spec: RolloutSpec) -> Iterator[Problem]:
     if not spec.stages:
         yield Problem("spec.stages", "at least one stage is needed")
         return
-    yield from _unique("spec.stages", (stage.name for stage in spec.stages))
+    yield from unique("spec.stages", (stage.name for stage in spec.stages))
     for index, stage in enumerate(spec.stages):
         path = f"spec.stages[{index}]"
-        if not stage.percent.is_finite() or not 0 < stage.percent <= _ALL:
-            yield Problem(f"{path}.percent", f"{stage.percent} is not above 0 and at most 100")
-        elif stage.percent != stage.percent.quantize(_PLACES):
-            yield Problem(f"{path}.percent", f"{stage.percent} has more than two places")
+        if stage.name in _WORDS or stage.name.startswith("force:"):
+            yield Problem(f"{path}.name", f"{stage.name!r} means something else where people name a stage")
+        yield from _percent(stage, path)
+        yield from _holdback(stage, path)
         if stage.duration <= timedelta(0):
             yield Problem(f"{path}.duration", "a stage lasts longer than nothing")
         elif spec.analysis.ages and stage.duration < spec.analysis.ages[0]:
@@ -56,17 +62,47 @@ def _stages(spec: RolloutSpec) -> Iterator[Problem]:
             yield Problem(
                 f"{path}.duration", f"shorter than the first of spec.analysis.ages ({first}): nothing is judged"
             )
-    for index, (before, after) in enumerate(pairwise(spec.stages), start=1):
-        if after.percent <= before.percent:
-            yield Problem(f"spec.stages[{index}].percent", f"{after.percent} does not ascend after {before.percent}")
+    yield from _ascending(spec)
     if spec.stages[-1].percent != _ALL:
         yield Problem(f"spec.stages[{len(spec.stages) - 1}].percent", "the last stage must have 100")
 
 
+def _percent(stage: Stage, path: str) -> Iterator[Problem]:
+    if not stage.percent.is_finite() or not 0 < stage.percent <= _ALL:
+        yield Problem(f"{path}.percent", f"{stage.percent} is not above 0 and at most 100")
+    elif stage.percent != stage.percent.quantize(_PLACES):
+        yield Problem(f"{path}.percent", f"{stage.percent} has more than two places")
+
+
+def _holdback(stage: Stage, path: str) -> Iterator[Problem]:
+    if not stage.holdback.is_finite() or not 0 <= stage.holdback < _ALL:
+        yield Problem(f"{path}.holdback", f"{stage.holdback} is not 0 or more and below 100")
+    elif stage.holdback != stage.holdback.quantize(_PLACES):
+        yield Problem(f"{path}.holdback", f"{stage.holdback} has more than two places")
+    elif stage.holdback and stage.percent != _ALL:
+        yield Problem(f"{path}.holdback", "belongs to the stage of 100 %: below it V1 has its share anyway")
+
+
+def _ascending(spec: RolloutSpec) -> Iterator[Problem]:
+    """Percents, and what V2 really gets: the counts of a stage are told from another's by that share."""
+    for index, (before, after) in enumerate(pairwise(spec.stages), start=1):
+        path = f"spec.stages[{index}]"
+        if not all(value.is_finite() for value in (before.percent, after.percent, after.holdback)):
+            continue  # said already
+        if after.percent <= before.percent:
+            yield Problem(f"{path}.percent", f"{after.percent} does not ascend after {before.percent}")
+        elif after.share <= before.share:
+            yield Problem(
+                f"{path}.holdback",
+                f"with {after.holdback} held back V2 gets {after.share}, which does not ascend after {before.share}",
+            )
+
+
 def _analysis(spec: RolloutSpec) -> Iterator[Problem]:
     analysis, path = spec.analysis, "spec.analysis"
-    if analysis.restart <= timedelta(0):
-        yield Problem(f"{path}.restart", "must be longer than nothing")
+    for name, lasting in (("restart", analysis.restart), ("interval", analysis.interval)):
+        if lasting <= timedelta(0):
+            yield Problem(f"{path}.{name}", "must be longer than nothing")
     yield from _ages(analysis.ages)
     for name, value in (("falseRollback", analysis.false_rollback), ("falsePass", analysis.false_pass)):
         if not 0 < value < 1:
@@ -96,39 +132,20 @@ def _ages(ages: tuple[timedelta, ...]) -> Iterator[Problem]:
             )
 
 
-def _criteria(spec: RolloutSpec) -> Iterator[Problem]:
-    yield from _unique("spec.criteria", (criterion.name for criterion in spec.criteria))
-    for index, criterion in enumerate(spec.criteria):
-        path = f"spec.criteria[{index}]"
-        yield from (_comparison if criterion.type == "comparison" else _guardrail)(criterion, path)
-    presets = Counter(criterion.preset for criterion in spec.comparisons if criterion.preset)
-    for index, criterion in enumerate(spec.criteria):
-        if criterion in spec.comparisons and criterion.preset and presets[criterion.preset] > 1:
-            yield Problem(f"spec.criteria[{index}].preset", f"{criterion.preset} is compared more than once")
-    if not any(criterion.required for criterion in spec.comparisons):
-        yield Problem("spec.criteria", "at least one required comparison is needed: guardrails do not tell V2 from V1")
+def _windows(spec: RolloutSpec) -> Iterator[Problem]:
+    windows, path = spec.windows, "spec.windows"
+    yield from _readable(parse_zone, windows.time_zone, f"{path}.timeZone")
+    for index, text in enumerate(windows.promote):
+        yield from _readable(parse_hours, text, f"{path}.promote[{index}]")
+    for index, text in enumerate(windows.freeze):
+        yield from _readable(parse_freeze, text, f"{path}.freeze[{index}]")
 
 
-def _comparison(criterion: Criterion, path: str) -> Iterator[Problem]:
-    if criterion.preset is None:
-        if criterion.bad is None and criterion.total is None:
-            yield Problem(f"{path}.preset", f"a comparison needs a preset: {' or '.join(_COMPARED)}")
-    elif criterion.preset in _GUARDED:
-        yield Problem(f"{path}.preset", f"{criterion.preset} exists on V2 only: make it a guardrail")
-    for name, field in (("query", "query"), ("max", "max"), ("for_", "for"), ("on_breach", "onBreach")):
-        if name in criterion.model_fields_set:
-            yield Problem(f"{path}.{field}", "belongs to guardrails: a comparison has none")
-
-
-def _guardrail(criterion: Criterion, path: str) -> Iterator[Problem]:
-    if (criterion.preset is None) == (criterion.query is None):
-        yield Problem(f"{path}.query", f"a guardrail needs either a query or the preset {_GUARDED[0]}")
-    elif criterion.preset is not None and criterion.preset in _COMPARED:
-        yield Problem(f"{path}.preset", f"{criterion.preset} is a comparison: it needs both engines")
-    if criterion.query is not None and not criterion.query.strip():
-        yield Problem(f"{path}.query", "is empty")
-    if criterion.max is None or not math.isfinite(criterion.max):
-        yield Problem(f"{path}.max", "a guardrail needs the largest value that it allows")
+def _readable(parse: Callable[[str], object], text: str, path: str) -> Iterator[Problem]:
+    try:
+        parse(text)
+    except ValueError as error:
+        yield Problem(path, str(error))
 
 
 def _deadman(spec: RolloutSpec) -> Iterator[Problem]:
@@ -138,11 +155,11 @@ def _deadman(spec: RolloutSpec) -> Iterator[Problem]:
         )
 
 
-def _unique(path: str, names: Iterable[str]) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if not name:
-            yield Problem(f"{path}[{index}].name", "is empty")
-        elif name in seen:
-            yield Problem(f"{path}[{index}].name", f"{name!r} is used twice")
-        seen.add(name)
+def _notify(spec: RolloutSpec) -> Iterator[Problem]:
+    if spec.notify is None:
+        return
+    webhook, path = spec.notify.webhook, "spec.notify.webhook"
+    if not _SECRET.match(webhook.secret):
+        yield Problem(f"{path}.secret", f"{webhook.secret!r} is no Secret's name: lower case letters, digits, - and .")
+    if not _SECRET_KEY.match(webhook.key):
+        yield Problem(f"{path}.key", f"{webhook.key!r} is no Secret's key: letters, digits, -, _ and .")

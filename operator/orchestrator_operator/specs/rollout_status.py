@@ -110,6 +110,24 @@ class DecisionHead(_Part):
     hash: Annotated[str, Field(description="SHA-256 over that row, and by it over all rows before.")]
 
 
+class Word(_Part):
+    """What a person said by an annotation, and what came of it; the last one of each verb."""
+
+    verb: Annotated[str, Field(description="abort | approve | pause | promote | resume")]
+    value: Annotated[str, Field(description="What the annotation said.")]
+    at: Annotated[Instant, Field(description="When it was heard.")]
+    done: Annotated[bool, Field(description="Whether it was followed.")]
+    answer: Annotated[str, Field(description="What it did, or why it did nothing.")]
+    pending: Annotated[bool, Field(description="Whether the annotation has not been seen gone yet.")] = True
+
+
+class Finding(_Part):
+    """A finding about the experiment itself: it holds the rollout, and convicts nobody."""
+
+    reason: str
+    sentence: str
+
+
 class Failed(_Part):
     """Why a rollout was rolled back by its criteria: what convicted V2."""
 
@@ -136,6 +154,7 @@ class RolloutStatus(_Part):
     flag_intent: Annotated[FlagIntent | None, Field(description="What the flag should say.")] = None
     flag_cleared_at: Annotated[Instant | None, Field(description="When the flag was read back clear.")] = None
     rolled_back_at: Annotated[Instant | None, Field(description="When V2 had nothing in flight any more.")] = None
+    rolled_back_from: Annotated[str, Field(description="The share that V2 had when it was rolled back.")] = ""
     verdict: Annotated[str, Field(description="Of all criteria together.")] = ""
     evidence: Annotated[str, Field(description="The strongest evidence against V2, and its threshold.")] = ""
     criteria: Annotated[tuple[CriterionStatus, ...], Field(description="Each criterion's verdict.")] = ()
@@ -143,6 +162,12 @@ class RolloutStatus(_Part):
     blind_since: Annotated[Instant | None, Field(description="Since when it is blind now.")] = None
     blind_spent: Annotated[float, Field(description="Seconds of blindness in this stage before that.")] = 0.0
     next: Annotated[Instant | None, Field(description="When the next planned move is due.")] = None
+    window: Annotated[str, Field(description="Whether promotions are allowed now: open, or closed until when.")] = ""
+    paused_by: Annotated[str, Field(description="What a person paused it with; it holds until resume.")] = ""
+    awaits: Annotated[str, Field(description="The stage's name that an approval must give to be heard.")] = ""
+    approved: Annotated[str, Field(description="The stage's name that a person approved last.")] = ""
+    heard: Annotated[tuple[Word, ...], Field(description="The last word of each verb, and what came of it.")] = ()
+    alarms: Annotated[tuple[Finding, ...], Field(description="Findings about the experiment itself.")] = ()
     failed: Annotated[Failed | None, Field(description="What convicted V2.")] = None
     conditions: Annotated[tuple[Condition, ...], Field(description="For people, tools and `kubectl wait`.")] = ()
     decisions: Annotated[tuple[Decision, ...], Field(description="The last 20, newest last.")] = ()

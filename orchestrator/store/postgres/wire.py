@@ -165,6 +165,8 @@ def _first_events(draft: Draft, number: int = 0) -> Iterable[str]:
         step = ""
         if isinstance(event, e.OF_A_NODE):
             step = f',"node":{quote(event.node)},"node_type":{quote(event.node_type)}'
+        elif (key := codec.delivery_key(event)) is not None:
+            step = f',"delivery":{quote(key)}'
         yield (
             f'{{"n":{number},"id":{quote(draft.id)},"seq":{seq},"type":"{type(event).__name__}",'
             f'"at":"{moment_text(event.at)}","data":{data}{step}}}'

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from orchestrator import cohorts, durations
+from orchestrator import cohorts
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import tables as t
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from orchestrator.model import Workflow
@@ -42,26 +42,23 @@ def count(
     if not picked:
         return 0
     histories = _histories(c, [row.id for row in picked if row.engine == Engine.V2])
-    counts: Counter[tuple[str, ...]] = Counter()
+    baselines = _baselines(c, picked)
+    counts: Counter[cohorts.Labels] = Counter()
     marks = []
     for row in picked:
-        last = row.next_age == len(row.ages) - 1
         facts = cohorts.Facts(
             engine=Engine(row.engine),
             status=Status(row.status),
+            created_at=row.created_at,
             finished_at=row.finished_at,
             step_deadline=row.step_deadline,
             waits=_waits(c, row, workflow),
+            baseline=baselines.get((row.attempt, row.workflow_id)),
             history=histories.get(row.id, ()),
         )
-        bad = cohorts.outcomes(facts, row.next_age_at, _GRACE, last_age=last)
-        if row.assignment != Assignment.EXPLICIT and row.status != Status.CANCELLED:
-            age = durations.show(timedelta(seconds=row.ages[row.next_age]))
-            for criterion, is_bad in bad.items():
-                outcome = "bad" if is_bad else "good"
-                key = (row.attempt, row.engine, criterion, outcome, row.assignment, row.percent, age)
-                counts[key] += 1
-        following = None if last else row.created_at + timedelta(seconds=row.ages[row.next_age + 1])
+        reading = _reading(row)
+        counts.update(cohorts.raised(facts, reading, _GRACE))
+        following = None if reading.last else row.created_at + timedelta(seconds=row.ages[row.next_age + 1])
         marks.append({"b_id": row.id, "b_next": row.next_age + 1, "b_at": following})
     _raise_counters(c, insert, counts)
     mark = (
@@ -71,6 +68,30 @@ def count(
     )
     c.execute(mark, marks)
     return len(picked)
+
+
+def _reading(row: Any) -> cohorts.Reading:
+    return cohorts.Reading(
+        execution_id=row.id,
+        attempt=row.attempt,
+        assignment=Assignment(row.assignment),
+        percent=row.percent,
+        descended=row.parent is not None or row.origin is not None,
+        age=timedelta(seconds=row.ages[row.next_age]),
+        index=row.next_age,
+        ages=len(row.ages),
+        cutoff=row.next_age_at,
+    )
+
+
+def _baselines(c: sa.Connection, picked: Sequence[Any]) -> Mapping[tuple[str, str], timedelta]:
+    """V1's 95th percentile by attempt and workflow, where there is history enough."""
+    attempts, workflows = {row.attempt for row in picked}, {row.workflow_id for row in picked}
+    b = t.baselines.c
+    query = sa.select(b.attempt, b.workflow_id, b.p95_seconds).where(
+        b.attempt.in_(attempts), b.workflow_id.in_(workflows), b.executions >= cohorts.ENOUGH_HISTORY
+    )
+    return {(row.attempt, row.workflow_id): timedelta(seconds=row.p95_seconds) for row in c.execute(query)}
 
 
 def _waits(c: sa.Connection, row: Any, workflow: Callable[[sa.Connection, str, str], Workflow]) -> bool:
@@ -91,7 +112,7 @@ def _histories(c: sa.Connection, ids: list[str]) -> Mapping[str, list[cohorts.Mo
     return histories
 
 
-def _raise_counters(c: sa.Connection, insert: Callable[[sa.Table], Any], counts: Mapping[tuple[str, ...], int]) -> None:
+def _raise_counters(c: sa.Connection, insert: Callable[[sa.Table], Any], counts: Mapping[cohorts.Labels, int]) -> None:
     if not counts:
         return
     # Sorted, so that two counters that raise the same rows lock them in the same order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.model import Engine, OnLimit
-from orchestrator.store import drafts
+from orchestrator.store import codec, drafts
 from orchestrator.store.port import Delivery, Submitted
 from orchestrator.store.sqlite import limits
 from orchestrator.store.sqlite.delivering import record
@@ -88,9 +88,11 @@ def _submit(c: sqlite3.Connection, draft: Draft) -> Submitted:
             raise AssertionError("what was in the way of an execution is an execution")
         return standing
     first = [*draft.events, drafts.skipped(draft)] if skip else draft.events
-    insert_events(
-        c, [event_values(draft.id, seq, event, data, append_seq=1) for seq, (event, data) in enumerate(first, 1)]
-    )
+    values = [
+        event_values(draft.id, seq, event, data, append_seq=1, delivery=codec.delivery_key(event))
+        for seq, (event, data) in enumerate(first, 1)
+    ]
+    insert_events(c, values)
     if skip and draft.parent is not None:
         record(c, Delivery(draft.parent, drafts.told_of_skip(draft)))
     if row["queued"] and draft.limit is not None and draft.limit.policy is OnLimit.REPLACE:

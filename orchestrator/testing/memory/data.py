@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from orchestrator.cohorts import Labels
     from orchestrator.events import Event
     from orchestrator.model import Assignment, Engine, Failure, Status
-    from orchestrator.store.port import DecisionRow
-
-CohortKey = tuple[str, "Engine", str, str, "Assignment", str, str]
+    from orchestrator.store.port import Baseline, DecisionRow, KeptBin
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,10 @@ class Data:
     current: HashTrieMap[str, str] = field(default_factory=HashTrieMap)  # workflow: revision
     limits: HashTrieMap[str, Limit] = field(default_factory=HashTrieMap)  # by key
     logs: HashTrieMap[int, tuple[datetime, str]] = field(default_factory=HashTrieMap)
-    cohorts: HashTrieMap[CohortKey, int] = field(default_factory=HashTrieMap)
+    cohorts: HashTrieMap[Labels, int] = field(default_factory=HashTrieMap)
     totals: HashTrieMap[tuple[str, int], tuple[datetime, str]] = field(default_factory=HashTrieMap)
+    baselines: HashTrieMap[tuple[str, str], Baseline] = field(default_factory=HashTrieMap)  # attempt, workflow
+    bins: HashTrieMap[tuple[str, str, int], KeptBin] = field(default_factory=HashTrieMap)  # attempt, criterion, number
     decisions: HashTrieMap[tuple[str, int], DecisionRow] = field(default_factory=HashTrieMap)  # by rollout, number
     number: int = 0  # of the last row or line made
 

@@ -1,4 +1,4 @@
-"""Cohort counters and gauges."""
+"""Cohort counters, what is kept at each restart of the evidence, and gauges."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from orchestrator import cohorts, durations
+from orchestrator import cohorts
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import codec
 from orchestrator.store.port import CohortCount, Gauges, Totals
+from orchestrator.testing.memory import baselines
 from orchestrator.testing.memory.reading import workflow
 
 if TYPE_CHECKING:
@@ -32,23 +33,32 @@ def count_cohorts(d: Data, now: datetime, limit: int) -> int:
 
 
 def _count(d: Data, row: Row) -> None:
-    last = row.next_age == len(row.ages) - 1
+    if row.next_age_at is None:
+        return
     facts = cohorts.Facts(
         engine=row.engine,
         status=row.status,
+        created_at=row.created_at,
         finished_at=row.finished_at,
         step_deadline=row.step_deadline,
         waits=_waits(d, row),
+        baseline=baselines.p95(d, row.attempt, row.workflow_id),
         history=[cohorts.Moment(v.at, v.kind, v.attempt, v.timed_ms) for v in d.history(row)],
     )
-    if row.next_age_at is not None and row.assignment is not Assignment.EXPLICIT and row.status != Status.CANCELLED:
-        age = durations.show(timedelta(seconds=row.ages[row.next_age]))
-        bad = cohorts.outcomes(facts, row.next_age_at, _GRACE, last_age=last)
-        for criterion, is_bad in bad.items():
-            outcome = "bad" if is_bad else "good"
-            key = (row.attempt, row.engine, criterion, outcome, row.assignment, row.percent, age)
-            d.cohorts = d.cohorts.insert(key, d.cohorts.get(key, 0) + 1)
-    following = None if last else row.created_at + timedelta(seconds=row.ages[row.next_age + 1])
+    reading = cohorts.Reading(
+        execution_id=row.id,
+        attempt=row.attempt,
+        assignment=row.assignment,
+        percent=row.percent,
+        descended=row.parent is not None or row.origin is not None,
+        age=timedelta(seconds=row.ages[row.next_age]),
+        index=row.next_age,
+        ages=len(row.ages),
+        cutoff=row.next_age_at,
+    )
+    for labels in cohorts.raised(facts, reading, _GRACE):
+        d.cohorts = d.cohorts.insert(labels, d.cohorts.get(labels, 0) + 1)
+    following = None if reading.last else row.created_at + timedelta(seconds=row.ages[row.next_age + 1])
     d.put(replace(row, next_age=row.next_age + 1, next_age_at=following))
 
 
@@ -61,7 +71,7 @@ def _waits(d: Data, row: Row) -> bool:
 
 def cohort_counts(d: Data, wanted: str | None) -> list[CohortCount]:
     return [
-        CohortCount(engine, criterion, outcome, assignment, percent, age, attempt, value)
+        CohortCount(Engine(engine), criterion, outcome, Assignment(assignment), percent, age, attempt, value)
         for (attempt, engine, criterion, outcome, assignment, percent, age), value in sorted(d.cohorts.items())
         if wanted in (None, attempt)
     ]

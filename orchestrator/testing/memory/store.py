@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchestrator.faults import Boundary, Moment, reach
 from orchestrator.model import Engine, Status
-from orchestrator.testing.memory import claiming, decisions, delivering, evidence, limits, logs, reading, submitting
+from orchestrator.testing.memory import (
+    baselines,
+    claiming,
+    decisions,
+    delivering,
+    evidence,
+    limits,
+    logs,
+    reading,
+    submitting,
+)
 from orchestrator.testing.memory.data import Data, record, recorded
 
 if TYPE_CHECKING:
@@ -20,15 +30,18 @@ if TYPE_CHECKING:
     from orchestrator.store.port import (
         Append,
         Appended,
+        Baseline,
         Claim,
         CohortCount,
         Control,
         DecisionRow,
         Delivered,
         Delivery,
+        Ended,
         ExecutionRecord,
         Filter,
         Gauges,
+        KeptBin,
         Outcome,
         Release,
         Submission,
@@ -195,3 +208,23 @@ class MemoryStore:
 
     async def gauges(self, now: datetime, poll: timedelta) -> Gauges:
         return evidence.gauges(self._data, now, poll)
+
+    # -- what an engine does by workflow, and users' own counters
+    async def take_baselines(self, attempt: str, since: datetime, until: datetime) -> None:
+        self._commit(Boundary.TAKE_BASELINES, lambda d: baselines.take(d, attempt, since, until))
+
+    async def baselines(self, attempt: str) -> list[Baseline] | None:
+        return baselines.baselines(self._data, attempt)
+
+    async def ended(self, engine: Engine, since: datetime) -> list[Ended]:
+        return baselines.ended(self._data, engine, since)
+
+    async def routed_since(self, engine: Engine, since: datetime) -> int:
+        return baselines.routed_since(self._data, engine, since)
+
+    async def save_bins(self, attempt: str, criterion: str, bins: Sequence[KeptBin]) -> None:
+        if bins:
+            self._commit(Boundary.SAVE_BINS, lambda d: baselines.save_bins(d, attempt, criterion, bins))
+
+    async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
+        return baselines.bins(self._data, attempt, criterion, first)

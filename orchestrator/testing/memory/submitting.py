@@ -69,6 +69,7 @@ def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     first: list[e.Event] = [
         e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth),
         *s.carried,
+        *s.signals,
     ]
     if s.suspended is not None:
         first.append(e.ExecutionSuspended(now, s.suspended))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SEED = first_seed()
 _BEGAN = time.monotonic()
-_told: list[Chaos] = []
+_TOLD = "chaos"  # the property of a report that says what was done
 _left: list[pytest.Item] = []  # tests that have not begun
 
 
@@ -48,15 +48,18 @@ def chaos(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) ->
 
     mine = Chaos(request.node.name, SEED, minutes() > 0, _share(), say)
     _left[:] = [item for item in _left if item is not request.node]
-    _told.append(mine)
     yield mine
     mine.facts["seconds"] = round(time.monotonic() - began)
+    facts = ", ".join(f"{count} {what}" for what, count in mine.facts.items())
+    request.node.user_properties.append((_TOLD, f"{mine.test}, CHAOS_SEED={SEED}: {facts}"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not _told:
-        return
-    terminalreporter.section(f"chaos, CHAOS_SEED={SEED}")
-    for chaos in _told:
-        facts = ", ".join(f"{count} {what}" for what, count in chaos.facts.items())
-        terminalreporter.write_line(f"{chaos.test}: {facts or 'did not finish a round'}")
+    """Reports come from every test process; what a test did stands in the one of its end."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    ended = [report for report in reports if getattr(report, "when", "") == "teardown"]
+    told = [text for report in ended for name, text in report.user_properties if name == _TOLD]
+    if told:
+        terminalreporter.section("chaos")
+    for text in told:
+        terminalreporter.write_line(text)

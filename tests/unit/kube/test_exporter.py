@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import product
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,6 +14,7 @@ from orchestrator_operator.health import Health
 from orchestrator_operator.routing import RoutingFacts
 from prometheus_client import CollectorRegistry
 
+from orchestrator.cohorts import CRITERIA
 from orchestrator.errors import StoreUnavailable
 from orchestrator.flag import FlagValues, parse
 from orchestrator.model import Assignment, Engine
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 CLOCK = FakeClock()
 ON = parse(FlagValues.on(Decimal("12.5"), None), CLOCK.now())
+OUTCOMES = ("bad", "good")
 FACTS = RoutingFacts(ON, Owner.ACTIVE, "5f0c-1", (60.0, 600.0))
 
 
@@ -40,8 +43,20 @@ class TestSeries:
         assert ("v2", "first-attempt-failures", "good", "execution", "12.5", "10m", "5f0c-1") in found
 
     def test_engines_criteria_ages_and_outcomes_are_all_there(self) -> None:
-        # two comparisons on two engines, and V2's own guardrail; two ages, two outcomes
-        assert len(list(expected(FACTS))) == (2 * 2 + 1) * 2 * 2
+        # three comparisons on two engines, and V2's own guardrail; two ages, two outcomes
+        outcomes = [labels for labels in expected(FACTS) if labels[1] in CRITERIA]
+        assert len(outcomes) == len(set(outcomes)) == (3 * 2 + 1) * 2 * 2
+
+    def test_starts_are_there_at_the_first_age_and_always_good(self) -> None:
+        found = [labels for labels in expected(FACTS) if labels[1] == "starts"]
+        assert found == [(engine, "starts", "good", "execution", "12.5", "1m", "5f0c-1") for engine in ("v1", "v2")]
+
+    def test_the_arms_of_the_calibration_are_v1_s_at_the_middle_age(self) -> None:
+        found = {labels for labels in expected(FACTS) if labels[1].startswith("calibration-")}
+        assert {(labels[0], labels[5]) for labels in found} == {("v1", "10m")}
+        assert {(labels[1], labels[2]) for labels in found} == set(
+            product(("calibration-a", "calibration-b"), OUTCOMES)
+        )
 
     def test_without_a_rollout_there_are_none(self) -> None:
         assert series(RoutingFacts(ON), []) == {}

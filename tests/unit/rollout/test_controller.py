@@ -13,6 +13,7 @@ from orchestrator_operator.rollout.apply import FINALIZER
 from orchestrator_operator.rollout.situation import ABORT
 from orchestrator_operator.specs import ROLLOUTS
 
+from orchestrator.errors import StoreUnavailable
 from orchestrator.flag import ENABLED, PERCENT, UNREAD, FlagReason
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.router import Owner, route
@@ -63,6 +64,52 @@ async def test_nothing_starts_before_the_counters_of_its_attempt_are_there(clust
     facts = cluster.controller.facts(cluster.clock.now())
     assert (facts.attempt, facts.ages) == (attempt, (60.0, 600.0))  # so the exporter exports zeros for it
     assert any(f'attempt="{attempt}"' in query for query in cluster.prometheus.queries)
+
+
+async def test_v1_s_week_is_kept_before_anything_goes_to_v2(cluster: Cluster) -> None:
+    seen: list[Any] = []
+    write = cluster.kubernetes.patch_secret
+
+    async def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append(await cluster.store.baselines(cluster.status()["attemptId"]))
+        return await write(*args, **kwargs)
+
+    cluster.kubernetes.patch_secret = spy
+    await cluster.apply()
+    await cluster.look(times=3)
+    assert seen == [[]]
+
+
+async def test_while_v1_s_week_cannot_be_kept_nothing_goes_to_v2(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cluster.store, "take_baselines", away)
+        await cluster.apply()
+        await cluster.look(times=3)
+        assert cluster.flag == {}
+    await cluster.look(times=3)
+    assert cluster.flag[PERCENT] == "5"
+
+
+async def test_closed_bins_of_a_user_s_own_counters_are_kept(cluster: Cluster) -> None:
+    own = {"name": "own", "type": "comparison", "bad": 'b{e="$engine"}', "total": 't{e="$engine"}'}
+    await cluster.apply(criteria=[*DOCUMENT["criteria"], own])
+    await cluster.look(times=3)
+    start = cluster.clock.now().timestamp()
+    for engine in ("v1", "v2"):
+        samples = [(start + seconds, 1000.0 + seconds) for seconds in range(-300, 900, 15)]
+        for name in ("b", "t"):
+            cluster.prometheus.raw[f'{name}{{e="{engine}"}}'] = [({"e": engine, "instance": "pod"}, samples)]
+    await cluster.look(600)
+    kept = await cluster.store.bins(cluster.status()["attemptId"], "own")
+    assert [one.number for one in kept] == list(range(len(kept)))
+    assert sum(one.n1 for one in kept) == pytest.approx(kept[-1].until.timestamp() - start)
+    await cluster.look(60)
+    assert (await cluster.store.bins(cluster.status()["attemptId"], "own"))[: len(kept)] == kept
 
 
 async def test_the_status_holds_the_intent_when_the_flag_is_written(cluster: Cluster) -> None:

@@ -20,10 +20,10 @@ from orchestrator_operator.rollout.model import (
     Tell,
     Unreadable,
 )
+from orchestrator_operator.rollout.onward import goes_on
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
 from orchestrator_operator.rollout.plan import RULES
 from orchestrator_operator.rollout.situation import ABORT, APPROVE
-from orchestrator_operator.rollout.stage_rules import awaits_approval
 from orchestrator_operator.specs.rollout_status import Phase
 
 from orchestrator import flag
@@ -797,7 +797,7 @@ def test_no_totals_are_kept_while_blind() -> None:
 
 
 def test_the_last_rule_always_answers() -> None:
-    assert RULES[-1] is awaits_approval
+    assert RULES[-1] is goes_on
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From samples to counts: labels, doubles, gaps, resets; and the queries that ask for them."""
+"""The queries, guardrails, and counters that went down."""
 
 from __future__ import annotations
 
@@ -14,61 +14,9 @@ from orchestrator_operator.rollout.model import Restart, Unreadable
 from orchestrator_operator.rollout.promql import Sample
 from orchestrator_operator.specs.rollout_status import CriterionStatus, RolloutStatus, Verdict
 
-from tests.support.prometheus import counters
-from tests.support.rollouts import AGES, GOOD, START, cohorts, spec
+from tests.support.rollouts import AGES, DOCUMENT, GOOD, PRESETS, START, cohorts, spec
 
 KEY = ("failures", AGES[0])
-
-
-def read(series: Any) -> Any:
-    return readings.cohorts([Sample(labels, float(value)) for labels, value in series], spec())
-
-
-def test_counters_become_cells_by_percent() -> None:
-    found = read(counters("5", (1, 2), (3, 4)) + counters("12.5", (5, 6), (7, 8)))
-    assert found[KEY] == (Cell(Decimal(5), 1, 2, 3, 4), Cell(Decimal("12.5"), 5, 6, 7, 8))
-
-
-def test_a_counter_that_is_not_there_beside_others_is_zero() -> None:
-    series = [item for item in counters("5", (1, 2), (3, 4)) if item[0]["outcome"] != "bad"]
-    assert read(series)[KEY] == (Cell(Decimal(5), 0, 2, 0, 4),)
-
-
-def test_two_scrapes_of_the_same_operator_count_once() -> None:
-    series = counters("5", (1, 2), (3, 4), job="a") + counters("5", (1, 2), (3, 5), job="b")
-    assert read(series)[KEY] == (Cell(Decimal(5), 1, 2, 3, 5),)
-
-
-def test_a_criterion_without_any_series_cannot_be_read() -> None:
-    found = read(counters("5", (1, 2), (3, 4), criteria=("failures",)))
-    assert isinstance(found[KEY], tuple)
-    assert found["first-attempt-failures", AGES[0]].reason == "NoSeries"
-
-
-def test_an_age_without_any_series_cannot_be_read() -> None:
-    found = read(counters("5", (1, 2), (3, 4), ages=("1m",)))
-    assert found["failures", AGES[1]].reason == "NoSeries"
-
-
-def test_series_of_other_criteria_and_ages_do_not_matter() -> None:
-    found = read(counters("5", (1, 2), (3, 4)) + counters("5", (9, 9), (9, 9), criteria=("slow-checkpoints",)))
-    assert found[KEY] == (Cell(Decimal(5), 1, 2, 3, 4),)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
-def test_what_is_no_count_spoils_its_criterion_and_age_only(value: float) -> None:
-    series = counters("5", (1, 2), (3, 4))
-    series[0] = (series[0][0], value)
-    found = read(series)
-    assert found[KEY].reason == "NotANumber"
-    assert isinstance(found["failures", AGES[1]], tuple)
-
-
-@pytest.mark.parametrize("label", ["percent", "engine", "outcome"])
-def test_a_missing_or_strange_label_spoils_its_criterion(label: str) -> None:
-    series = counters("5", (1, 2), (3, 4))
-    series[0] = ({**series[0][0], label: "?"}, 1)
-    assert read(series)[KEY].reason == "NotANumber"
 
 
 # -- guardrails
@@ -104,9 +52,13 @@ def test_a_person_s_query_is_taken_whole_but_for_the_engine() -> None:
 
 
 def test_the_query_for_counters_names_the_attempt_and_the_judged_assignment() -> None:
-    assert readings.counters_query("3f2a9c1e-1") == (
-        'max without (pod, instance) (orchestrator_cohort_outcomes_total{attempt="3f2a9c1e-1",assignment="execution"})'
-    )
+    judged = 'orchestrator_cohort_outcomes_total{attempt="3f2a9c1e-1",assignment="execution"}'
+    by_key = 'orchestrator_cohort_outcomes_total{attempt="3f2a9c1e-1",assignment="key",criterion="starts"}'
+    assert readings.counters_query("3f2a9c1e-1") == f"max without (pod, instance) ({judged} or {by_key})"
+
+
+def test_a_user_s_own_counter_is_asked_for_by_engine() -> None:
+    assert readings.own_selector('refunds_total{e="$engine",to="$10"}', "v1") == 'refunds_total{e="v1",to="$10"}'
 
 
 # -- resets
@@ -151,6 +103,12 @@ def test_the_totals_of_a_restart_read_back_as_they_were_kept() -> None:
 def test_totals_that_are_something_else_are_refused() -> None:
     with pytest.raises(ValueError, match="not a duration"):
         readings.load(1, START, {"failures@soon": {}})
+
+
+def test_a_user_s_own_counters_are_no_cohorts() -> None:
+    own = {"name": "own", "type": "comparison", "bad": 'b{e="$engine"}', "total": 't{e="$engine"}'}
+    document = spec(criteria=[*DOCUMENT["criteria"], own])
+    assert {preset for preset, _ in readings.unread(document, Unreadable("Down", "m"))} == set(PRESETS)
 
 
 def test_nothing_read_is_unreadable_for_every_criterion_and_age() -> None:

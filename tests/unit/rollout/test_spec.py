@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +55,28 @@ def _criterion(**fields: Any) -> dict[str, Any]:
     return {"criteria": [failures, {"name": "x", **fields}]}
 
 
+_ALL_OF_IT: dict[str, Any] = {"name": "all", "percent": 100, "duration": "1h"}
+_OWN = {"bad": 'shop_refunds_total{engine="$engine"}', "total": 'shop_orders_total{engine="$engine"}'}
+
+
+def _held_back(share: Any, first: Any = 5) -> dict[str, Any]:
+    stages = [{"name": "first", "percent": first, "duration": "1h"}, {**_ALL_OF_IT, "holdback": share}]
+    return {"stages": stages}
+
+
+def _own(**fields: Any) -> dict[str, Any]:
+    given = {key: value for key, value in {**_OWN, **fields}.items() if value is not None}
+    return _criterion(type="comparison", **given)
+
+
+def _windows(**fields: Any) -> dict[str, Any]:
+    return {"windows": fields}
+
+
+def _webhook(**fields: Any) -> dict[str, Any]:
+    return {"notify": {"webhook": {"secret": "rollout-webhook", "key": "url", **fields}}}
+
+
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     (_stages(50, 25, 100), "spec.stages[1].percent", "does not ascend"),
     (_stages(50, 50, 100), "spec.stages[1].percent", "does not ascend"),
@@ -75,6 +97,10 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "spec.stages[1].name",
         "used twice",
     ),
+    ({"stages": [{**_ALL_OF_IT, "name": "force:all"}]}, "spec.stages[0].name", "means something else"),
+    ({"stages": [{**_ALL_OF_IT, "name": "true"}]}, "spec.stages[0].name", "means something else"),
+    ({"stages": [{**_ALL_OF_IT, "name": " all"}]}, "spec.stages[0].name", "a blank"),
+    ({"stages": [{**_ALL_OF_IT, "name": "a" * 101}]}, "spec.stages[0].name", "longer than 100"),
     ({"attempt": 0}, "spec.attempt", "1 or more"),
     ({"deadman": "2s"}, "spec.deadman", "could not be renewed"),
     ({"analysis": {"ages": ["10m", "1m"]}}, "spec.analysis.ages[1]", "does not ascend"),
@@ -105,16 +131,71 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (_criterion(type="guardrail", max=1, preset="failures"), "spec.criteria[1].preset", "is a comparison"),
     ({"rollback": {"inFlight": "Kill"}}, "spec.rollback.inFlight", "'Drain'"),
     ({"deletionPolicy": "Orphan"}, "spec.deletionPolicy", "'Clear'"),
+    (_held_back(100), "spec.stages[1].holdback", "below 100"),
+    (_held_back(-1), "spec.stages[1].holdback", "0 or more"),
+    (_held_back(0.125), "spec.stages[1].holdback", "more than two places"),
+    (_held_back("NaN"), "spec.stages[1].holdback", ""),
+    (_held_back(1, first=99), "spec.stages[1].holdback", "V2 gets 99, which does not ascend after 99"),
+    (_held_back(60, first=50), "spec.stages[1].holdback", "V2 gets 40, which does not ascend after 50"),
+    (
+        {"stages": [{"name": "a", "percent": 5, "duration": "1h", "holdback": 1}, {"name": "b", "percent": 100}]},
+        "spec.stages[1].duration",
+        "required",
+    ),
+    (
+        {"stages": [{"name": "a", "percent": 5, "duration": "1h", "holdback": 1}, _ALL_OF_IT]},
+        "spec.stages[0].holdback",
+        "belongs to the stage of 100 %",
+    ),
+    ({"stages": [{**_ALL_OF_IT, "approval": "maybe"}]}, "spec.stages[0].approval", ""),
+    ({"analysis": {"interval": "0s"}}, "spec.analysis.interval", "longer than nothing"),
+    (_own(bad=None), "spec.criteria[1].bad", "come together"),
+    (_own(total=None), "spec.criteria[1].total", "come together"),
+    (_own(bad='a{engine="$engine"} offset 5m'), "spec.criteria[1].bad", "'offset 5m', but it must be a plain"),
+    (_own(bad='a{engine="$engine"}[5m]'), "spec.criteria[1].bad", "'[5m]', but it must be a plain"),
+    (_own(bad='rate(a{engine="$engine"}[5m])'), "spec.criteria[1].bad", "no function, offset or range"),
+    (_own(bad='sum by (x) (a{engine="$engine"})'), "spec.criteria[1].bad", "no function"),
+    (_own(bad='a{engine="$engine"} + b{engine="$engine"}'), "spec.criteria[1].bad", "no function"),
+    (_own(bad='{__name__="a",engine="$engine"}'), "spec.criteria[1].bad", "begins with no metric's name"),
+    (_own(bad='a{__name__="b",engine="$engine"}'), "spec.criteria[1].bad", "names the metric twice"),
+    (_own(bad='a{engine="$engine"'), "spec.criteria[1].bad", "before its brace is closed"),
+    (_own(bad='a{engine="$engine}'), "spec.criteria[1].bad", "must be a plain"),
+    (_own(bad="a_$engine"), "spec.criteria[1].bad", "must be a plain"),
+    (_own(bad='a{engine="v2"}'), "spec.criteria[1].bad", "selects the same for V1 and V2"),
+    (_own(bad='a{engine!="$engine"}'), "spec.criteria[1].bad", "selects the same for V1 and V2"),
+    (_own(total=_OWN["bad"]), "spec.criteria[1].bad", "the same as total"),
+    (_own(preset="first-attempt-failures"), "spec.criteria[1].preset", "either"),
+    (_criterion(type="guardrail", query="up", max=1, bad="a"), "spec.criteria[1].bad", "belongs to comparisons"),
+    (_windows(timeZone="Mars/Olympus"), "spec.windows.timeZone", "IANA"),
+    (_windows(timeZone="America"), "spec.windows.timeZone", "IANA"),
+    (_windows(timeZone="../etc/passwd"), "spec.windows.timeZone", "IANA"),
+    (_windows(timeZone="localtime"), "spec.windows.timeZone", "IANA"),
+    (_windows(promote=["09:00-17:00"]), "spec.windows.promote[0]", "days and hours"),
+    (_windows(promote=["Mon 09:00-17:00", "Mon 9-17"]), "spec.windows.promote[1]", "days and hours"),
+    (_windows(promote=["Mon-Xyz 09:00-17:00"]), "spec.windows.promote[0]", "'Xyz' is no day"),
+    (_windows(promote=["Mon 09:00-25:00"]), "spec.windows.promote[0]", "25:00 is no time"),
+    (_windows(promote=["Mon 09:00-24:01"]), "spec.windows.promote[0]", "24:01 is no time"),
+    (_windows(promote=["Mon 09:00-09:00"]), "spec.windows.promote[0]", "empty"),
+    (_windows(promote=["Mon 24:00-09:00"]), "spec.windows.promote[0]", "empty"),
+    (_windows(freeze=["Christmas"]), "spec.windows.freeze[0]", "no range of dates"),
+    (_windows(freeze=["2026-02-30/2026-03-01"]), "spec.windows.freeze[0]", "no range of dates"),
+    (_windows(freeze=["2027-01-04/2026-12-20"]), "spec.windows.freeze[0]", "ends before it begins"),
+    (_windows(freeze=["2026-12-20/9999-12-31"]), "spec.windows.freeze[0]", "never ends"),
+    (_webhook(key=""), "spec.notify.webhook.key", "no Secret's key"),
+    (_webhook(secret="Not A Name"), "spec.notify.webhook.secret", "no Secret's name"),
+    ({"notify": {"webhook": {"secret": "a"}}}, "spec.notify.webhook.key", "required"),
+    ({"notify": {"webhook": {"url": "https://…"}}}, "spec.notify.webhook.url", "no such field"),
 ]
 
-NOT_BUILT: list[tuple[dict[str, Any], str]] = [
-    ({"stages": [{"name": "a", "percent": 100, "duration": "1h", "approval": True}]}, "spec.stages[0].approval"),
-    ({"stages": [{"name": "a", "percent": 100, "duration": "1h", "holdback": 1}]}, "spec.stages[0].holdback"),
-    ({"analysis": {"interval": "5m"}}, "spec.analysis.interval"),
-    (_criterion(type="comparison", bad="a", total="b"), "spec.criteria[1].bad"),
-    (_criterion(type="comparison", preset="slower-than-baseline"), "spec.criteria[1].preset"),
-    ({"windows": {"timeZone": "UTC"}}, "spec.windows"),
-    ({"notify": {"webhook": {}}}, "spec.notify"),
+RIGHT: list[dict[str, Any]] = [
+    _held_back(1),
+    _held_back("0.5", first=99),
+    {"stages": [{**_ALL_OF_IT, "approval": True}]},
+    _own(),
+    _own(bad="shop:refunds_total { job =~ 'shop-$engine' , code!~`5..`, }"),
+    _windows(timeZone="America/Sao_Paulo", promote=["Mon-Thu 09:00-17:00"], freeze=["2026-12-20/2027-01-04"]),
+    _windows(promote=["Mon,Wed,Fri-Sun 00:00-24:00", "fri 22:00-02:00"], freeze=["2026-12-25", date(2026, 12, 31)]),
+    _webhook(),
 ]
 
 
@@ -127,22 +208,31 @@ def test_what_is_wrong_is_named_by_its_path(document: dict[str, Any], path: str,
     assert [problem for problem in caught.value.problems if problem.path == path and text in problem.message]
 
 
-@pytest.mark.parametrize(("document", "path"), NOT_BUILT)
-def test_what_is_not_built_yet_is_refused_and_says_so(document: dict[str, Any], path: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse_rollout(document)
-    assert [p for p in caught.value.problems if p.path == path and p.message.startswith("not built yet")]
+@pytest.mark.parametrize("document", RIGHT, ids=str)
+def test_what_is_right_is_taken(document: dict[str, Any]) -> None:
+    parsed = parse_rollout(document)
+    assert parse_rollout(parsed.model_dump(mode="json", by_alias=True, exclude_unset=True)) == parsed
 
 
-def test_asking_for_nothing_is_no_unbuilt_field() -> None:
-    stages = [{"name": "a", "percent": 100, "duration": "1h", "approval": False, "holdback": 0}]
-    assert parse_rollout({**DOCUMENT, "stages": stages}).stages[0].name == "a"
+def test_an_empty_spec_judges_by_three_comparisons_and_two_guardrails() -> None:
+    found = parse_rollout({}).criteria
+    assert [(item.name, item.type.value) for item in found] == [
+        ("failures", "comparison"),
+        ("first-attempts", "comparison"),
+        ("duration", "comparison"),
+        ("slow-checkpoint", "guardrail"),
+        ("stalled", "guardrail"),
+    ]
+
+
+def test_a_holdback_is_what_v2_does_not_get() -> None:
+    assert [stage.share for stage in parse_rollout(_held_back(1)).stages] == [5, 99]
 
 
 def test_every_problem_is_reported_at_once() -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_rollout({**_stages(50, 25), "attempt": 0, "criteria": [], "notify": {}})
-    assert {"spec.notify", "spec.attempt", "spec.stages[1].percent", "spec.criteria"} <= {
+        parse_rollout({**_stages(50, 25), "attempt": 0, "criteria": [], "windows": {"promote": ["never"]}})
+    assert {"spec.windows.promote[0]", "spec.attempt", "spec.stages[1].percent", "spec.criteria"} <= {
         problem.path for problem in caught.value.problems
     }
 

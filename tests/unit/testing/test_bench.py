@@ -17,7 +17,7 @@ from orchestrator.testing import Bench, FakeClock, faults, run_workflow
 from tests.support.engine import node, spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from orchestrator.nodes.base import StepContext
 
@@ -77,6 +77,21 @@ def test_attempts_are_as_far_apart_as_their_policy_says() -> None:
     assert [(at - START).total_seconds() for at in attempts] == [0, 10, 30]
 
 
+def test_the_same_seed_draws_the_same_jitter() -> None:
+    def waits(seed: int) -> list[datetime]:
+        def fails(_with: Mapping[str, Any], _context: StepContext) -> Any:
+            raise StepError("HttpStatus", "503", retryable=True, status=503)
+
+        with Bench(stubs={"http": fails}, seed=seed) as bench:
+            with_ = {"method": "GET", "url": "https://shop.example"}
+            x = bench.submit(spec(node("a", type_="http", retry={"maxAttempts": 4}, **{"with": with_})))
+            bench.run()
+            return [event.at for event in bench.history(x)]
+
+    assert waits(1) == waits(1)
+    assert waits(1) != waits(2)
+
+
 def test_every_attempt_is_noted_with_its_key() -> None:
     flow = spec(node("pay", type_="http", **{"with": {"url": "https://shop.example/${input.n}"}}))
     ran = run_workflow(flow, {"n": 7}, stubs={"http": lambda _with, _context: {"status": 200}})
@@ -127,6 +142,16 @@ def test_a_signal_wakes_who_waits_for_it(bench: Bench) -> None:
     assert bench.signal(x, "go", {"by": "eve"}, id="1") is Delivered.DUPLICATE
     bench.run()
     assert (bench.get(x).status, bench.get(x).output) == (Status.SUCCESS, {"by": "eve"})
+
+
+def test_a_signal_that_its_node_would_not_take_is_refused(bench: Bench) -> None:
+    with_ = {"name": "paid", "schema": {"type": "object", "required": ["amount"]}}
+    x = bench.submit(spec(node("s", type_="signal", **{"with": with_})))
+    with pytest.raises(InvalidExecution, match="amount"):
+        bench.signal(x, "paid", {})
+    with pytest.raises(InvalidExecution, match="paid"):
+        bench.signal(x, "payed", {"amount": 1})
+    assert bench.signal(x, "paid", {"amount": 1}) is Delivered.RECORDED
 
 
 def test_a_cancelled_one_ends(bench: Bench) -> None:

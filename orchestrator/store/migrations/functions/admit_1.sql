@@ -73,10 +73,10 @@ BEGIN
     END IF;
   END LOOP;
   INSERT INTO {s}workflow_events (execution_id, seq, type, schema_version, node_id, node_type, data, created_at,
-                                  append_seq)
-  SELECT v.id, v.seq, v.type, p_schema, v.node, v.node_type, v.data, v.at, 1
+                                  append_seq, delivery)
+  SELECT v.id, v.seq, v.type, p_schema, v.node, v.node_type, v.data, v.at, 1, v.delivery
     FROM jsonb_to_recordset(p_events) AS v(
-      id text, seq int, type text, node text, node_type text, data jsonb, at timestamptz)
+      id text, seq int, type text, node text, node_type text, data jsonb, at timestamptz, delivery text)
    WHERE cardinality(v_all) = jsonb_array_length(p_rows) OR v.id = ANY(v_all);
   RETURN v_all;
 END $$;

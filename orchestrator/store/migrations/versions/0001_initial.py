@@ -31,6 +31,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_table(
+        "rollout_baselines",
+        sa.Column("attempt", sa.Text(), nullable=False),
+        sa.Column("workflow_id", sa.Text(), nullable=False),
+        sa.Column("executions", sa.Integer(), nullable=False),
+        sa.Column("bad", sa.Integer(), nullable=False),
+        sa.Column("p95_seconds", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("attempt", "workflow_id"),
+    )
+    op.create_table(
+        "rollout_bins",
+        sa.Column("attempt", sa.Text(), nullable=False),
+        sa.Column("criterion", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("until", Moment(), nullable=False),
+        sa.Column("k1", sa.Float(), nullable=False),
+        sa.Column("n1", sa.Float(), nullable=False),
+        sa.Column("k2", sa.Float(), nullable=False),
+        sa.Column("n2", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("attempt", "criterion", "number"),
+    )
+    op.create_table(
         "rollout_cohorts",
         sa.Column("attempt", sa.Text(), nullable=False),
         sa.Column("engine", sa.Text(), nullable=False),

@@ -1,0 +1,144 @@
+"""The coin test on arrays: one experiment at one moment, or thousands of them at every moment, by the same lines.
+
+Every execution went to V2 by a coin of known probability p. If V2 does no harm, every bad execution is V2's with
+probability exactly p, and so is every good one: randomisation inference (Fisher 1935), in which nothing is estimated.
+If V2's relative risk is ψ, a bad execution is V2's with probability q(ψ) = pψ/(pψ + 1 - p): two counts compared given
+their sum (Przyborowski & Wilenski 1940). The evidence E is a mixture (Robbins 1970) of the likelihood ratios of these
+coins: an e-process, that is at any stopping time its mean is at most 1 unless V2 is worse (Shafer 2021; Ramdas,
+Grünwald, Vovk & Shafer 2023), so that P(E ever reaches 1/alpha) <= alpha however often it is read (Ville 1939).
+
+Shapes: `p` is (P,), one entry a percent; counts are (..., P), in executions; evidence is in natural logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+WORSE = np.array([1.25, 1.5, 2, 3, 5, 10, 30, 100])  # alternatives of the relative risk ψ, times ψ₀
+FEWER_GOOD = np.array([1, 0.5, 0.1, 0.01])  # alternatives of the relative rate φ of good executions
+BETTER = np.array([1.25, 1.5, 2, 3, 5, 10])  # alternatives for Pass: ψ_m divided by these
+_FINITE = 0.9  # the weight of the restarts that are planned; the rest is spread over all there may ever be
+_BASEL = 6 / math.pi**2  # makes Σ 1/(s+1)² one
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Executions by outcome and engine; four arrays of one shape (..., P)."""
+
+    bad_v1: Floats
+    good_v1: Floats
+    bad_v2: Floats
+    good_v2: Floats
+
+
+def log_fail(p: Floats, counts: Counts, tolerate: float = 1.0) -> Floats:
+    """The evidence ln E that V2's relative risk is above `tolerate` (ψ₀); shape (...).
+
+    Σ_j π_j Π_p (q(ψ_j)/q(ψ₀))^k₂ ((1-q(ψ_j))/(1-q(ψ₀)))^k₁ over ψ_j = ψ₀·WORSE with equal π: the likelihood ratio is
+    monotone in ψ, so that E is a supermartingale for every ψ <= ψ₀ and not at ψ₀ alone (Karlin & Rubin 1956).
+
+    With ψ₀ = 1 good executions are coins too: the same product for them, mixed over φ in FEWER_GOOD. That convicts a
+    V2 that fails everything after a handful. With any other ψ₀ nothing is known of the good ones under the null.
+    """
+    bad, good = _log_likelihoods(p, counts, tolerate)
+    return _log_mean(bad) + _log_mean(good)  # the mean over all pairs (ψ, φ) is the product of the two means
+
+
+def log_pass(p: Floats, bad_v1: Floats, bad_v2: Floats, margin: ArrayLike) -> Floats:
+    """The evidence ln E that V2's relative risk is below `margin` (ψ_m): `log_fail` mirrored, bad executions only.
+
+    The null is ψ >= ψ_m, the alternatives are ψ_m/BETTER. `margin` is one number, or one an experiment: shape (...).
+    """
+    at = np.asarray(margin, dtype=np.float64)
+    if at.ndim:
+        at = at[..., None, None]
+    return _log_mean(_log_ratios(p, bad_v1, bad_v2, at / BETTER, at))
+
+
+def log_fail_paths(
+    p: Floats, counts: Counts, restarts: Mapping[int, int], planned: int, tolerate: float = 1.0
+) -> Floats:
+    """`log_fail` with restarts at every look of many runs: totals of shape (..., looks, P) in, (..., looks) out.
+
+    `restarts[s]` is the look whose totals restart s = 1, 2, … began with. The same number, look by look, as
+    `evidence.log_fail_with_restarts`; it needs memory for twelve numbers a look and run, so hand it thousands of runs
+    in parts. A likelihood's logarithm is linear in the counts: what came after a restart is a difference.
+    """
+    bad, good = _log_likelihoods(p, counts, tolerate)
+    mixed = _log_mean(bad) + _log_mean(good) + math.log(0.5 + 0.5 * restart_weight(0, planned))
+    waiting = np.full(mixed.shape[-1], 0.5 - 0.5 * restart_weight(0, planned))
+    for index, look in restarts.items():
+        weight = 0.5 * restart_weight(index, planned)
+        fresh = _log_mean(bad[..., look:, :] - bad[..., look : look + 1, :])
+        fresh += _log_mean(good[..., look:, :] - good[..., look : look + 1, :])
+        mixed[..., look:] = np.logaddexp(mixed[..., look:], fresh + math.log(weight))
+        waiting[look:] -= weight
+    return np.asarray(np.logaddexp(mixed, np.log(waiting)), dtype=np.float64)
+
+
+def log_mixture_of_restarts(whole: float, fresh: Mapping[int, float], planned: int) -> float:
+    """The logarithm of ½·E_{0:t} + ½·Σ_s w_s·E_{s:t}: half on the whole, half on what started afresh at s = 0, 1, 2 …
+
+    `fresh[s]` is ln E of what came after restart s = 1, 2, …; one that has not begun counts E = 1. A mixture of
+    e-processes is one, with no horizon fixed; late onsets as in Shin, Ramdas & Rinaldo 2022 (arXiv 2203.03532).
+    """
+    logs, weights = [whole], [0.5 + 0.5 * restart_weight(0, planned)]
+    for index, log_e in fresh.items():
+        logs.append(log_e)
+        weights.append(0.5 * restart_weight(index, planned))
+    logs.append(0.0)
+    weights.append(max(0.0, 1.0 - sum(weights)))
+    top = max(logs)
+    return top + math.log(sum(weight * math.exp(log_e - top) for log_e, weight in zip(logs, weights, strict=True)))
+
+
+def restart_weight(index: int, planned: int) -> float:
+    """w_s: how much of the restarts' half goes to restart s = `index`, from 0; all weights of all time sum to 1.
+
+    0.9/D for s < D = `planned`, so that late onsets within the plan are all seen alike, and 0.1·6/(π²(s+1)²) for
+    every s (Euler's sum), so that a rollout may last longer than it was planned.
+    """
+    finite = _FINITE / planned if index < planned else 0.0
+    return finite + (1 - _FINITE) * _BASEL / (index + 1) ** 2
+
+
+def _log_likelihoods(p: Floats, counts: Counts, tolerate: float) -> tuple[Floats, Floats]:
+    """Log likelihood ratios of the bad and of the good coins: shapes (..., 8) and (..., 4), or (..., 1) of nothing."""
+    fewer = FEWER_GOOD if tolerate == 1.0 else FEWER_GOOD[:1]  # φ = 1 alone says exactly nothing
+    null = np.asarray(tolerate, dtype=np.float64)
+    bad = _log_ratios(p, counts.bad_v1, counts.bad_v2, null * WORSE, null)
+    return bad, _log_ratios(p, counts.good_v1, counts.good_v2, fewer, np.float64(1))
+
+
+def _log_ratios(p: Floats, on_v1: Floats, on_v2: Floats, alternatives: Floats, null: Any) -> Floats:
+    """Log likelihood ratios of these coins: each alternative of the relative rate against `null`; shape (..., J).
+
+    Where p is 0 or 1 the coin cannot speak: such counts contribute exactly nothing.
+    """
+    p = p[:, None]
+    tossed = (p > 0) & (p < 1)
+    # q(ψ) = pψ/(pψ + 1 - p), as ln q and ln(1 - q) relative to the null's.
+    miss = np.log((p * null + 1 - p) / (p * alternatives + 1 - p))
+    v1 = np.where(tossed, miss, 0.0)
+    v2 = np.where(tossed, np.log(alternatives / null) + miss, 0.0)
+    if v1.ndim == 2:  # noqa: PLR2004 - percents by alternatives, the same for all experiments
+        return np.asarray(on_v1 @ v1 + on_v2 @ v2, dtype=np.float64)
+    ratios = on_v1[..., None, :] @ v1 + on_v2[..., None, :] @ v2
+    return np.asarray(ratios[..., 0, :], dtype=np.float64)
+
+
+def _log_mean(logs: Floats) -> Floats:
+    """The logarithm of the mean of exp(logs) over the last axis."""
+    top = logs.max(axis=-1, keepdims=True)
+    return np.asarray(top[..., 0] + np.log(np.exp(logs - top).mean(axis=-1)), dtype=np.float64)

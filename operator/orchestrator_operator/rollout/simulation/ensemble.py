@@ -1,0 +1,225 @@
+"""Many rollouts of one spec in copies of one world, judged and planned together, look by look. Pure.
+
+What stands here in arrays is what judge() and plan() say in words; `Rehearsal` runs those on the same counts, and
+`rehearsed` (and its test) holds the two to the same decision at every look.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orchestrator_operator.rollout import coins, evidence, windows
+from orchestrator_operator.rollout.comparisons import planned_restarts
+from orchestrator_operator.rollout.judge import pass_age
+from orchestrator_operator.rollout.simulation.counting import V2, Counting
+from orchestrator_operator.rollout.simulation.experiment import Experiment
+from orchestrator_operator.rollout.simulation.levels import log_threshold
+from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
+from orchestrator_operator.rollout.simulation.suspicions import Suspicions
+from orchestrator_operator.rollout.simulation.traffic import Traffic
+from orchestrator_operator.rollout.simulation.world import FAILING, Kind
+from orchestrator_operator.specs.rollout import Preset, Underpowered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from orchestrator_operator.rollout.simulation.outcomes import Outcomes
+    from orchestrator_operator.rollout.simulation.world import World
+    from orchestrator_operator.specs.rollout import RolloutSpec
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+
+START = datetime(2026, 3, 1, tzinfo=UTC)  # a Sunday: where windows and freezes do not matter, neither does it
+_ALL = 100  # per cent
+
+
+class Ensemble:
+    """`runs` rollouts; a person approves at once where `approve`."""
+
+    def __init__(
+        self,
+        world: World,
+        spec: RolloutSpec,
+        *,
+        runs: int,
+        step: timedelta,
+        seed: int,
+        approve: bool = True,
+        start: datetime = START,
+    ) -> None:
+        analysis, self.spec, self.approve, self.start = spec.analysis, spec, approve, start
+        self.runs, self._step = runs, round(step.total_seconds())
+        longest = spec.planned + len(spec.stages) * analysis.extend
+        self.steps = math.ceil(longest / step) + math.ceil(analysis.ages[-1] / step)
+        rng = np.random.default_rng([seed, 1])
+        self.world, self.traffic = world, Traffic(world, runs, self.steps, step, rng)
+        self.counting = Counting(spec, runs, step)
+        keys = self.counting.keys
+        self._percents = np.array([float(stage.share) for stage in spec.stages])
+        self._ends = np.array([round(stage.duration.total_seconds()) for stage in spec.stages])
+        self._pass_pairs = [
+            [pair for pair, (_, age) in enumerate(keys) if age == pass_age(spec, stage)] for stage in spec.stages
+        ]
+        # Whether a person must let the rollout into the stage after this one.
+        self._asks = np.array([*(stage.approval for stage in spec.stages[1:]), False])
+        # Only some workflows have a baseline: how many executions there were is for the others to say.
+        self._all_counted = {p for p, (name, _) in enumerate(keys) if name != Preset.SLOWER_THAN_BASELINE}
+        planned = planned_restarts(spec)
+        shares = [stage.share for stage in spec.stages]
+        self._suspicions = Suspicions(runs, len(keys), shares, planned, analysis.tolerate)
+        criteria = {str(item.preset): item for item in spec.comparisons}
+        self._required = {pair for pair, (name, _) in enumerate(keys) if criteria[name].required}
+        self._thresholds = np.array([log_threshold(spec, criteria[name], age) for name, age in keys])
+        self._guardrail = next((item.for_ for item in spec.guardrails if item.preset), None)
+        self.experiment = Experiment(spec, self.traffic, runs, step, rng=np.random.default_rng([seed, 2]))
+        self._restart, self._restarts = round(analysis.restart.total_seconds()), np.zeros(runs, dtype=np.int64)
+        self._breached = np.full(runs, NEVER)
+        self.look_at, self.stage, self.stage_started = 0, np.zeros(runs, dtype=np.int64), np.zeros(runs, dtype=np.int64)
+        self.reason = np.full(runs, "StageRunning", dtype=object)
+        self.outcomes = nothing_yet(runs, float(self._step), keys, self.traffic.blind)
+
+    @property
+    def running(self) -> Mask:
+        over = (self.outcomes.rolled_back != NEVER) | (self.outcomes.completed != NEVER)
+        return np.asarray(~over, dtype=np.bool_)
+
+    def run(self, tell: Callable[[float], None] = lambda _: None) -> Outcomes:
+        """To the end of the last one; `tell` hears which share of the longest time is over, now and then."""
+        every = max(1, self.steps // 50)
+        while self.look_at < self.steps and self.running.any():
+            self.advance()
+            if self.look_at % every == 0:
+                tell(self.look_at / self.steps)
+        return self.outcomes
+
+    def advance(self) -> None:
+        """One interval goes by, then every rollout is looked at."""
+        step, running = self.look_at, self.running
+        probability = np.where(running, self._percents[self.stage] / _ALL, 0.0)
+        begun = self.traffic.draw(step, probability)
+        self._harm_done(step, begun, running)
+        grown = self.counting.count(step, self.stage, begun)
+        self._suspicions.add(grown.stage, grown.bad_v1, grown.good_v1, grown.bad_v2, grown.good_v2)
+        self.experiment.count(step, self.stage, begun, grown)
+        self.look_at += 1
+        self._look(self.look_at * self._step, running)
+
+    def _look(self, now: int, running: Mask) -> None:
+        step, out = self.look_at - 1, self.outcomes
+        looked = running & ~self.traffic.missed[:, step]
+        blind, before = looked & self.traffic.blind[:, step], self.stage.copy()
+        readable = looked & ~blind
+        convicted = self._convict(readable, now)
+        going = readable & ~convicted
+        broken = self._guardrail_broken(now, blind, readable) & going
+        held = {"GuardrailBroken": broken, "Blind": blind} | self.experiment.alarms(step, going)
+        taken = np.zeros(self.runs, dtype=np.bool_)
+        for reason in REASONS:  # in the order of the rules
+            these = held[reason] & ~taken
+            out.held[reason] += np.where(these, self._step, 0)
+            out.holds[reason] += these & (self.reason != reason)
+            self.reason[these] = reason
+            taken |= these
+        out.unexplained |= self.experiment.unexplained(step) & taken
+        free = going & ~taken
+        self.reason[free] = "StageRunning"
+        due = free & (now >= self.stage_started + self._ends[self.stage])
+        if due.any():
+            self._finish(due, now)
+        self._begin_restarts(going & self.running, now)
+        out.blind_moves += blind & ((self.stage != before) | ~self.running)
+
+    def _convict(self, readable: Mask, now: int) -> Mask:
+        reached = self._suspicions.reached(self._thresholds) & readable[:, None]
+        convicted = np.asarray(reached.any(axis=1), dtype=np.bool_)
+        if convicted.any():
+            margin = self._suspicions.log_e()[convicted] - self._thresholds
+            self.outcomes.rolled_back[convicted] = now
+            self.outcomes.convicted_by[convicted] = margin.argmax(axis=1)
+            self.reason[convicted] = "CriterionFailed"
+        return convicted
+
+    def _guardrail_broken(self, now: int, blind: Mask, readable: Mask) -> Mask:
+        """Above its limit for long enough. A moment that cannot be read ends the run of moments."""
+        if self._guardrail is None:
+            return np.zeros(self.runs, dtype=np.bool_)
+        above = self.traffic.stalled[:, self.look_at - 1]
+        self._breached[blind | (readable & ~above)] = NEVER
+        self._breached = np.where(readable & above & (self._breached == NEVER), now, self._breached)
+        lasted = now - self._breached >= self._guardrail.total_seconds()
+        return np.asarray(readable & above & (self._breached != NEVER) & lasted, dtype=np.bool_)
+
+    def _finish(self, due: Mask, now: int) -> None:
+        """Stages whose time is over: passed, extended, or what `underpowered` says."""
+        analysis, out = self.spec.analysis, self.outcomes
+        passed = self._passed(due)
+        overdue = due & ~passed & (now >= self.stage_started + self._ends[self.stage] + analysis.extend.total_seconds())
+        self.reason[due & ~passed] = "Extended"
+        self.reason[overdue] = "Underpowered"
+        ready = passed | (overdue if analysis.underpowered is not Underpowered.HOLD else False)
+        asked = ready & (self._asks[self.stage] | (overdue & (analysis.underpowered is Underpowered.APPROVE)))
+        if windows.closed_until(self.spec.windows, self.start + timedelta(seconds=now)):
+            return
+        onward = ready & ~asked if not self.approve else ready
+        out.people += asked & onward
+        self.stage[onward] += 1
+        self.stage_started[onward] = now
+        done = onward & (self.stage == len(self._ends))
+        self.reason[onward] = "StageRunning"
+        self.stage[done] -= 1
+        out.completed[done] = now
+
+    def _passed(self, due: Mask) -> Mask:
+        """Every comparison has its Pass at the age that the stage is long enough for, and both arms are full."""
+        passed = np.zeros(self.runs, dtype=np.bool_)
+        least = self.spec.analysis.minimum_executions
+        for index, pairs in enumerate(self._pass_pairs):
+            these = np.flatnonzero(due & (self.stage == index))
+            if not len(these):
+                continue
+            b1, g1, b2, g2 = (self.counting.totals[these, index][:, pairs, place] for place in range(4))
+            n1, n2, percent = b1 + g1, b2 + g2, self._percents[index]
+            arms = [place for place, pair in enumerate(pairs) if pair in self._all_counted] or slice(None)
+            full = n2[:, arms].min(axis=1) >= least
+            if percent == _ALL:
+                passed[these] = full
+                continue
+            full &= n1[:, arms].min(axis=1) >= least
+            good = self._good_enough(b1.astype(float), n1.astype(float), b2.astype(float), n2.astype(float), percent)
+            needed = [place for place, pair in enumerate(pairs) if pair in self._required]
+            passed[these] = full & good[:, needed].all(axis=1)
+        return passed
+
+    def _good_enough(self, b1: Floats, n1: Floats, b2: Floats, n2: Floats, percent: float) -> Mask:
+        analysis = self.spec.analysis
+        relative, absolute = analysis.pass_margin.relative, analysis.pass_margin.absolute
+        margin = np.maximum(relative, 1 + absolute / (np.maximum(b1, 1) / np.maximum(n1, 1)))
+        log_e = coins.log_pass(np.array([percent / _ALL]), b1[..., None], b2[..., None], margin)
+        shown = log_e >= evidence.log_threshold(analysis.false_pass)
+        spotless = (b1 == 0) & (b2 == 0)
+        enough = np.log(1 / analysis.false_pass) <= n2 * absolute
+        return np.asarray((n1 > 0) & (n2 > 0) & np.where(spotless, enough & (absolute > 0), shown), dtype=np.bool_)
+
+    def _begin_restarts(self, readable: Mask, now: int) -> None:
+        begun = now // self._restart
+        while (due := readable & (self._restarts < begun)).any():
+            self._restarts[due] += 1
+            for index in np.unique(self._restarts[due]):
+                self._suspicions.restart(int(index), due & (self._restarts == index))
+
+    def _harm_done(self, step: int, begun: Ints, running: Mask) -> None:
+        harm = self.world.harm
+        if harm is None or step * self._step < harm.onset.total_seconds():
+            return
+        on_v2 = np.where(running, begun[:, V2].sum(axis=1), 0)
+        v1, v2 = (rates[:, [*FAILING, Kind.TRANSIENT, Kind.SLOW]].sum(axis=1) for rates in self.traffic.rates(step))
+        self.outcomes.on_v2 += on_v2
+        self.outcomes.excess += on_v2 * (v2 - v1)

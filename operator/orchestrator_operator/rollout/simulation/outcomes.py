@@ -1,0 +1,64 @@
+"""How simulated rollouts ended, as arrays with one entry a run. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from orchestrator_operator.rollout.model import CohortKey
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+
+NEVER = -1
+REASONS = ("GuardrailBroken", "Blind", "NotCalibrated", "SampleRatioMismatch", "SharedDegradation")
+"""Why a rollout is held, the first one that holds."""
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Times in seconds from the start of the rollout, NEVER where it did not come to that."""
+
+    step: float  # seconds between two looks
+    keys: tuple[CohortKey, ...]
+    rolled_back: Ints
+    convicted_by: Ints  # index into `keys` of the strongest evidence
+    completed: Ints
+    people: Ints  # how often somebody had to say yes
+    held: dict[str, Ints]  # seconds, by reason
+    holds: dict[str, Ints]  # how often a hold began, by reason
+    unexplained: Mask  # held although nothing in the world gave reason to
+    blind_moves: Ints  # how often the percent moved while nothing could be read
+    outages: Ints  # of Prometheus
+    excess: Floats  # bad executions of V2 beyond what V1 would have had, from the onset until the rollback
+    on_v2: Ints  # executions of V2 in that time
+
+
+def nothing_yet(runs: int, step: float, keys: tuple[CohortKey, ...], blind: Mask) -> Outcomes:
+    """Before anything has happened; `blind` are Prometheus' outages, (runs, steps)."""
+
+    def zeros() -> Ints:
+        return np.zeros(runs, dtype=np.int64)
+
+    began = blind & ~np.concatenate((np.zeros((runs, 1), dtype=np.bool_), blind[:, :-1]), axis=1)
+    return Outcomes(
+        step=step,
+        keys=keys,
+        rolled_back=zeros() + NEVER,
+        convicted_by=zeros() + NEVER,
+        completed=zeros() + NEVER,
+        people=zeros(),
+        held={reason: zeros() for reason in REASONS},
+        holds={reason: zeros() for reason in REASONS},
+        unexplained=np.zeros(runs, dtype=np.bool_),
+        blind_moves=zeros(),
+        outages=began.sum(axis=1),
+        excess=np.zeros(runs),
+        on_v2=zeros(),
+    )

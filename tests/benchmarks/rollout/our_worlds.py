@@ -1,0 +1,87 @@
+"""The worlds that the rollout controller is scored in, on its default schedule with 1 % held back in the last stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from orchestrator_operator.rollout.simulation.world import Harm, Kind, World, worse
+from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOADS, BASES = (50.0, 1_000.0, 20_000.0), (0.001, 0.01, 0.05)
+DAY = timedelta(days=1)
+NORMAL = World("1,000/h, 1 %")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A world, how finely it is looked at, and what it is there to show."""
+
+    world: World
+    step: timedelta
+    group: str
+
+
+def spec() -> RolloutSpec:
+    """Four weeks, 5 · 25 · 50 · 99 %, with every default comparison and the guardrail of slow checkpoints."""
+    weeks = [{"name": f"week-{n}", "percent": p, "duration": "7d"} for n, p in enumerate((5, 25, 50, 100), start=1)]
+    weeks[-1]["holdback"] = 1
+    criteria = [
+        {"name": "failures", "type": "comparison", "preset": "failures"},
+        {"name": "first-attempts", "type": "comparison", "preset": "first-attempt-failures"},
+        {"name": "duration", "type": "comparison", "preset": "slower-than-baseline"},
+        {"name": "slow-checkpoint", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "15m"},
+    ]
+    return parse_rollout({"stages": weeks, "criteria": criteria})
+
+
+def healthy() -> Iterator[Setting]:
+    """V2 does no harm: every rollback is a false one."""
+    looked = timedelta(minutes=30)
+    for load in LOADS:
+        for base in BASES:
+            yield Setting(World(f"{load:,.0f}/h, {100 * base:g} %", load=load, base=base), looked, "null")
+    for name, world in {
+        "retries mend half of V1's failures": replace(NORMAL, base=0.005, transient=0.005),
+        "ten times the incidents": replace(NORMAL, incidents=10, tenant_incidents=70),
+        "batches of 500, daily": replace(NORMAL, batches=7, batch=500),
+        "Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6)),
+        "the operator restarts all the time": replace(NORMAL, missed=0.3),
+        "a slow disk, ten times a week": replace(NORMAL, stalls=10),
+    }.items():
+        yield Setting(replace(world, name=name), looked, "null")
+
+
+def harmful() -> Iterator[Setting]:
+    """V2 fails more often, in many ways and from many moments on."""
+    for load in LOADS:
+        for factor in (1.5, 2.0, 3.0, 5.0, 20.0):
+            world = World(f"{load:,.0f}/h x{factor:g}", load=load, harm=worse(factor))
+            yield Setting(world, _finer(load, factor), "effect")
+    for day in (10, 20):
+        for factor in (2.0, 5.0):
+            world = replace(NORMAL, name=f"x{factor:g} from day {day}", harm=worse(factor, day * DAY))
+            yield Setting(world, timedelta(minutes=10), "onset")
+    for name, world in {
+        "fails everything": replace(NORMAL, harm=Harm(fails=1.0)),
+        "one bad host of twenty: half of its executions fail": replace(NORMAL, harm=Harm(fails=0.025)),
+        "hides x5 first attempts behind retries": replace(
+            NORMAL, base=0.005, transient=0.005, harm=Harm(times={Kind.TRANSIENT: 5.0})
+        ),
+        "fails late, x10, seen after a day alone": replace(NORMAL, harm=Harm(times={Kind.FAILS_LATE: 10.0})),
+        "never ends, x20": replace(NORMAL, harm=Harm(times={Kind.ENDLESS: 20.0})),
+        "twice as many slow ones": replace(NORMAL, harm=Harm(times={Kind.SLOW: 2.0})),
+        "harms both arms, x3": replace(NORMAL, harm=Harm(both=3.0)),
+        "x2, Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6), harm=worse(2)),
+    }.items():
+        yield Setting(replace(world, name=name), timedelta(minutes=10), "kind")
+
+
+def _finer(load: float, factor: float) -> timedelta:
+    """Looks that are short beside the delay which is measured."""
+    minutes = 2 if load > 10_000 else 10 if load > 500 or factor > 3 else 30
+    return timedelta(minutes=minutes)

@@ -1,0 +1,48 @@
+"""The tables of the rivals' scores: Markdown, made from the JSON alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.report import number, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Row = Mapping[str, Any]
+
+
+def scores(result: Row) -> str:
+    """Both tables of `python -m tests.benchmarks rollout-rivals`."""
+    parts = [f"{result['runs']} runs of each world, seed {result['seed']}, at `{result['machine']['commit']}`."]
+    header = ("rule", "world", "false rollbacks", "caught", "median h", "90 % h", "excess failures", "an outage")
+    parts += ["### As documented", table(header, [_documented(row) for row in result["documented"]])]
+    parts.append(f"### At most {100 * result['atMost']:g} % false rollbacks in every null world")
+    header = ("family", "world", "false rollbacks", "caught", "median h", "90 % h", "excess failures", "setting")
+    parts.append(table(header, [_matched(row) for row in result["matched"]]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _documented(row: Row) -> tuple[str, ...]:
+    outages = number(row["actionsPerOutage"], 2)
+    return row["rule"], row["world"], _share(row["rolledBackFalsely"]), *_delay(row), outages
+
+
+def _matched(row: Row) -> tuple[str, ...]:
+    if row["rule"] is None:
+        return row["family"], row["world"], "-", "-", "-", "-", "-", "no setting keeps the rate"
+    setting = "" if row["rule"] == row["family"] else row["rule"]
+    return row["family"], row["world"], _share(row["rolledBackFalsely"]), *_delay(row), setting
+
+
+def _delay(row: Row) -> tuple[str, str, str, str]:
+    if row["caught"] is None:
+        return "-", "-", "-", "-"
+    hours = row["hoursToRollBack"]
+    told = ("never" if hours[key] is None else number(hours[key], 1) for key in ("median", "p90"))
+    median, slow = told
+    return f"{100 * row['caught']['share']:.0f} %", median, slow, number(row["excessFailures"])
+
+
+def _share(found: Row) -> str:
+    return f"{100 * found['share']:.3g} % ({100 * found['low']:.2g}-{100 * found['high']:.2g})"

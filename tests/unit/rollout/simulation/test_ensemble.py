@@ -1,0 +1,140 @@
+"""The arrays decide what the controller's judge and plan decide, and the worlds do what their names say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from orchestrator_operator.rollout.simulation.agreement import rehearsed
+from orchestrator_operator.rollout.simulation.ensemble import Ensemble
+from orchestrator_operator.rollout.simulation.outcomes import NEVER
+from orchestrator_operator.rollout.simulation.score import score
+from orchestrator_operator.rollout.simulation.world import Harm, Kind, World, worse
+from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
+
+HOUR = timedelta(hours=1)
+CALM = World("calm", load=2000, base=0.02, incidents=0, tenant_incidents=0, batches=0, stalls=0, missed=0)
+
+
+def spec_stages() -> list[dict[str, Any]]:
+    percents = {"one": 10, "two": 50, "three": 100}
+    return [{"name": name, "percent": percent, "duration": "16h"} for name, percent in percents.items()]
+
+
+def spec(**changes: Any) -> RolloutSpec:
+    """Two days; all default comparisons and the guardrail of slow checkpoints."""
+    document = {
+        "stages": spec_stages(),
+        "analysis": {"ages": ["1m", "10m", "4h"], "restart": "6h", "extend": "8h", "underpowered": "Approve"},
+        "criteria": [
+            {"name": "failures", "type": "comparison", "preset": "failures"},
+            {"name": "first-attempts", "type": "comparison", "preset": "first-attempt-failures"},
+            {"name": "duration", "type": "comparison", "preset": "slower-than-baseline"},
+            {"name": "slow", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "2h"},
+        ],
+    }
+    return parse_rollout(document | changes)
+
+
+WORLDS = {
+    "healthy": World("healthy", load=400, base=0.02),
+    "quiet": World("quiet", load=20, base=0.02),
+    "x3 from the start": World("x3", load=400, base=0.02, harm=worse(3)),
+    "x10 late": World("late", load=400, base=0.02, harm=worse(10, 20 * HOUR)),
+    "outage of Prometheus": World("blind", load=400, base=0.02, outages=5 * HOUR, missed=0.1),
+    "slow disks": replace(CALM, load=400, stalls=200),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_arrays_decide_what_judge_and_plan_decide(name: str) -> None:
+    ensemble = Ensemble(WORLDS[name], spec(), runs=2, step=2 * HOUR, seed=4)
+    assert list(rehearsed(ensemble, range(2), every=2 * HOUR)) == []
+
+
+SPECS = {
+    "a holdback": spec(stages=[*spec_stages()[:2], {"name": "x", "percent": 100, "duration": "16h", "holdback": 5}]),
+    "a stage that asks": spec(stages=[spec_stages()[0], spec_stages()[1] | {"approval": True}, spec_stages()[2]]),
+    "a window": spec(windows={"promote": ["Mon-Fri 09:00-17:00"]}),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("approve", [True, False])
+def test_they_agree_on_every_kind_of_stage(name: str, approve: bool) -> None:
+    world = replace(CALM, load=3000)
+    ensemble = Ensemble(world, SPECS[name], runs=2, step=2 * HOUR, seed=6, approve=approve)
+    assert list(rehearsed(ensemble, range(2), every=2 * HOUR)) == []
+
+
+@pytest.mark.parametrize("underpowered", ["Hold", "Promote"])
+def test_they_agree_on_what_an_underpowered_stage_does(underpowered: str) -> None:
+    document = {"ages": ["1m", "4h"], "restart": "6h", "extend": "4h", "underpowered": underpowered}
+    ensemble = Ensemble(WORLDS["quiet"], spec(analysis=document), runs=1, step=2 * HOUR, seed=5)
+    assert list(rehearsed(ensemble, range(1), every=2 * HOUR)) == []
+
+
+def outcome(world: World, runs: int = 60) -> Any:
+    return Ensemble(world, spec(), runs=runs, step=timedelta(minutes=30), seed=7).run()
+
+
+def test_a_healthy_v2_arrives() -> None:
+    found = outcome(CALM)
+    assert (found.completed != NEVER).mean() > 0.9
+
+
+def test_a_v2_that_fails_five_times_as_often_is_rolled_back_every_time() -> None:
+    assert (outcome(replace(CALM, harm=worse(5))).rolled_back != NEVER).all()
+
+
+def test_nothing_is_convicted_before_the_onset_of_its_harm() -> None:
+    onset = 10 * HOUR
+    found = outcome(replace(CALM, harm=worse(5, onset)))
+    assert (found.rolled_back > onset.total_seconds()).mean() > 0.9
+
+
+def test_a_fault_that_retries_hide_is_convicted_by_first_attempts() -> None:
+    hidden = replace(CALM, transient=0.004, harm=Harm(times={Kind.TRANSIENT: 20.0}))
+    found = outcome(hidden)
+    names = {found.keys[pair][0] for pair in found.convicted_by[found.rolled_back != NEVER]}
+    assert (found.rolled_back != NEVER).mean() > 0.9
+    assert names == {"first-attempt-failures"}
+
+
+def test_a_slower_v2_is_convicted_by_its_durations() -> None:
+    found = outcome(replace(CALM, harm=Harm(times={Kind.SLOW: 3.0})))
+    assert {found.keys[pair][0] for pair in found.convicted_by[found.rolled_back != NEVER]} == {"slower-than-baseline"}
+
+
+def test_a_v2_that_harms_both_arms_is_held_for_shared_degradation() -> None:
+    found = outcome(replace(CALM, harm=Harm(both=4.0)))
+    assert (found.held["SharedDegradation"] > 0).all()
+
+
+def test_nothing_moves_and_nobody_is_convicted_while_prometheus_is_away() -> None:
+    ensemble = Ensemble(replace(CALM, outages=10 * HOUR, harm=worse(20)), spec(), runs=40, step=HOUR, seed=3)
+    while ensemble.look_at < ensemble.steps and ensemble.running.any():
+        before, running = ensemble.stage.copy(), ensemble.running
+        ensemble.advance()
+        away = ensemble.traffic.blind[:, ensemble.look_at - 1] & running
+        assert (ensemble.stage[away] == before[away]).all()
+        assert ensemble.running[away].all()
+
+
+def test_the_same_seed_gives_the_same_outcome() -> None:
+    first, again = (score(CALM, outcome(CALM, runs=8)).described() for _ in range(2))
+    assert first == again
+
+
+def test_every_execution_is_counted_once_at_every_age() -> None:
+    ensemble = Ensemble(CALM, spec(), runs=3, step=HOUR, seed=1)
+    begun = []
+    for _ in range(20):
+        ensemble.advance()
+        begun.append(ensemble.experiment.starts.sum(axis=(1, 2)))
+    for pair, (_, age) in enumerate(ensemble.counting.keys):
+        lag = -(-age // HOUR)
+        assert np.array_equal(ensemble.counting.totals[:, :, pair].sum(axis=(1, 2)), begun[-1 - lag])

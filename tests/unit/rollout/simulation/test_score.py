@@ -1,0 +1,77 @@
+"""Figures of many runs: shares with their uncertainty, delays that never came, and the limit of any rule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from orchestrator_operator.rollout.simulation.handful import executions_to_convict
+from orchestrator_operator.rollout.simulation.outcomes import NEVER, Outcomes, nothing_yet
+from orchestrator_operator.rollout.simulation.score import limit_hours, score, share_of
+from orchestrator_operator.rollout.simulation.world import World, worse
+
+WORLD = World("any")
+KEYS = (("failures", timedelta(minutes=10)), ("failures", timedelta(hours=24)))
+
+
+def outcomes(*rolled_back: int, completed: int = NEVER) -> Outcomes:
+    runs = len(rolled_back)
+    found = nothing_yet(runs, 600.0, KEYS, np.zeros((runs, 10), dtype=np.bool_))
+    found.rolled_back = np.array(rolled_back)
+    found.convicted_by = np.where(found.rolled_back == NEVER, NEVER, 0)
+    found.completed = np.full(runs, completed)
+    return found
+
+
+def test_no_case_of_two_thousand_still_may_be_a_fifth_of_a_percent() -> None:
+    found = share_of(np.zeros(2000, dtype=np.bool_))
+    assert (found.count, found.low) == (0, 0.0)
+    assert found.high == pytest.approx(0.00192, abs=1e-5)  # Wilson: z²/(n + z²)
+
+
+def test_a_median_of_runs_that_mostly_never_came_to_it_is_never() -> None:
+    found = score(replace(WORLD, harm=worse(2)), outcomes(3600, NEVER, NEVER))
+    assert found.hours.median == math.inf
+    assert found.described()["hoursToRollBack"] == {"median": None, "p90": None}
+
+
+def test_delays_count_from_the_onset() -> None:
+    harmful = replace(WORLD, harm=worse(2, timedelta(hours=10)))
+    found = score(harmful, outcomes(*[hours * 3600 for hours in (11, 12, 13)]))
+    assert (found.hours.median, found.hours.p90) == (2.0, 3.0)
+
+
+def test_a_rollback_before_the_onset_is_a_false_one() -> None:
+    found = score(replace(WORLD, harm=worse(2, timedelta(hours=10))), outcomes(3600, 11 * 3600))
+    assert (found.rolled_back_early.count, found.rolled_back.count, found.rolled_back.runs) == (1, 1, 1)
+
+
+def test_who_convicted_is_told_by_criterion_and_age() -> None:
+    assert score(WORLD, outcomes(7, 8, NEVER)).convicted_by == {"failures@600s": 2}
+
+
+def test_twice_the_failures_at_5_percent_need_a_day_whatever_the_rule() -> None:
+    assert limit_hours(1000, 0.01, 5, 2, 0.01) == pytest.approx(23.8, abs=0.1)
+
+
+def test_the_limit_is_the_divergence_of_the_coin_and_of_the_extra_failures() -> None:
+    p, r, rate = 0.25, 3.0, 20.0  # failures of V1 an hour, if it had everything
+    q, all_of_them = p * r / (p * r + 1 - p), rate * (1 - p + p * r)
+    coin = q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p))
+    extra = all_of_them * math.log(all_of_them / rate) - all_of_them + rate
+    expected = math.log(100) / (all_of_them * coin + extra)
+    assert limit_hours(1000, 0.02, 25, r, 0.01) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 3, 5), (25, 4, 6), (50, 6, 10)])
+def test_a_total_outage_is_convicted_within_a_handful_of_executions(percent: int, median: int, nearly_all: int) -> None:
+    threshold = math.log(1 / (0.5 * 0.01))
+    found = executions_to_convict(
+        Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=1000, most=50, seed=2
+    )
+    assert np.median(found) <= median
+    assert np.quantile(found, 0.99, method="lower") <= nearly_all
