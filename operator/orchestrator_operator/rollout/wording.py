@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 
+_WHOLE = 100  # … and from here on as a whole number
 _LARGE = 1e6  # evidence above this is shown as a power of ten
 
 
 def show_evidence(log_e: float) -> str:
-    """E as people read it: `0.82`, `213`, `1e12`."""
+    """E as people read it: `0.82`, `2171`, `1e12`."""
     if math.isinf(log_e) and log_e > 0:
         return "infinite"
     if log_e > math.log(_LARGE):
         return f"1e{log_e / math.log(10):.0f}"
-    return f"{math.exp(log_e):.3g}"
+    value = math.exp(log_e)
+    return f"{value:.0f}" if value >= _WHOLE else f"{value:.3g}"
 
 
 def show_counts(counts: tuple[int, int, int, int]) -> str:
