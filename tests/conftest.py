@@ -32,6 +32,7 @@ settings.register_profile(
 _ONE_BY_ONE = ("tests/e2e", "tests/machine")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that hands out the tests reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several test processes (`make test`): a module's tests stay together, for they share what it tells."""
     for item in items:
