@@ -39,7 +39,7 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 	@$(RUN) python -m orchestrator_operator.specs.crds --check
 
 test: lint tools ## All the tests
-	@$(RUN) pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
 
 bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-rivals|rollout-argo)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode

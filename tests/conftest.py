@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from orchestrator.store import open_store
 from tests.support.postgres import LocalPostgres
@@ -29,16 +30,19 @@ settings.register_profile(
 
 
 #: Folders whose tests run processes of their own: one after the other, so that they do not slow each other down.
-_ONE_BY_ONE = ("tests/e2e", "tests/machine")
+_ONE_BY_ONE = ("tests/e2e/", "tests/machine/")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that hands out the tests reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several test processes (`make test`): a module's tests stay together, for they share what it tells."""
-    for item in items:
-        path = item.path.as_posix()
-        group = "machines" if any(f"{folder}/" in path for folder in _ONE_BY_ONE) else path
-        item.add_marker(pytest.mark.xdist_group(group))
+class _ByKind(LoadScopeScheduling):
+    """What is handed to one test process as a whole: a module, for its tests share what it tells; or all of those."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "machines" if nodeid.startswith(_ONE_BY_ONE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Of `make test`, which runs two test processes."""
+    return _ByKind(config, log)
 
 
 @pytest.fixture(scope="session")
