@@ -113,12 +113,17 @@ class GroupCommit(Generic[I, A]):
                     future.set_result(answer)
 
     async def _insist(self, items: Sequence[I]) -> Sequence[A]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             return await self._try(items)
         except StoreUnavailable:
+            left = self._patience - (loop.time() - began)
+            if left <= 0:
+                raise
             log.warning("the store did not answer; trying again", attempt=1)
-            await asyncio.sleep(random.uniform(0.0, _FIRST_PAUSE))  # noqa: S311 — spreads load, hides nothing
-        async for attempt in self._attempts():
+        await asyncio.sleep(random.uniform(0.0, min(left, _FIRST_PAUSE)))  # noqa: S311 — spreads load, hides nothing
+        async for attempt in self._attempts(left):
             with attempt:
                 return await self._try(items)
         raise AssertionError("unreachable: reraise is set")
@@ -128,11 +133,11 @@ class GroupCommit(Generic[I, A]):
         self.items += len(items)
         return await self._flush(items)
 
-    def _attempts(self) -> AsyncRetrying:
+    def _attempts(self, patience: float) -> AsyncRetrying:
         return AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(patience),
             before_sleep=lambda state: log.warning(
                 "the store did not answer; trying again", attempt=state.attempt_number
             ),
