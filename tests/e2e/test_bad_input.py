@@ -123,13 +123,13 @@ def test_an_execution_of_an_invalid_workflow_starts_when_the_workflow_is_correct
     [
         ("descending", {"stages": [STAGES[1], STAGES[0]]}, "spec.stages[1].percent"),
         ("bad-duration", {"stages": [{**STAGES[0], "duration": "soon"}, STAGES[1]]}, "spec.stages[0].duration"),
-        ("windows", {"windows": {"timeZone": "UTC"}}, "spec.windows"),
-        ("notify", {"notify": {"webhook": {"secret": "x", "key": "url"}}}, "spec.notify"),
-        ("approval", {"stages": [{**STAGES[0], "approval": True}, STAGES[1]]}, "spec.stages[0].approval"),
-        ("holdback", {"stages": [STAGES[0], {**STAGES[1], "holdback": 1}]}, "spec.stages[1].holdback"),
+        ("zone", {"windows": {"timeZone": "Mars/Olympus"}}, "spec.windows.timeZone"),
+        ("window", {"windows": {"promote": ["Someday 09:00-17:00"]}}, "spec.windows.promote[0]"),
+        ("notify", {"notify": {"webhook": {"secret": "no name", "key": "url"}}}, "spec.notify.webhook.secret"),
+        ("holdback", {"stages": [{**STAGES[0], "holdback": 1}, STAGES[1]]}, "spec.stages[0].holdback"),
         (
             "own-metric",
-            {"criteria": [{"name": "mine", "type": "comparison", "bad": "a_total", "total": "b_total"}]},
+            {"criteria": [{"name": "mine", "type": "comparison", "bad": "rate(a_total[5m])", "total": "b_total"}]},
             "spec.criteria[0].bad",
         ),
     ],

@@ -82,7 +82,7 @@ def _experiment(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Ite
     if not judgement.criteria or status.phase not in IN_A_STAGE:
         return
     yield _calibrated(g, judgement)
-    power = judgement.power
+    power = judgement.power if status.stage == g.status.stage else None  # it was judged in the stage before
     if power is None:
         message = "too early to say what this stage's traffic can show"
         yield condition("Powered", None, "TooEarly", message, at=g.now, generation=g.generation)

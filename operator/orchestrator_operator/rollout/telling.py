@@ -95,8 +95,7 @@ def _power(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Iterator
     """Rule 9: at once, and once a stage."""
     if judgement.power is None or judgement.power.enough or status.phase not in IN_A_STAGE:
         return
-    began = status.stage_started_at or g.now
-    if any(item.reason == NOT_POWERED and item.at >= began for item in g.status.decisions):
+    if status.stage != g.status.stage or any(item.reason == NOT_POWERED for item in g.status.conditions):
         return
     yield Tell(Decision(at=g.now, action="Warn", reason=NOT_POWERED, message=judgement.power.sentence), warning=True)
 

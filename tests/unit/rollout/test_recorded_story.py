@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from orchestrator_operator.rollout import chain
@@ -29,6 +29,9 @@ class RecordedStory(AnyStory):
         self.shared: Shared | None = None
         self.planned = self.world.decide
         self.world.decide = self.decide  # type: ignore[method-assign]  # between gathering and doing
+
+    def something_is_found(self, what: tuple[str, Any]) -> None:
+        """What the tests find for themselves follows from nothing that is recorded."""
 
     def decide(self) -> Plan:
         gathered, planned = self.world.gathered(), self.planned()

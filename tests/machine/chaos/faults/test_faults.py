@@ -75,6 +75,9 @@ def test_the_shapes_reach_every_commit_that_a_worker_and_its_clients_make(
         Boundary.DROP_FINISHED,
         Boundary.COUNT_COHORTS,
         Boundary.SAVE_TOTALS,
+        Boundary.SAVE_BINS,
+        Boundary.TAKE_BASELINES,
+        Boundary.APPEND_DECISION,
     }
     cases = 0 if chaos.long else _BOUNDED
     reached = {boundary for shape in SHAPES for boundary in on_sqlite(shape, cases)["boundaries"]}
