@@ -71,6 +71,12 @@ class Records:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
+    def write(self, process: Process) -> None:
+        """What the child writes too, a moment later: so that it is known as soon as it was started."""
+        partial = self.folder / f"{process.name}.known"
+        partial.write_text(json.dumps({"pid": process.pid, "started": process.started, "boot": process.boot}))
+        partial.rename(self.path(process.name))
+
     def forget(self, name: str) -> None:
         """Remove a record."""
         self.path(name).unlink(missing_ok=True)
@@ -98,7 +104,9 @@ def start(
     arguments = [*prefix, str(os.getpid()), *command]
     # "The parent" of PR_SET_PDEATHSIG is the thread that starts the child, so that must be one that lasts as we do.
     pid = _spawner().submit(_spawn, arguments, log, dict(os.environ if environ is None else environ)).result()
-    return Process(name, pid, launcher.start_time(pid), launcher.boot_id())
+    process = Process(name, pid, launcher.start_time(pid), launcher.boot_id())
+    records.write(process)
+    return process
 
 
 def stop(process: Process, grace: float) -> None:

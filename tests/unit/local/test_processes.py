@@ -60,6 +60,15 @@ def test_a_reused_pid_is_never_killed(started: Callable[..., Process]) -> None:
     assert process.alive()
 
 
+def test_a_process_is_recorded_when_start_returns(tmp_path: Path) -> None:
+    """Who stops everything in the next moment must not overlook it."""
+    records = Records(tmp_path / "run")
+    process = processes.start("at-once", ["/bin/sleep", "600"], records=records, log=tmp_path / "log", detached=False)
+    found = records.read("at-once")
+    processes.stop(process, grace=0)
+    assert found == process
+
+
 def test_the_child_itself_records_who_it_is(started: Callable[..., Process], tmp_path: Path) -> None:
     process = started("/bin/sh", "-c", "exit 0")
     assert processes.first_exit([process], 10) == process
