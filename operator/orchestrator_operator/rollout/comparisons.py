@@ -10,6 +10,7 @@ from orchestrator import durations
 from orchestrator_operator.rollout import evidence
 from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Judged, Unreadable
+from orchestrator_operator.rollout.passing import Words, towards_pass
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout import Preset
 from orchestrator_operator.specs.rollout_status import Verdict
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
 
 NO_SERIES = Unreadable("NoSeries", "Prometheus has no such series; is the operator scraped?")
-NO_COIN = "everything runs on V2: nothing to compare with"
 Test = tuple[str, "timedelta | None"]  # a criterion's name and an age; a user's own counters have none
 
 
@@ -143,33 +143,10 @@ def _towards_pass(criterion: Criterion, spec: RolloutSpec, stage: Stage, age: ti
     """Whether this stage's own executions show V2 to be better than the margin."""
     judged = Judged(criterion, Verdict.INCONCLUSIVE, "", age=age, counts=evidence.totals(cells))
     cell = stage_cell(cells, stage)
-    k1, n1, k2, n2 = counts = evidence.totals((cell,))
-    if stage.share == 100:  # noqa: PLR2004 - per cent: no coin is tossed
-        return replace(judged, verdict=Verdict.NOT_APPLICABLE, sentence=NO_COIN)
-    if not n1 or not n2:
-        arm = "V2" if n1 else "V1" if n2 else "either engine"
-        sentence = f"no execution of {stage.name} on {arm} has reached the age of {durations.show(age)} yet"
-        return replace(judged, sentence=sentence)
-    analysis = spec.analysis
-    wanted = evidence.log_threshold(analysis.false_pass)
-    if not k1 and not k2:
-        passed = evidence.enough_without_failures(n2, analysis.pass_margin.absolute, analysis.false_pass)
-        rest = "" if passed else ": too few to rule the margin out"
-        sentence = f"no bad execution yet among {n2} on V2 and {n1} on V1{rest}"
-        return replace(judged, verdict=pass_if(passed), sentence=sentence)
-    margin = evidence.pass_margin(k1, n1, analysis.pass_margin.relative, analysis.pass_margin.absolute)
-    log_e = evidence.log_pass((cell,), margin)
-    passed = log_e >= wanted
-    claim = "V2 is better than" if passed else "not yet shown that V2 is better than"
-    return replace(
-        judged,
-        verdict=pass_if(passed),
-        sentence=f"{claim} {margin:.3g} times V1: in {stage.name}, {show_counts(counts)} were bad; "
-        f"evidence {show_evidence(log_e)}, needed {show_evidence(wanted)}",
-        log_pass_evidence=log_e,
-        log_pass_threshold=wanted,
-    )
 
+    def lacking(arm: str) -> str:
+        return f"no execution of {stage.name} on {arm} has reached the age of {durations.show(age)} yet"
 
-def pass_if(passed: bool) -> Verdict:
-    return Verdict.PASS if passed else Verdict.INCONCLUSIVE
+    words = Words(lacking, "no bad execution")
+    counts = evidence.totals((cell,))
+    return towards_pass(judged, spec, stage, counts, lambda margin: evidence.log_pass((cell,), margin), words)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.rollout import evidence, normal_mixture
-from orchestrator_operator.rollout.comparisons import NO_COIN, pass_if, planned_restarts
+from orchestrator_operator.rollout.comparisons import planned_restarts
 from orchestrator_operator.rollout.model import Judged, Unreadable
+from orchestrator_operator.rollout.passing import Words, towards_pass
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
@@ -49,32 +50,12 @@ def own_comparison(gathered: Gathered, spec: RolloutSpec, stage: Stage, criterio
 
 
 def _towards_pass(judged: Judged, spec: RolloutSpec, stage: Stage, bins: tuple[Bin, ...]) -> Judged:
-    counts = k1, n1, k2, n2 = _totals(bins)
-    if stage.share == 100:  # noqa: PLR2004 - per cent: no coin is tossed
-        return replace(judged, verdict=Verdict.NOT_APPLICABLE, sentence=NO_COIN)
-    judged = replace(judged, verdict=Verdict.INCONCLUSIVE)
-    if not n1 or not n2:
-        arm = "V2" if n1 else "V1" if n2 else "either engine"
-        return replace(judged, sentence=f"{stage.name} has counted nothing on {arm} yet")
-    margins, false_pass = spec.analysis.pass_margin, spec.analysis.false_pass
-    wanted = evidence.log_threshold(false_pass)
-    if not k1 and not k2:
-        passed = evidence.enough_without_failures(n2, margins.absolute, false_pass)
-        rest = "" if passed else ": too few to rule the margin out"
-        sentence = f"nothing bad yet among {n2} on V2 and {n1} on V1{rest} ({_CAVEAT})"
-        return replace(judged, verdict=pass_if(passed), sentence=sentence)
-    margin = evidence.pass_margin(k1, n1, margins.relative, margins.absolute)
-    log_e = normal_mixture.log_pass(bins, margin, false_pass)
-    passed = log_e >= wanted
-    claim = "V2 is better than" if passed else "not yet shown that V2 is better than"
-    return replace(
-        judged,
-        verdict=pass_if(passed),
-        sentence=f"{claim} {margin:.3g} times V1: in {stage.name}, {show_counts(counts)} were bad; "
-        f"evidence {show_evidence(log_e)}, needed {show_evidence(wanted)} ({_CAVEAT})",
-        log_pass_evidence=log_e,
-        log_pass_threshold=wanted,
-    )
+    words = Words(lambda arm: f"{stage.name} has counted nothing on {arm} yet", "nothing bad", f" ({_CAVEAT})")
+
+    def log_pass(margin: float) -> float:
+        return normal_mixture.log_pass(bins, margin, spec.analysis.false_pass)
+
+    return towards_pass(judged, spec, stage, _totals(bins), log_pass, words)
 
 
 def _restarts(bins: tuple[Bin, ...], gathered: Gathered, every: timedelta) -> dict[int, int]:
