@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.prometheus import Prometheus, PrometheusRefused
 from orchestrator_operator.local import Target
-from orchestrator_operator.rollout import readings
-from orchestrator_operator.rollout.counters import Counters
 from orchestrator_operator.rollout.model import Unreadable
-from orchestrator_operator.rollout.own_reading import OwnReader
+from orchestrator_operator.rollout.reading import readings
+from orchestrator_operator.rollout.reading.counters import Counters
+from orchestrator_operator.rollout.reading.own_reading import OwnReader
 from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus
 
 from orchestrator.testing import MemoryStore

@@ -11,11 +11,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from orchestrator_operator.rollout import chain
-from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.log import chain
+from orchestrator_operator.rollout.log.sharing import Shared, shared_values
 from orchestrator_operator.rollout.model import ClearFlag, RememberTotals, SetFlag, Unreadable
-from orchestrator_operator.rollout.sharing import Shared, shared_values
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout import parse_rollout
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
@@ -24,7 +24,7 @@ from tests.support.rollouts import START, World
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orchestrator_operator.rollout.evidence import Cells
+    from orchestrator_operator.rollout.statistics.evidence import Cells
 
     from orchestrator.store.port import DecisionRow
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.model import ClearFlag, Gathered, Plan, SetFlag
-from orchestrator_operator.rollout.plan import plan
+from orchestrator_operator.rollout.planning.plan import plan
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 from orchestrator_operator.specs.rollout_status import RolloutStatus
 
@@ -19,8 +19,8 @@ from orchestrator.flag import CLEAR, FlagSnapshot, FlagValues
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.model import CohortKey, Unreadable
+    from orchestrator_operator.rollout.statistics.evidence import Cells
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

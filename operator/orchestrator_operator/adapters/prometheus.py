@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from orchestrator.errors import OrchestratorError
-from orchestrator_operator.rollout.promql import Sample, Series
+from orchestrator_operator.rollout.reading.promql import Sample, Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

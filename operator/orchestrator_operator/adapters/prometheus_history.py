@@ -10,7 +10,7 @@ from orchestrator_operator.rollout.simulation import recorded as history
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from orchestrator_operator.rollout.promql import Sample
+    from orchestrator_operator.rollout.reading.promql import Sample
     from orchestrator_operator.rollout.simulation.history import Row
     from orchestrator_operator.rollout.simulation.recorded import Values
     from orchestrator_operator.specs.rollout import RolloutSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator_operator.rollout.conditions import NOT_EFFECTIVE
+from orchestrator_operator.rollout.planning.conditions import NOT_EFFECTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from orchestrator.errors import InvalidInput, OrchestratorError, Problem
 from orchestrator.store import open_store
 from orchestrator_operator import settings as settings_
 from orchestrator_operator.adapters.kubernetes import Kubernetes, NotFound, Refused
-from orchestrator_operator.rollout import export
-from orchestrator_operator.rollout.recorder import read_all
-from orchestrator_operator.rollout.verify import Published, Verified
+from orchestrator_operator.rollout.log import export
+from orchestrator_operator.rollout.log.recorder import read_all
+from orchestrator_operator.rollout.log.verify import Published, Verified
 from orchestrator_operator.specs import GROUP, ROLLOUTS
 from orchestrator_operator.specs.rollout_status import DecisionHead, RolloutStatus, read_status
 

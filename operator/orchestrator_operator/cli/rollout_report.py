@@ -99,7 +99,7 @@ def _story(
     database: str | None,
 ) -> Report:
     from orchestrator_operator.report import rows, simulated  # noqa: PLC0415 - as above
-    from orchestrator_operator.rollout import export  # noqa: PLC0415 - as above
+    from orchestrator_operator.rollout.log import export  # noqa: PLC0415 - as above
 
     if sum(source is not None for source in (name, file, simulation)) != 1:
         raise InvalidInput([Problem("", "name one of: an EngineRollout, --file, or --simulation")])

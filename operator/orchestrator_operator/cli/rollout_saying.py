@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_operator.rollout.words import shortened
+from orchestrator_operator.rollout.planning.words import shortened
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import RolloutStatus, Word, read_status
 

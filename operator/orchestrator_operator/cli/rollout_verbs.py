@@ -16,7 +16,7 @@ from orchestrator.errors import InvalidInput, OrchestratorError, Problem
 from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_saying import Said, say
 from orchestrator_operator.rollout.phases import OVER
-from orchestrator_operator.rollout.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
+from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -50,7 +50,7 @@ def verify(
     """
     # Imported here: the judge's libraries take a second to import, which `--help` should not pay.
     from orchestrator_operator.cli import rollout_log as log  # noqa: PLC0415 - see above
-    from orchestrator_operator.rollout.verify import verify as check  # noqa: PLC0415 - see above
+    from orchestrator_operator.rollout.log.verify import verify as check  # noqa: PLC0415 - see above
 
     if file is not None:
         rows, published = log.from_file(file, name)

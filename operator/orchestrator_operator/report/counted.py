@@ -1,4 +1,4 @@
-"""Counts and verdicts as the rows of the decision log spell them (rollout/jsonform.py). Pure."""
+"""Counts and verdicts as the rows of the decision log spell them (rollout/log/jsonform.py). Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from orchestrator import durations
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import CriterionStatus
 
 if TYPE_CHECKING:
     from orchestrator_operator.report.model import Counted
-    from orchestrator_operator.rollout.evidence import Cells
+    from orchestrator_operator.rollout.statistics.evidence import Cells
 
 _COUNTS = ("bad_v1", "good_v1", "bad_v2", "good_v2")  # of a cell; what is 0 is left out
 _LOGS = ("log_evidence", "log_threshold", "log_pass_evidence", "log_pass_threshold")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from orchestrator_operator.report.model import Moment, Report
-    from orchestrator_operator.rollout.evidence import Cell, Cells
+    from orchestrator_operator.rollout.statistics.evidence import Cell, Cells
     from orchestrator_operator.specs.rollout_status import CriterionStatus
 
 _SLICES = 60  # of the whole time, in each of which the share on V2 is seen once

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orchestrator_operator.rollout.evidence import Cells
+    from orchestrator_operator.rollout.statistics.evidence import Cells
     from orchestrator_operator.specs.rollout_status import CriterionStatus, RolloutStatus
 
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})

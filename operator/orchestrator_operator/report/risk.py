@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import betaln, xlog1py, xlogy
 
 if TYPE_CHECKING:
-    from orchestrator_operator.rollout.evidence import Cell
+    from orchestrator_operator.rollout.statistics.evidence import Cell
 
 _PRIOR = 0.5  # Jeffreys' Beta(½, ½): no share of the bad ones is thought likelier than its odds allow
 _EDGE = 1e-12

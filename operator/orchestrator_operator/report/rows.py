@@ -1,4 +1,4 @@
-"""From the rows of the decision log (rollout/chain.py) to a report. Pure; what cannot be read is named with its row.
+"""From the rows of the decision log (rollout/log/chain.py) to a report. Pure; what cannot be read is named by row.
 
 Read are `planned.status` (how the rollout stood afterwards), `inputs` (the counts by percent, the restarts, the spec)
 and `judgement.criteria`. A row that was decided in the same breath as another has that one's content; a row that was
@@ -19,8 +19,8 @@ from orchestrator import durations
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.report import counted
 from orchestrator_operator.report.model import Decided, Moment, Report, criteria_of
-from orchestrator_operator.rollout.chain import OBSERVED
-from orchestrator_operator.rollout.sharing import resolved, shared_values
+from orchestrator_operator.rollout.log.chain import OBSERVED
+from orchestrator_operator.rollout.log.sharing import resolved, shared_values
 from orchestrator_operator.specs.rollout_status import RolloutStatus, read_status
 
 if TYPE_CHECKING:

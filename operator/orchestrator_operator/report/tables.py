@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator_operator.report.markup import Element
     from orchestrator_operator.report.model import Moment, Report
-    from orchestrator_operator.rollout.evidence import Cell
+    from orchestrator_operator.rollout.statistics.evidence import Cell
     from orchestrator_operator.specs.rollout_status import CriterionStatus
 
 _LEVEL = 0.95

@@ -22,15 +22,15 @@ from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.adapters.webhook import Webhook
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.rollout import metrics, pace
-from orchestrator_operator.rollout.apply import Applier
+from orchestrator_operator.rollout.acting.apply import Applier
+from orchestrator_operator.rollout.acting.notify import Notifier
 from orchestrator_operator.rollout.flagwatch import FlagWatcher
-from orchestrator_operator.rollout.gather import Gatherer
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.known import Known, owner_of
-from orchestrator_operator.rollout.notify import Notifier
+from orchestrator_operator.rollout.log.recorder import Overtaken, Recorder
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
-from orchestrator_operator.rollout.plan import plan
-from orchestrator_operator.rollout.recorder import Overtaken, Recorder
+from orchestrator_operator.rollout.planning.plan import plan
+from orchestrator_operator.rollout.reading.gather import Gatherer
 from orchestrator_operator.routing import RoutingFacts
 from orchestrator_operator.specs import ROLLOUTS
 

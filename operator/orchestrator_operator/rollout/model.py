@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from orchestrator.errors import Problem
     from orchestrator.flag import FlagSnapshot, FlagValues
-    from orchestrator_operator.rollout.evidence import Cells
+    from orchestrator_operator.rollout.statistics.evidence import Cells
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec
     from orchestrator_operator.specs.rollout_status import Decision, RolloutStatus, Verdict
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.cli import rollout_report
-from orchestrator_operator.rollout import export
+from orchestrator_operator.rollout.log import export
 
 from tests.support.recorded_rollout import recorded
 from tests.support.reports import SIMULATED

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import calibration, degradation, evidence, sample_ratio
-from orchestrator_operator.rollout.evidence import Cell, Cells
+from orchestrator_operator.rollout.judging import calibration, degradation, sample_ratio
 from orchestrator_operator.rollout.model import Health
+from orchestrator_operator.rollout.statistics import evidence
+from orchestrator_operator.rollout.statistics.evidence import Cell, Cells
 from scipy import integrate, stats
 
 PLANNED = tuple(Decimal(percent) for percent in (5, 25, 50, 100))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.model import Alarm, ClearFlag, SetFlag, Tell, Unreadable
-from orchestrator_operator.rollout.onward import STICKY_LIMIT
 from orchestrator_operator.rollout.phases import IN_A_STAGE, LEGAL, OVER
-from orchestrator_operator.rollout.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
-from orchestrator_operator.rollout.windows import is_open
+from orchestrator_operator.rollout.planning.onward import STICKY_LIMIT
+from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
+from orchestrator_operator.rollout.planning.windows import is_open
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
 from orchestrator.errors import Problem

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import chain
-from orchestrator_operator.rollout.chain import NOWHERE, Draft
-from orchestrator_operator.rollout.sharing import Shared, resolved, shared_values, shortened
+from orchestrator_operator.rollout.log import chain
+from orchestrator_operator.rollout.log.chain import NOWHERE, Draft
+from orchestrator_operator.rollout.log.sharing import Shared, resolved, shared_values, shortened
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_457, tzinfo=UTC)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import coins, evidence
-from orchestrator_operator.rollout.coins import Counts
-from orchestrator_operator.rollout.comparisons import levels, planned_restarts
-from orchestrator_operator.rollout.evidence import Cell, Cells
+from orchestrator_operator.rollout.judging.comparisons import levels, planned_restarts
+from orchestrator_operator.rollout.statistics import coins, evidence
+from orchestrator_operator.rollout.statistics.coins import Counts
+from orchestrator_operator.rollout.statistics.evidence import Cell, Cells
 from orchestrator_operator.specs.rollout import RolloutSpec
 
 PERCENTS = (Decimal(5), Decimal(25), Decimal(99))

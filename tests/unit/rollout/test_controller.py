@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable
-from orchestrator_operator.rollout.apply import FINALIZER
-from orchestrator_operator.rollout.situation import ABORT
+from orchestrator_operator.rollout.acting.apply import FINALIZER
+from orchestrator_operator.rollout.planning.situation import ABORT
 from orchestrator_operator.specs import ROLLOUTS
 
 from orchestrator.errors import StoreUnavailable

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from orchestrator_operator.rollout.counters import Counters, without_history
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Unreadable
-from orchestrator_operator.rollout.promql import Sample
+from orchestrator_operator.rollout.reading.counters import Counters, without_history
+from orchestrator_operator.rollout.reading.promql import Sample
+from orchestrator_operator.rollout.statistics.evidence import Cell
 
 from tests.support.prometheus import counters
 from tests.support.rollouts import AGES, spec

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import coins, evidence
-from orchestrator_operator.rollout.coins import Counts
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.statistics import coins, evidence
+from orchestrator_operator.rollout.statistics.coins import Counts
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from scipy import stats
 
 ALPHA = 0.01

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.prometheus import Prometheus
-from orchestrator_operator.rollout.gather import Gatherer
 from orchestrator_operator.rollout.known import Known
 from orchestrator_operator.rollout.model import Health, Unreadable
+from orchestrator_operator.rollout.reading.gather import Gatherer
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus, write_status
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 import yaml
 from orchestrator_operator.cli.rollout import app
-from orchestrator_operator.rollout.situation import VERBS as ANNOTATIONS
+from orchestrator_operator.rollout.planning.situation import VERBS as ANNOTATIONS
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 from orchestrator_operator.specs.rollout_status import Phase
 from pydantic import BaseModel
@@ -90,7 +90,7 @@ def told_words() -> set[str]:
     """Every action and reason in the rules, and every reason that a reading of the flag may have."""
     found: set[str] = set()
     for module in ("rules", "stage_rules", "onward", "telling", "situation"):
-        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        tree = ast.parse((PACKAGE / "planning" / f"{module}.py").read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         said = [argument for call in calls for argument in (*call.args, *(word.value for word in call.keywords))]
         found |= {node.value for node in said if isinstance(node, ast.Constant) and isinstance(node.value, str)}

@@ -12,10 +12,10 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import chain, jsonform
-from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.log import chain, jsonform
 from orchestrator_operator.rollout.model import Action, Bin, Gathered, Health, Judgement, Power, Restart, Unreadable
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Decision, Phase
 
 from orchestrator.errors import Problem

@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from orchestrator_operator.rollout import evidence
-from orchestrator_operator.rollout.comparisons import levels
-from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.judge import judge, show_counts, show_evidence
+from orchestrator_operator.rollout.judging.comparisons import levels
+from orchestrator_operator.rollout.judging.judge import judge, show_counts, show_evidence
 from orchestrator_operator.rollout.model import Bin, Gathered, Health, Judged, Restart, Unreadable
+from orchestrator_operator.rollout.statistics import evidence
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import CriterionStatus, Phase, Verdict
 
 from tests.support.rollouts import AGES, FAILING, GOOD, PASSING, START, World, cells, cohorts, spec

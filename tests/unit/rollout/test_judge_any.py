@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator_operator.rollout.evidence import Cell
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.model import Bin, Gathered, Health, Unreadable
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
 from tests.support.rollouts import AGES, START, World, spec

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import coins, evidence, normal_mixture
 from orchestrator_operator.rollout.model import Bin
-from orchestrator_operator.rollout.normal_mixture import Sums
+from orchestrator_operator.rollout.statistics import coins, evidence, normal_mixture
+from orchestrator_operator.rollout.statistics.normal_mixture import Sums
 from scipy import integrate, stats
 
 if TYPE_CHECKING:

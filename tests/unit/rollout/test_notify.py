@@ -12,10 +12,10 @@ import pytest_asyncio
 from aiohttp import web
 from orchestrator_operator.adapters.kubernetes import Refused, Unavailable, encode
 from orchestrator_operator.adapters.webhook import Webhook
-from orchestrator_operator.rollout import letters
-from orchestrator_operator.rollout.letters import OPENINGS
-from orchestrator_operator.rollout.notify import Notifier
-from orchestrator_operator.rollout.situation import ABORT
+from orchestrator_operator.rollout.acting import letters
+from orchestrator_operator.rollout.acting.letters import OPENINGS
+from orchestrator_operator.rollout.acting.notify import Notifier
+from orchestrator_operator.rollout.planning.situation import ABORT
 from orchestrator_operator.specs.rollout import SecretKey
 from orchestrator_operator.specs.rollout_status import Decision, RolloutStatus
 

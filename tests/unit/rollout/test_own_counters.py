@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_operator.rollout.model import Bin, Unreadable
-from orchestrator_operator.rollout.own_counters import UNITS, Raw, bins
+from orchestrator_operator.rollout.reading.own_counters import UNITS, Raw, bins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from orchestrator_operator.rollout.own_counters import Samples, Series
+    from orchestrator_operator.rollout.reading.own_counters import Samples, Series
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SCRAPE = timedelta(seconds=15)

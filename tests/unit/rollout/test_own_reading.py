@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.rollout.model import Bin, Unreadable
-from orchestrator_operator.rollout.own_reading import OwnReader
+from orchestrator_operator.rollout.reading.own_reading import OwnReader
 from orchestrator_operator.specs.rollout_status import Decision, Phase, RolloutStatus
 
 from orchestrator.errors import StoreUnavailable

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import (
     CancelInFlight,
     ClearFlag,
@@ -20,10 +19,11 @@ from orchestrator_operator.rollout.model import (
     Tell,
     Unreadable,
 )
-from orchestrator_operator.rollout.onward import goes_on
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
-from orchestrator_operator.rollout.plan import RULES
-from orchestrator_operator.rollout.situation import ABORT, APPROVE
+from orchestrator_operator.rollout.planning.onward import goes_on
+from orchestrator_operator.rollout.planning.plan import RULES
+from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase
 
 from orchestrator import flag

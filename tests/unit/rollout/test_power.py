@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from orchestrator_operator.rollout import coins, evidence
-from orchestrator_operator.rollout.coins import Counts
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.judging.power import Traffic, smallest
 from orchestrator_operator.rollout.model import Health, Power
-from orchestrator_operator.rollout.power import Traffic, smallest
+from orchestrator_operator.rollout.statistics import coins, evidence
+from orchestrator_operator.rollout.statistics.coins import Counts
 from orchestrator_operator.specs.rollout_status import Phase
 
 from tests.support.rollouts import START, World, cells, cohorts, spec

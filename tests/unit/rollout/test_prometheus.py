@@ -27,7 +27,7 @@ from orchestrator_operator.adapters.prometheus import (
     PrometheusUnexpected,
     PrometheusUnreachable,
 )
-from orchestrator_operator.rollout.promql import Sample, Series, selector
+from orchestrator_operator.rollout.reading.promql import Sample, Series, selector
 
 from tests.support.prometheus import vector
 

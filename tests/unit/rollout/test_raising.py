@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from orchestrator_operator.rollout.acting.raising import raises
 from orchestrator_operator.rollout.model import ClearFlag, SetFlag, Unreadable
-from orchestrator_operator.rollout.raising import raises
 
 from orchestrator.flag import CLEAR, FlagSnapshot, FlagValues
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from orchestrator_operator.rollout import readings
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Restart, Unreadable
-from orchestrator_operator.rollout.promql import Sample
+from orchestrator_operator.rollout.reading import readings
+from orchestrator_operator.rollout.reading.promql import Sample
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import CriterionStatus, RolloutStatus, Verdict
 
 from tests.support.rollouts import AGES, DOCUMENT, GOOD, PRESETS, START, cohorts, spec

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
-from orchestrator_operator.rollout import chain
-from orchestrator_operator.rollout.chain import NOWHERE, Draft
-from orchestrator_operator.rollout.judge import judge
-from orchestrator_operator.rollout.sharing import Shared, shared_values
-from orchestrator_operator.rollout.verify import verify
+from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.log import chain
+from orchestrator_operator.rollout.log.chain import NOWHERE, Draft
+from orchestrator_operator.rollout.log.sharing import Shared, shared_values
+from orchestrator_operator.rollout.log.verify import verify
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 from tests.unit.rollout.test_any_story import AnyStory

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Unavailable
-from orchestrator_operator.rollout import chain
-from orchestrator_operator.rollout.apply import HEAD_HASH, HEAD_NUMBER
-from orchestrator_operator.rollout.recorder import Recorder, read_all
-from orchestrator_operator.rollout.situation import ABORT
-from orchestrator_operator.rollout.verify import verify
+from orchestrator_operator.rollout.acting.apply import HEAD_HASH, HEAD_NUMBER
+from orchestrator_operator.rollout.log import chain
+from orchestrator_operator.rollout.log.recorder import Recorder, read_all
+from orchestrator_operator.rollout.log.verify import verify
+from orchestrator_operator.rollout.planning.situation import ABORT
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import RolloutStatus
 

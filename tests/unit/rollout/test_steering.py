@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Alarm, ClearFlag, DropAnnotation, Plan, Power, SetFlag, Tell, Unreadable
-from orchestrator_operator.rollout.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
+from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase, Word
 
 from orchestrator.flag import CLEAR, FlagValues

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 import structlog
 from orchestrator_operator.rollout import steps
+from orchestrator_operator.rollout.log.recorder import read_all
+from orchestrator_operator.rollout.log.verify import verify
 from orchestrator_operator.rollout.model import Action
-from orchestrator_operator.rollout.recorder import read_all
-from orchestrator_operator.rollout.situation import ABORT
+from orchestrator_operator.rollout.planning.situation import ABORT
 from orchestrator_operator.rollout.steps import Moment, Step
-from orchestrator_operator.rollout.verify import verify
 
 from orchestrator.flag import FlagValues, is_on
 from orchestrator.testing import MemoryStore, faults

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import chain, export
-from orchestrator_operator.rollout.recorder import read_all
-from orchestrator_operator.rollout.verify import Published, verify
+from orchestrator_operator.rollout.log import chain, export
+from orchestrator_operator.rollout.log.recorder import read_all
+from orchestrator_operator.rollout.log.verify import Published, verify
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 from orchestrator.errors import InvalidInput

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator_operator.rollout.windows import closed_until, is_open, next_opening
+from orchestrator_operator.rollout.planning.windows import closed_until, is_open, next_opening
 from orchestrator_operator.specs.calendars import DAYS
 from orchestrator_operator.specs.rollout import Windows
 

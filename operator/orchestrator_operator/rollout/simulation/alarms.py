@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import bdtrc, betaln, logsumexp
 
-from orchestrator_operator.rollout import coins
+from orchestrator_operator.rollout.statistics import coins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

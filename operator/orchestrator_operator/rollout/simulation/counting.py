@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout import Preset
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.model import CohortKey
+    from orchestrator_operator.rollout.statistics.evidence import Cells
     from orchestrator_operator.specs.rollout import RolloutSpec
 
     Ints = NDArray[np.int64]

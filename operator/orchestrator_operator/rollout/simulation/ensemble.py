@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout import coins, evidence, windows
-from orchestrator_operator.rollout.comparisons import planned_restarts
-from orchestrator_operator.rollout.judge import pass_age
+from orchestrator_operator.rollout.judging.comparisons import planned_restarts
+from orchestrator_operator.rollout.judging.judge import pass_age
+from orchestrator_operator.rollout.planning import windows
 from orchestrator_operator.rollout.simulation.counting import V2, Counting
 from orchestrator_operator.rollout.simulation.experiment import Experiment
 from orchestrator_operator.rollout.simulation.levels import log_threshold
@@ -22,6 +22,7 @@ from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, no
 from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
+from orchestrator_operator.rollout.statistics import coins, evidence
 from orchestrator_operator.specs.rollout import Preset, Underpowered
 
 if TYPE_CHECKING:

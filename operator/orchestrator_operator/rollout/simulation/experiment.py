@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.model import Health
 from orchestrator_operator.rollout.simulation import alarms
 from orchestrator_operator.rollout.simulation.counting import V1, V2
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout import Preset
 
 if TYPE_CHECKING:

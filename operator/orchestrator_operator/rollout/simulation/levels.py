@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator_operator.rollout import evidence
-from orchestrator_operator.rollout.comparisons import levels
+from orchestrator_operator.rollout.judging.comparisons import levels
+from orchestrator_operator.rollout.statistics import evidence
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import durations
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator_operator.rollout.promql import selector
+from orchestrator_operator.rollout.reading.promql import selector
 from orchestrator_operator.rollout.simulation.history import Row
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.flag import CLEAR, FlagSnapshot
-from orchestrator_operator.rollout.judge import judge
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.model import (
     ClearFlag,
     Gathered,
@@ -18,8 +18,8 @@ from orchestrator_operator.rollout.model import (
     Unreadable,
 )
 from orchestrator_operator.rollout.phases import IN_A_STAGE
-from orchestrator_operator.rollout.plan import plan
-from orchestrator_operator.rollout.situation import APPROVE
+from orchestrator_operator.rollout.planning.plan import plan
+from orchestrator_operator.rollout.planning.situation import APPROVE
 from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.flag import FlagValues
-    from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.model import CohortKey, Judgement, Plan
+    from orchestrator_operator.rollout.statistics.evidence import Cells
     from orchestrator_operator.specs.rollout import RolloutSpec
     from orchestrator_operator.specs.rollout_status import Decision
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from orchestrator_operator.rollout import evidence
-from orchestrator_operator.rollout.comparisons import planned_restarts
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.judging.comparisons import planned_restarts
 from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.simulation.history import interval
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.rehearsal import Rehearsal
+from orchestrator_operator.rollout.statistics import evidence
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout import Preset
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from decimal import Decimal
 
-    from orchestrator_operator.rollout.evidence import Cells
     from orchestrator_operator.rollout.model import CohortKey, Judged
     from orchestrator_operator.rollout.simulation.history import Counts, Row
     from orchestrator_operator.rollout.simulation.rehearsal import Look
+    from orchestrator_operator.rollout.statistics.evidence import Cells
     from orchestrator_operator.specs.rollout import RolloutSpec
     from orchestrator_operator.specs.rollout_status import Decision, RolloutStatus
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from orchestrator_operator.rollout.coins import FEWER_GOOD, WORSE, restart_weight
+from orchestrator_operator.rollout.statistics.coins import FEWER_GOOD, WORSE, restart_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

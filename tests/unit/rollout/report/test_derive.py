@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from orchestrator_operator.report import derive
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import RolloutStatus, Verdict
 
 from tests.support.reports import judged, moment, of

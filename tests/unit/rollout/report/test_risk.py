@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_operator.report.risk import interval, relative_risk
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from scipy import stats
 
 counts = st.integers(0, 400)

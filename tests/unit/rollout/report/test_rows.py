@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_operator.report import rows
-from orchestrator_operator.rollout.evidence import totals
-from orchestrator_operator.rollout.verify import verify
+from orchestrator_operator.rollout.log.verify import verify
+from orchestrator_operator.rollout.statistics.evidence import totals
 
 from orchestrator.errors import InvalidInput
 from tests.support.recorded_rollout import recorded

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from orchestrator_operator.report import derive, simulated
-from orchestrator_operator.rollout.evidence import Cell
+from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase
 
 from orchestrator.errors import InvalidInput

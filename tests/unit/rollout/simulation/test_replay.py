@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from orchestrator_operator.rollout import evidence
 from orchestrator_operator.rollout.simulation.history import Row
 from orchestrator_operator.rollout.simulation.replay import Replayed, replay
 from orchestrator_operator.rollout.simulation.showing import described
+from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 from scipy import stats
 from scipy.special import logsumexp

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator_operator.rollout import evidence
-from orchestrator_operator.rollout.evidence import Cell
 from orchestrator_operator.rollout.simulation.suspicions import Suspicions
+from orchestrator_operator.rollout.statistics import evidence
+from orchestrator_operator.rollout.statistics.evidence import Cell
 
 PERCENTS = [Decimal(percent) for percent in ("5", "25", "99", "100")]
 COUNTS = st.tuples(st.integers(0, 60), st.integers(0, 3000), st.integers(0, 40), st.integers(0, 900))

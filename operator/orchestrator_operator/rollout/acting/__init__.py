@@ -1,0 +1,1 @@
+"""What was planned is done: writes to the API server, and letters to people."""

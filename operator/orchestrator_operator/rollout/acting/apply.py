@@ -1,0 +1,258 @@
+"""Do what was planned. Each action may be repeated: a crash between any two is repaired by the next reconcile.
+
+The order is the safety: a decision is in the log and the intent in the status before the flag is touched; the flag is
+clear before anybody is told. Only a rollback waits for neither: if the API server does not take the status, or the
+store the row, the flag is cleared anyhow, and both are written later.
+
+Everything that is written is a step with a name (steps.py): tests cut a reconcile short at each of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from orchestrator.flag import CLEAR, FlagConflict, FlagError
+from orchestrator.model import Assignment, Engine
+from orchestrator.steering import every_active
+from orchestrator.store.port import Control, KeptBin, Totals
+from orchestrator_operator.adapters.kubernetes import KubernetesError
+from orchestrator_operator.rollout import steps
+from orchestrator_operator.rollout.acting.letters import due
+from orchestrator_operator.rollout.acting.raising import raises
+from orchestrator_operator.rollout.log.chain import identity
+from orchestrator_operator.rollout.model import (
+    CancelInFlight,
+    ClearFlag,
+    DropAnnotation,
+    Release,
+    RememberBins,
+    RememberTotals,
+    SetFlag,
+    TakeBaselines,
+    Tell,
+)
+from orchestrator_operator.rollout.phases import OVER
+from orchestrator_operator.rollout.reading import readings
+from orchestrator_operator.rollout.steps import Step, step
+from orchestrator_operator.specs import GROUP, ROLLOUTS
+from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
+from orchestrator_operator.specs.rollout_status import write_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.clock import Clock
+    from orchestrator.flag import FlagStore
+    from orchestrator.store.port import Store
+    from orchestrator_operator.adapters.kubernetes import Kubernetes
+    from orchestrator_operator.handlers.announce import Announcer
+    from orchestrator_operator.rollout.acting.letters import Letter
+    from orchestrator_operator.rollout.acting.notify import Notifier
+    from orchestrator_operator.rollout.known import Known
+    from orchestrator_operator.rollout.log.recorder import Recorder
+    from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
+    from orchestrator_operator.specs.rollout_status import RolloutStatus
+
+BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
+FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
+HEAD_NUMBER = f"{GROUP}/decision"  # annotations of an Event: the end of the log of decisions when it was posted
+HEAD_HASH = f"{GROUP}/decision-hash"
+_MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Untold:
+    """What was decided, and nobody was told of yet."""
+
+    events: list[Tell] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)  # the status says already that they are out
+
+
+class Applier:
+    """All the writing of the controller."""
+
+    def __init__(
+        self,
+        *,
+        kubernetes: Kubernetes,
+        store: Store,
+        flags: Callable[[str], FlagStore],
+        announcer: Announcer,
+        recorder: Recorder,
+        notifier: Notifier,
+        clock: Clock,
+    ) -> None:
+        self._kubernetes, self._store, self._flags = kubernetes, store, flags
+        self._announcer, self._recorder, self._notifier = announcer, recorder, notifier
+        self._clock = clock
+        self._untold: defaultdict[str, _Untold] = defaultdict(_Untold)  # by uid
+
+    async def apply(self, known: Known, gathered: Gathered, judgement: Judgement, planned: Plan) -> bool:
+        """Do it all; True if the flag was written, so that it should be looked at again at once.
+
+        Raises what stopped it (KubernetesError, FlagError, StoreError); what was done stays done.
+        """
+        drafts = self._recorder.note(gathered, judgement, planned)
+        over = planned.status.phase in OVER
+        clearing = [action for action in planned.actions if isinstance(action, ClearFlag)]
+        if over:
+            known.status = planned.status  # from here on the router sends nothing to V2, whatever becomes of the rest
+        if clearing:
+            self._to_tell(known, planned)
+            await self._try_to_remember(known, planned.status)
+            await self._act(known, planned.status, clearing[0])
+        must = any(raises(gathered.flag, action, gathered.now) for action in planned.actions)
+        known.status = await self._recorder.record(gathered, judgement, planned, drafts, must=must)
+        if not clearing:
+            self._to_tell(known, planned)
+        trouble = await self._try_to_remember(known, known.status)
+        if trouble is not None and not over:
+            raise trouble
+        for action in planned.actions:
+            if not isinstance(action, ClearFlag | Tell):
+                await self._act(known, known.status, action)
+        await self._tell(known)
+        if trouble is not None:
+            raise trouble
+        return any(isinstance(action, SetFlag | ClearFlag) for action in planned.actions)
+
+    async def guard(self, known: Known) -> None:
+        """Put our finalizer on a resource that has none: its flag must not outlive it unnoticed."""
+        if not known.deleting and FINALIZER not in _finalizers(known.metadata):
+            with step(Step.GUARD):
+                await self._finalize(known, lambda now: [*now, FINALIZER])
+
+    def forget(self, uid: str) -> None:
+        """The resource is gone."""
+        self._untold.pop(uid, None)
+
+    async def _try_to_remember(self, known: Known, status: RolloutStatus) -> KubernetesError | None:
+        """What kept the status from being written, if anything did: a rollback goes on all the same."""
+        try:
+            await self._remember(known, status)
+        except KubernetesError as error:
+            return error
+        return None
+
+    async def _remember(self, known: Known, status: RolloutStatus) -> None:
+        letters, status = due(known.name, status, known.written.notified)
+        if status != known.written:
+            namespace, name = known.name.split("/", 1)
+            patch = write_status(status)
+            with step(Step.REMEMBER):
+                await self._kubernetes.patch_status(ROLLOUTS, namespace, name, patch, uid=known.uid)
+        known.status = known.written = status
+        self._untold[known.uid].letters += letters
+
+    async def _act(self, known: Known, status: RolloutStatus, action: Action) -> None:
+        with step(steps.OF[type(action)]):
+            match action:
+                case SetFlag():
+                    await self._set_flag(known, action)
+                case ClearFlag():
+                    await self._flags(known.secret).write(CLEAR.as_mapping(), "")  # whoever else writes: this wins
+                case CancelInFlight():
+                    await self._cancel()
+                case TakeBaselines() | RememberBins() | RememberTotals():
+                    await self._keep(status.attempt_id, action)
+                case DropAnnotation(key):
+                    await self._drop(known, key)
+                case Release():
+                    await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
+                case Tell():
+                    await self._post(known, status, action)
+        if isinstance(action, ClearFlag):
+            await self._read_back(known)
+
+    async def _set_flag(self, known: Known, action: SetFlag) -> None:
+        try:
+            await self._flags(known.secret).write(action.values.as_mapping(), action.version)
+        except FlagConflict as error:  # somebody was there: look again, then decide again
+            _log.info("the flag changed before it was written", rollout=known.name, error=str(error))
+
+    async def _read_back(self, known: Known) -> None:
+        """Raises FlagError if keys are left, or came back in between."""
+        with step(Step.READ_BACK):
+            left = (await self._flags(known.secret).read()).values
+        if not left.clear:
+            raise FlagError(f"the flag of {known.name} was cleared, but is set again: {left}")
+
+    async def _cancel(self) -> None:
+        now = self._clock.now()
+        async for record in every_active(self._store):
+            if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
+                await self._store.control(record.id, Control.CANCEL, now)
+
+    async def _keep(self, attempt: str, action: TakeBaselines | RememberBins | RememberTotals) -> None:
+        """What the evidence will be counted from, in the store."""
+        match action:
+            case TakeBaselines(until):
+                await self._store.take_baselines(attempt, until - BASELINE, until)
+            case RememberTotals(restart):
+                await self._store.save_totals(attempt, Totals(restart.index, restart.at, readings.dump(restart)))
+            case RememberBins(criterion, first, bins):
+                kept = [
+                    KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
+                    for number, one in enumerate(bins, first)
+                    if one.end is not None
+                ]
+                await self._store.save_bins(attempt, criterion, kept)
+
+    async def _drop(self, known: Known, key: str) -> None:
+        namespace, name = known.name.split("/", 1)
+        await self._kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"annotations": {key: None}}})
+
+    async def _finalize(self, known: Known, change: Callable[[list[str]], list[str]]) -> None:
+        """A merge patch replaces the whole list, so it must start from the list that is there: read, then written back
+        with the resourceVersion. Raises Conflict when somebody was faster.
+        """
+        namespace, name = known.name.split("/", 1)
+        meta = (await self._kubernetes.get(ROLLOUTS, namespace, name))["metadata"]
+        if meta.get("uid") != known.uid or (wanted := change(_finalizers(meta))) == _finalizers(meta):
+            return
+        precondition = {"uid": known.uid, "resourceVersion": meta["resourceVersion"]}
+        await self._kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"finalizers": wanted, **precondition}})
+
+    def _to_tell(self, known: Known, planned: Plan) -> None:
+        """The decisions stand now: they will be told, even if this reconcile does not come to its end."""
+        self._untold[known.uid].events += (item for item in planned.actions if isinstance(item, Tell))
+
+    async def _tell(self, known: Known) -> None:
+        untold = self._untold[known.uid]
+        if known.spec is not None and known.spec.notify is not None:
+            self._notifier.post(known.spec.notify.webhook, untold.letters)
+        untold.letters.clear()
+        while untold.events:
+            await self._act(known, known.status, untold.events[0])
+            del untold.events[0]
+
+    async def _post(self, known: Known, status: RolloutStatus, action: Tell) -> None:
+        decision = action.decision
+        number = next((d.number for d in status.decisions if identity(d) == identity(decision)), None)
+        log = _log.warning if action.warning else _log.info
+        log(
+            "rollout decided",
+            rollout=known.name,
+            number=number,
+            action=decision.action,
+            reason=decision.reason,
+            message=decision.message,
+            actor=decision.actor,
+        )
+        head = status.decision_head if number is not None else None
+        place = f"decision {number}" if number is not None else "not in the log yet: the store does not answer"
+        post = self._announcer.warn if action.warning else self._announcer.tell
+        annotations = {} if head is None else {HEAD_NUMBER: str(head.number), HEAD_HASH: head.hash}
+        message = f"{decision.action}: {clip(decision.message, _MESSAGE)} [{place}]"
+        await post(ROLLOUTS, known.metadata, decision.reason, message, annotations=annotations)
+
+
+def _finalizers(metadata: Mapping[str, Any]) -> list[str]:
+    return [str(item) for item in metadata.get("finalizers") or []]

@@ -1,0 +1,1 @@
+"""The chained log of decisions: written, mended after a crash, verified."""

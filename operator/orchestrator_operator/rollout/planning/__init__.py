@@ -1,0 +1,1 @@
+"""From verdicts to what is to be done, remembered and told. Pure."""

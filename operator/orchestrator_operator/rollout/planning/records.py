@@ -1,0 +1,86 @@
+"""What the status tells of the verdicts, and the book-keeping of blindness. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import durations
+from orchestrator_operator.rollout.judging.judge import show_evidence
+from orchestrator_operator.specs.rollout_status import CriterionStatus, Phase, Verdict
+
+if TYPE_CHECKING:
+    from orchestrator_operator.rollout.model import Gathered, Judged, Judgement
+    from orchestrator_operator.specs.rollout_status import RolloutStatus
+
+_WORST_FIRST = (Verdict.FAIL, Verdict.BLIND, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.NOT_APPLICABLE)
+
+
+def with_evidence(g: Gathered, judgement: Judgement, status: RolloutStatus) -> RolloutStatus:
+    """The verdicts for people to see, and the book-keeping of blindness. Old verdicts stay where none are made."""
+    if not judgement.criteria or status.phase is Phase.PENDING:
+        return status.model_copy(update={"blind_since": None, "blind": ""})
+    verdicts = [judged.verdict for judged in judgement.criteria]
+    against = [item for item in judgement.criteria if item.log_evidence is not None and item.log_threshold is not None]
+    strongest = max(against, key=lambda item: (item.log_evidence or 0) - (item.log_threshold or 0), default=None)
+    changes: dict[str, Any] = {
+        "verdict": next(verdict for verdict in _WORST_FIRST if verdict in verdicts).value,
+        "criteria": tuple(_shown(judged, g.status) for judged in judgement.criteria),
+        "evidence": _evidence(strongest),
+        **_blindness(g, status, blind=Verdict.BLIND in verdicts),
+    }
+    return status.model_copy(update=changes)
+
+
+def _blindness(g: Gathered, status: RolloutStatus, *, blind: bool) -> dict[str, Any]:
+    since, spent = status.blind_since, status.blind_spent
+    promoted = status.stage_index != g.status.stage_index
+    if blind and not promoted:
+        since = since or g.now
+        lasted = timedelta(seconds=round(spent + (g.now - since).total_seconds()))
+    else:
+        spent += (g.now - since).total_seconds() if since else 0.0
+        since, lasted = None, timedelta(seconds=round(spent))
+    budget = f" of {durations.show(g.spec.blind.budget)}" if g.spec else ""
+    shown = f"{durations.show(lasted)}{budget}" if lasted or since else ""
+    return {"blind_since": since, "blind_spent": spent, "blind": shown}
+
+
+def _shown(judged: Judged, before: RolloutStatus) -> CriterionStatus:
+    if judged.verdict is Verdict.BLIND and (seen := _seen(judged, before)):
+        return seen
+    k1, n1, k2, n2 = judged.counts or (None, None, None, None)
+    return CriterionStatus(
+        name=judged.criterion.name,
+        verdict=judged.verdict,
+        sentence=judged.sentence,
+        age=durations.show(judged.age) if judged.age else None,
+        k1=k1,
+        n1=n1,
+        k2=k2,
+        n2=n2,
+        log_evidence=_rounded(judged.log_evidence),
+        log_threshold=_rounded(judged.log_threshold),
+        log_pass_evidence=_rounded(judged.log_pass_evidence),
+        log_pass_threshold=_rounded(judged.log_pass_threshold),
+        value=judged.value,
+        breached_since=judged.breached_since,
+    )
+
+
+def _seen(judged: Judged, before: RolloutStatus) -> CriterionStatus | None:
+    """The blind criterion with the counts that were seen last: counters that come back lower have been reset."""
+    for item in before.criteria:
+        if item.name == judged.criterion.name and item.k1 is not None:
+            return item.model_copy(update={"verdict": judged.verdict, "sentence": judged.sentence})
+    return None
+
+
+def _evidence(strongest: Judged | None) -> str:
+    if strongest is None or strongest.log_evidence is None or strongest.log_threshold is None:
+        return ""
+    return f"{show_evidence(strongest.log_evidence)} of {show_evidence(strongest.log_threshold)}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

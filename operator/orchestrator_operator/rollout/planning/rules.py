@@ -1,0 +1,221 @@
+"""The rules around the stages: people's words, the way after a rollback, what cannot go on, what must wait. Pure.
+
+Each rule looks at the situation and either answers or leaves it to the next one (the chain stands in plan.py). What the
+flag must say follows from the phase that is answered, so no rule touches it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.flag import show_percent
+from orchestrator_operator.rollout.model import CancelInFlight, Release, Unreadable
+from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
+from orchestrator_operator.rollout.planning import flagplan
+from orchestrator_operator.rollout.planning.situation import (
+    ABORT,
+    APPROVE,
+    PAUSE,
+    RESUME,
+    Outcome,
+    plainly,
+    roll_back,
+    sentences,
+    wait_in,
+)
+from orchestrator_operator.specs.rollout import DeletionPolicy, InFlight
+from orchestrator_operator.specs.rollout_status import Phase, Verdict
+
+if TYPE_CHECKING:
+    from orchestrator_operator.rollout.planning.situation import Situation
+
+
+# -- people's words, which beat everything
+
+
+def cleared_by_hand(s: Situation) -> Outcome | None:
+    """A person took the flag away: whatever we think of it, V2 is over for this attempt."""
+    flag = s.gathered.flag
+    if s.phase in OVER or isinstance(flag, Unreadable) or s.gathered.rival:
+        return None
+    if not flagplan.cleared_by_hand(s.status.flag_intent, flag):
+        return None
+    left = flagplan.present_keys(flag)
+    message = "somebody cleared the flag; it is not set again in this attempt" + (
+        f" (still there: {left})" if left else ""
+    )
+    return roll_back(s, "FlagClearedByHand", message, actor="person (flag)")
+
+
+def aborted(s: Situation) -> Outcome | None:
+    if s.phase in OVER or ABORT not in s.gathered.annotations:
+        return None
+    said = plainly(s.gathered.annotations[ABORT])
+    return roll_back(s, "Aborted", f"a person aborted it{said}", actor=f"person (annotation {ABORT})")
+
+
+def deleted(s: Situation) -> Outcome | None:
+    """The resource goes: clear the flag first, or leave it, as its policy says."""
+    if not s.gathered.deleting:
+        return None
+    flag, spec = s.gathered.flag, s.gathered.spec
+    never_ours = s.status.started_at is None or s.gathered.rival is not None
+    keep = spec is not None and spec.deletion_policy is DeletionPolicy.KEEP and s.phase not in OVER
+    gone = not isinstance(flag, Unreadable) and flag.values.clear
+    kept = keep and not isinstance(flag, Unreadable) and flag.values.expires is None
+    if never_ours or gone or kept:
+        return Outcome(s.phase, "Release", "Deleted", "nothing is left to do", actions=(Release(),))
+    if keep:  # without its expiry, or routers would fall back when nobody renews it any more
+        return Outcome(s.phase, "Keep", "Deleted", "the flag stays as it is, without an expiry")
+    if s.phase in OVER:
+        return Outcome(s.phase, "RollBack", "Deleted", "the resource is deleted: the flag is cleared")
+    return roll_back(s, "Deleted", "the resource is deleted: the flag is cleared", actor="person (deletion)")
+
+
+# -- after a rollback
+
+
+def draining(s: Situation) -> Outcome | None:
+    """The flag is clear, or about to be; V2's executions end."""
+    if s.phase is not Phase.ROLLING_BACK:
+        return None
+    if s.status.flag_cleared_at is None:
+        return Outcome(s.phase, "RollBack", s.status.reason, s.status.message)
+    if s.gathered.in_flight == 0:
+        message = f"{s.status.message}; nothing is in flight on V2 any more"
+        changes = {"rolled_back_at": s.now}
+        return Outcome(Phase.ROLLED_BACK, "RolledBack", s.status.reason, message, changes)
+    cancel = s.gathered.spec is not None and s.gathered.spec.rollback.in_flight is InFlight.CANCEL
+    actions = (CancelInFlight(),) if cancel else ()
+    return Outcome(s.phase, "RollBack", s.status.reason, s.status.message, actions=actions)
+
+
+def rolled_back(s: Situation) -> Outcome | None:
+    """Only a person starts again: by a higher attempt, and after the cooldown."""
+    if s.phase is not Phase.ROLLED_BACK:
+        return None
+    spec = s.gathered.spec
+    if spec is None or spec.attempt <= s.status.attempt:
+        return Outcome(s.phase, "RolledBack", s.status.reason, s.status.message)
+    ready = (s.status.rolled_back_at or s.now) + spec.rollback.cooldown
+    if s.now < ready:
+        return Outcome(s.phase, "RolledBack", s.status.reason, s.status.message, next=ready)
+    index = max(0, min(s.status.stage_index, len(spec.stages) - 1) - 1)
+    changes = {
+        "stage_index": index,
+        "started_at": None,
+        "stage_started_at": None,
+        "flag_intent": None,
+        "flag_cleared_at": None,
+        "failed": None,
+        "approved": "",
+        "alarms": (),
+        "criteria": (),
+        "blind_since": None,
+        "blind_spent": 0.0,
+    }
+    message = f"attempt {spec.attempt} starts at {spec.stages[index].name}"
+    return Outcome(Phase.PENDING, "Rearm", "Rearmed", message, changes, actor="person (spec.attempt)")
+
+
+# -- what cannot go on
+
+
+def invalid_spec(s: Situation) -> Outcome | None:
+    if s.gathered.spec is not None:
+        return None
+    message = "; ".join(str(problem) for problem in s.gathered.problems)
+    if s.phase in IN_A_STAGE:
+        return Outcome(Phase.HELD, "Hold", "InvalidSpec", f"held until it is corrected: {message}", warning=True)
+    return Outcome(s.phase, "Refuse", "InvalidSpec", message, warning=True)
+
+
+def completed(s: Situation) -> Outcome | None:
+    if s.phase is not Phase.COMPLETED:
+        return None
+    return Outcome(s.phase, "Complete", s.status.reason, s.status.message)
+
+
+def rivalled(s: Situation) -> Outcome | None:
+    if s.gathered.rival is None:
+        return None
+    message = f"spec.flag.secret: {s.spec.flag.secret} belongs to the older rollout {s.gathered.rival}"
+    return Outcome(wait_in(s), "Refuse", "Conflict", message, warning=True)
+
+
+def flag_unreadable(s: Situation) -> Outcome | None:
+    flag = s.gathered.flag
+    if isinstance(flag, Unreadable):
+        return Outcome(wait_in(s), "Hold", flag.reason, f"spec.flag.secret: {flag.message}", warning=True)
+    if not flag.exists:
+        message = (
+            f"spec.flag.secret: there is no Secret {s.spec.flag.secret}; create it (empty) in the operator's namespace"
+        )
+        return Outcome(wait_in(s), "Hold", "SecretMissing", message, warning=True)
+    return None
+
+
+# -- before the start
+
+
+def flag_in_use(s: Situation) -> Outcome | None:
+    flag = s.gathered.flag
+    if s.phase is not Phase.PENDING or isinstance(flag, Unreadable) or flag.values.clear:
+        return None
+    message = f"the flag is set already: {flagplan.present_keys(flag)}; remove it (`orchestrator flag unset`) to start"
+    return Outcome(s.phase, "Refuse", "FlagConflict", message, warning=True)
+
+
+def pending_paused(s: Situation) -> Outcome | None:
+    if s.phase is not Phase.PENDING or not (s.spec.paused or s.status.paused_by):
+        return None
+    why, actor = pause(s)
+    return Outcome(s.phase, "Pause", "Paused", f"{why}: it has not started", actor=actor)
+
+
+def pending_blind(s: Situation) -> Outcome | None:
+    """Nothing goes to V2 before it can be judged."""
+    if s.phase is not Phase.PENDING or not (blind := s.judgement.of(Verdict.BLIND)):
+        return None
+    return Outcome(s.phase, "Wait", "WaitingForMetrics", f"starts when its criteria can be read: {sentences(blind)}")
+
+
+def pending_broken(s: Situation) -> Outcome | None:
+    """A guardrail that is broken before anything moved is not ours to break further."""
+    if s.phase is not Phase.PENDING or not (broken := s.judgement.of(Verdict.FAIL, guardrails=True)):
+        return None
+    return Outcome(s.phase, "Wait", "GuardrailBroken", f"starts when it is mended: {sentences(broken)}")
+
+
+def pending_alarmed(s: Situation) -> Outcome | None:
+    """Nothing starts into a disturbance that would be taken for V2's, or could hide V2's."""
+    if s.phase is not Phase.PENDING or not s.judgement.alarms:
+        return None
+    message = "; ".join(alarm.sentence for alarm in s.judgement.alarms)
+    return Outcome(s.phase, "Wait", s.judgement.alarms[0].reason, f"starts when it is over: {message}", warning=True)
+
+
+def pending_approval(s: Situation) -> Outcome | None:
+    """A first stage that a person must let the rollout into."""
+    if s.phase is not Phase.PENDING or not s.stage.approval or s.status.approved == s.stage.name:
+        return None
+    message = f"a person must let it into {s.stage.name}: annotate it with {APPROVE}={s.stage.name}"
+    return Outcome(s.phase, "AwaitApproval", "ApprovalNeeded", message, {"awaits": s.stage.name})
+
+
+def started(s: Situation) -> Outcome | None:
+    if s.phase is not Phase.PENDING:
+        return None
+    changes = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None, "approved": ""}
+    message = f"{s.stage.name}: {show_percent(s.stage.share)} % of new executions go to V2"
+    actor = f"person (annotation {APPROVE})" if s.stage.approval else "controller"
+    due = s.now + s.stage.duration
+    return Outcome(Phase.PROGRESSING, "Start", "StageRunning", message, changes, actor=actor, next=due, raises=True)
+
+
+def pause(s: Situation) -> tuple[str, str]:
+    """Why it is paused, and who did it: the annotation's word, which holds until resume, or the spec."""
+    if s.status.paused_by:
+        said = plainly(s.status.paused_by)
+        return f"a person paused it{said}; {RESUME} lets it go on", f"person (annotation {PAUSE})"
+    return "spec.paused is true", "person (spec.paused)"

@@ -1,0 +1,114 @@
+"""What people should hear of: each change of phase, stage, percent or reason, each word of theirs, hands on the flag.
+
+Pure. What is told becomes a decision in the log and a Kubernetes Event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator_operator.rollout.judging import anchor
+from orchestrator_operator.rollout.model import Tell, Unreadable
+from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
+from orchestrator_operator.rollout.planning import flagplan
+from orchestrator_operator.rollout.planning.conditions import NOT_EFFECTIVE, NOT_POWERED
+from orchestrator_operator.specs.rollout_status import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orchestrator_operator.rollout.model import Gathered, Judgement
+    from orchestrator_operator.rollout.planning.situation import Outcome
+    from orchestrator_operator.specs.rollout_status import RolloutStatus, Word
+
+_QUIET = frozenset({"StageRunning"})  # reasons that say no more than that it goes on
+
+
+def told(
+    g: Gathered, judgement: Judgement, outcome: Outcome, status: RolloutStatus, heard: Sequence[Word]
+) -> tuple[Tell, ...]:
+    """All of it, in the order in which it should be read. `g` is as it was read: before an edited spec was followed."""
+    return (
+        *_edited_spec(g, outcome, status),
+        *_outcome(g, outcome, status),
+        *_words(g, outcome, status, heard),
+        *_flag(g, outcome, status),
+        *_power(g, judgement, status),
+        *_late_starts(g, status),
+    )
+
+
+def _outcome(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell]:
+    before = g.status
+    changed = status.phase is not before.phase or outcome.raises
+    if changed or status.reason not in {before.reason, *_QUIET}:
+        decision = Decision(
+            at=g.now, action=outcome.verb, reason=outcome.reason, message=outcome.message, actor=outcome.actor
+        )
+        yield Tell(decision, outcome.warning)
+
+
+def _edited_spec(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell]:
+    """A running stage that the spec does not have any more, or that it gives less."""
+    if status.phase not in IN_A_STAGE or g.status.phase not in IN_A_STAGE:
+        return
+    lowered = not outcome.raises and status.percent != g.status.percent
+    if not (lowered or anchor.gone(g)):
+        return
+    before, now = f"{g.status.percent} %", f"{status.percent} %"
+    if anchor.gone(g):
+        what = f"{g.status.stage} is gone, and {status.stage} takes its place: V2 gets {now} (before: {before})"
+    else:
+        what = f"{status.stage} goes from {before} to {now}"
+    message = f"spec.stages was edited: {what}"
+    yield Tell(
+        Decision(at=g.now, action="SetPercent", reason="SpecEdited", message=message, actor="person (spec.stages)")
+    )
+
+
+def _words(g: Gathered, outcome: Outcome, status: RolloutStatus, heard: Sequence[Word]) -> Iterator[Tell]:
+    """What was refused, and an approval whose time has not come. What was followed is told by what it did."""
+    for word in heard:
+        actor = f"person (annotation orchestrator.dev/{word.verb})"
+        if not word.done:
+            reason = f"{word.verb.capitalize()}Refused"
+            yield Tell(Decision(at=g.now, action="Refuse", reason=reason, message=word.answer, actor=actor))
+        elif word.verb == "approve" and not outcome.raises and status.approved != g.status.approved:
+            yield Tell(Decision(at=g.now, action="Approve", reason="Approved", message=word.answer, actor=actor))
+
+
+def _flag(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell]:
+    """Keys that somebody changed, and an expiry that had passed: both bring executions back to V2 by another reason
+    than a stage's.
+    """
+    if isinstance(g.flag, Unreadable) or status.phase not in IN_A_STAGE:
+        return
+    before = g.status.flag_intent
+    if edit := flagplan.edited(before, g.flag):
+        message = f"{edit}; set back to {status.percent} %"
+        yield Tell(Decision(at=g.now, action="SetPercent", reason="FlagEdited", message=message), warning=True)
+    if flagplan.expired(before, g.flag, g.now) and status.flag_intent != before and not outcome.raises:
+        message = f"nobody renewed the flag in time, and routers fell back to V1; set again to {status.percent} %"
+        yield Tell(Decision(at=g.now, action="SetPercent", reason="DeadmanExpired", message=message), warning=True)
+
+
+def _power(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Iterator[Tell]:
+    """Rule 9: at once, and once a stage."""
+    if judgement.power is None or judgement.power.enough or status.phase not in IN_A_STAGE:
+        return
+    if status.stage != g.status.stage or any(item.reason == NOT_POWERED for item in g.status.conditions):
+        return
+    yield Tell(Decision(at=g.now, action="Warn", reason=NOT_POWERED, message=judgement.power.sentence), warning=True)
+
+
+def _late_starts(g: Gathered, status: RolloutStatus) -> Iterator[Tell]:
+    """Rule 6: once, until it was over."""
+    if status.phase not in OVER or not g.late_starts or _holds(g.status, NOT_EFFECTIVE):
+        return
+    found = next((item for item in status.conditions if item.type == NOT_EFFECTIVE), None)
+    if found is not None:
+        yield Tell(Decision(at=g.now, action="Alert", reason=NOT_EFFECTIVE, message=found.message), warning=True)
+
+
+def _holds(status: RolloutStatus, kind: str) -> bool:
+    return any(item.type == kind and item.status == "True" for item in status.conditions)

@@ -1,0 +1,1 @@
+"""Everything that a decision depends on, read into frozen values."""
