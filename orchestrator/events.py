@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orchestrator.model import Failure, Lineage, Status
+    from orchestrator.model import Failure, Lineage, Status, Trace
 
 #: The version that new events are written in; older ones are upcast when they are read (store/codec.py).
 SCHEMA_VERSION = 1
@@ -29,6 +29,7 @@ class ExecutionSubmitted:
     lineage: Lineage | None = None  # of a fork
     parent: str | None = None  # of a child: the execution that waits for it
     depth: int = 0  # of a child: how many generations of parents it has
+    trace: Trace | None = None  # the one that whoever asked for it was in
 
 
 @dataclass(frozen=True, slots=True)

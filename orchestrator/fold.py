@@ -48,6 +48,7 @@ def submitted(execution_id: str, event: e.Event) -> Execution:
         lineage=event.lineage,
         parent=event.parent,
         depth=event.depth,
+        trace=event.trace,
     )
 
 

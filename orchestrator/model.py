@@ -244,6 +244,14 @@ class Lineage:
     children: tuple[tuple[str, str], ...] = ()  # step, and the child execution that its own child repeats
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The trace that an execution takes part in, as W3C Trace Context spells it (see tracecontext.py)."""
+
+    parent: str  # the header `traceparent`: the span that asked for the execution
+    state: str = ""  # the header `tracestate`: what other vendors want to be handed on
+
+
 @dataclass(frozen=True)
 class Execution:
     """One run of a workflow, as its events tell it (see fold.py). Without slots: see `evolve`."""
@@ -270,6 +278,7 @@ class Execution:
     lineage: Lineage | None = None
     parent: str | None = None  # the execution that waits for this one
     depth: int = 0  # how many generations of parents it has
+    trace: Trace | None = None  # the one that whoever asked for it was in
 
     def evolve(self, **changes: Any) -> Execution:
         """A copy with other values in some fields: `dataclasses.replace`, but a fifth of its time for a wide value."""

@@ -4,6 +4,7 @@ from orchestrator.store.open import open_store
 from orchestrator.store.port import (
     Append,
     Appended,
+    Backlog,
     Baseline,
     Claim,
     CohortCount,
@@ -29,6 +30,7 @@ from orchestrator.store.port import (
 __all__ = [
     "Append",
     "Appended",
+    "Backlog",
     "Baseline",
     "Claim",
     "CohortCount",

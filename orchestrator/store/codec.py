@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator.errors import InvalidPayload, SchemaConflict
-from orchestrator.model import Failure, Lineage, Status
+from orchestrator.model import Failure, Lineage, Status, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +81,16 @@ def _dump_lineage(lineage: Lineage | None) -> dict[str, Any] | None:
     return known | fresh | roots | ({"children": lineage.children} if lineage.children else {})
 
 
+def _dump_trace(trace: Trace | None) -> dict[str, str] | None:
+    if trace is None:
+        return None
+    return {"parent": trace.parent} | ({"state": trace.state} if trace.state else {})
+
+
+def _load_trace(data: dict[str, str] | None) -> Trace | None:
+    return None if data is None else Trace(data["parent"], data.get("state", ""))
+
+
 def _load_lineage(data: dict[str, Any] | None) -> Lineage | None:
     if data is None:
         return None
@@ -99,6 +109,7 @@ _WRITTEN: Final[Mapping[str, Callable[[Any], Any]]] = {
     "until": moment_text,
     "failure": dump_failure,
     "lineage": _dump_lineage,
+    "trace": _dump_trace,
 }
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "started_at": _load_moment,
@@ -106,6 +117,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "until": _load_moment,
     "failure": load_failure,
     "lineage": _load_lineage,
+    "trace": _load_trace,
     "status": Status,
     "items": tuple,
     "keys": tuple,

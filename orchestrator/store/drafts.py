@@ -88,7 +88,9 @@ def draft(s: Submission, now: datetime) -> Draft:
 
 
 def _first_events(s: Submission, now: datetime) -> tuple[tuple[e.Event, str], ...]:
-    submitted = e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth)
+    submitted = e.ExecutionSubmitted(
+        now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth, s.trace
+    )
     first: list[tuple[e.Event, str]] = [(submitted, codec.encode(submitted, "spec.input"))]
     first += [(carried, codec.encode(carried)) for carried in s.carried]
     first += [(signal, codec.encode(signal)) for signal in s.signals]

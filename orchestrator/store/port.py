@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
-    from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Workflow
+    from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Trace, Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Submission:
     lineage: Lineage | None = None  # of a fork: where it comes from …
     carried: tuple[StepCarried, ...] = ()  # … what it need not do again …
     signals: tuple[SignalReceived, ...] = ()  # … and what was said and is still to be heard
+    trace: Trace | None = None  # of V2: the trace that whoever asks for it is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class ExecutionRecord:
     queued: bool = False  # it waits for a slot of that limit
     step_deadline: datetime | None = None  # by which the steps now in flight have timed out
     input: Any = None  # of V1 only: V2's stands in its first event
+    routing_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,14 @@ class Gauges:
     long_running: Mapping[Engine, int]
     stalled: Mapping[Engine, int]
     queue_oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Executions that are due and that no worker has taken up yet."""
+
+    waiting: int  # counted no further than was asked for
+    oldest: datetime | None  # since when the one that has waited longest has been due; None while none waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,10 +389,21 @@ class Store(Protocol):
 
     async def find(self, workflow_id: str, idempotency_key: str) -> ExecutionRecord | None: ...
 
+    async def input_of(self, execution_id: str) -> Any:
+        """What an execution was given, whichever engine runs it; None, too, if there is none of that id."""
+
     async def executions(self, where: Filter) -> list[ExecutionRecord]:
         """Newest first."""
 
     async def known(self, ids: Collection[str]) -> set[str]: ...
+
+    async def over(self, ids: Collection[str]) -> set[str]:
+        """Those of them that have ended."""
+
+    async def backlog(self, now: datetime, most: int) -> Backlog:
+        """How much waits for a worker; `most` bounds what counting costs. What a concurrency limit holds back waits
+        for a slot, and does not count.
+        """
 
     async def active(self, after: tuple[datetime, str] | None = None, limit: int = 1000) -> list[ExecutionRecord]:
         """Executions that are not over, oldest first, a page at a time."""

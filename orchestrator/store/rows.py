@@ -52,6 +52,7 @@ SHOWN: Final = (
     "queued",
     "step_deadline",
     "input",
+    "routing_key",
 )
 
 
@@ -90,6 +91,7 @@ def record(row: Any) -> ExecutionRecord:
         queued=row.queued,
         step_deadline=row.step_deadline,
         input=row.input,
+        routing_key=row.routing_key,
     )
 
 

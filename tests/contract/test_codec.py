@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator import events as e
 from orchestrator.errors import InvalidPayload, SchemaConflict
-from orchestrator.model import Failure, Lineage, Status
+from orchestrator.model import Failure, Lineage, Status, Trace
 from orchestrator.store import codec
 from tests.support.stores import START
 
@@ -35,6 +35,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "Failure": failures,
     "Failure | None": st.none() | failures,
     "Lineage | None": st.none() | lineages,
+    "Trace | None": st.none() | st.builds(Trace, texts, texts),
     "Status": st.sampled_from(Status),
     "bool": st.booleans(),
     "datetime": moments,

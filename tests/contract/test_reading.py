@@ -10,8 +10,9 @@ import pytest
 
 from orchestrator import events as e
 from orchestrator.errors import UnknownExecution
-from orchestrator.model import Engine, Failure, Lineage, Status
-from orchestrator.store import Control, Filter, Release, Store
+from orchestrator.fold import fold
+from orchestrator.model import Engine, Failure, Lineage, Status, Trace
+from orchestrator.store import Backlog, Control, Filter, Release, Store
 from tests.support.stores import (
     LEASE,
     START,
@@ -252,3 +253,53 @@ async def test_what_waits_for_a_slot_of_a_suspended_one_is_idle(store: Store) ->
     await store.submit([submission("x1", workflow=limited(1), suspended="Restored")], START)
     await store.submit([submission("x2", workflow=limited(1))], START)
     assert await store.idle(BOTH)
+
+
+# -- what the HTTP door asks
+
+
+async def test_the_input_is_told_whichever_engine_runs_it(store: Store) -> None:
+    await store.submit(
+        [submission("x1", input={"n": [1, "é"]}), submission("x2", engine=Engine.V1, input={"n": 2})], START
+    )
+    assert await store.input_of("x1") == {"n": [1, "é"]}
+    assert await store.input_of("x2") == {"n": 2}
+    assert await store.input_of("nobody") is None
+
+
+async def test_of_some_executions_those_that_are_over_are_told(store: Store) -> None:
+    await store.submit([submission("x1"), submission("x2"), submission("x3")], START)
+    await end(store, await claim_one(store))
+    assert await store.over(["x1", "x2", "nobody"]) == {"x1"}
+    assert await store.over([]) == set()
+
+
+async def test_the_backlog_is_what_is_due_and_nobody_has_taken_up(store: Store) -> None:
+    assert await store.backlog(START, 10) == Backlog(0, None)
+    await store.submit([submission("x1", engine=Engine.V1), submission("x2")], START)
+    await store.submit([submission("x3"), submission("x4", suspended="Restored")], after(2))
+    assert await store.backlog(after(1), 10) == Backlog(2, START)
+    assert await store.backlog(after(3), 10) == Backlog(3, START)
+    assert await store.claim("worker", Engine.V1, 1, LEASE, after(3))
+    assert await store.claim("worker", Engine.V2, 1, LEASE, after(3))
+    assert await store.backlog(after(3), 10) == Backlog(1, after(2))
+
+
+async def test_the_backlog_is_counted_no_further_than_asked_for(store: Store) -> None:
+    await store.submit([submission(f"x{n}", engine=engine) for n, engine in enumerate([*Engine, *Engine])], START)
+    assert await store.backlog(START, 3) == Backlog(3, START)
+
+
+async def test_what_a_limit_holds_back_is_no_backlog(store: Store) -> None:
+    flow = limited(limit=1)
+    await store.submit([submission("x1", workflow=flow), submission("x2", workflow=flow)], START)
+    assert (await store.backlog(START, 10)).waiting == 1
+
+
+async def test_the_routing_key_and_the_trace_are_kept(store: Store) -> None:
+    trace = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
+    await store.submit([submission("x1", routing_key="customer-7", trace=trace), submission("x2")], START)
+    records = {record.id: record.routing_key for record in await store.executions(Filter())}
+    assert records == {"x1": "customer-7", "x2": None}
+    traces = [fold(id_, await store.events(id_)).trace for id_ in ("x1", "x2")]
+    assert traces == [trace, None]

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.forks import Fork
-    from orchestrator.model import Workflow
+    from orchestrator.model import Trace, Workflow
     from orchestrator.store.port import ExecutionRecord
 
 RESUME = "orchestrator.dev/resume"
+TRACEPARENT, TRACESTATE = "orchestrator.dev/traceparent", "orchestrator.dev/tracestate"
 RESTORED_LABELS = ("orchestrator.dev/restored", "velero.io/restore-name")
 
 
@@ -46,6 +47,7 @@ class Seen:
     resume: str | None  # the annotation's value
     spec: Any
     status: dict[str, Any]
+    trace: Trace | None = None  # that its creator noted in an annotation
 
     @property
     def accepted(self) -> bool:

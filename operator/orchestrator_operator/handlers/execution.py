@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 import structlog
 
 from orchestrator.errors import InvalidPayload, Problem
+from orchestrator.intake import Intake, Request
 from orchestrator.model import Engine
-from orchestrator.router import route
-from orchestrator.store.port import Control, Submission
-from orchestrator.telemetry import DECISIONS
+from orchestrator.store.port import Control
 from orchestrator_operator.adapters.kubernetes import Conflict
 from orchestrator_operator.handlers.decide import (
     Cancel,
@@ -37,13 +36,12 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.journal import GroupCommit
-    from orchestrator.router import Routing
-    from orchestrator.store.port import Store, Submitted
+    from orchestrator.store.port import Store, Submission, Submitted
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.announce import Announcer
     from orchestrator_operator.handlers.guard import Guard
     from orchestrator_operator.handlers.workflow import WorkflowHandler
-    from orchestrator_operator.routing import RoutingFacts, RoutingSource
+    from orchestrator_operator.routing import RoutingSource
 
 _log = structlog.get_logger(__name__)
 
@@ -65,9 +63,9 @@ class ExecutionHandler:
         epoch: datetime,
         v1_available: bool,
     ) -> None:
-        self._store, self._submissions, self._kubernetes, self._workflows = store, submissions, kubernetes, workflows
-        self._routing, self._announcer, self._guard, self._clock = routing, announcer, guard, clock
-        self._epoch, self._v1_available = epoch, v1_available
+        self._store, self._kubernetes, self._workflows = store, kubernetes, workflows
+        self._intake = Intake(submissions, routing, clock, v1_available=v1_available)
+        self._announcer, self._guard, self._clock, self._epoch = announcer, guard, clock, epoch
         self._known: set[str] = set()  # uids that the store knows
         self._refused: dict[tuple[str, str], dict[str, Seen]] = defaultdict(dict)  # by workflow
         workflows.on_change(self.look_again)
@@ -184,17 +182,21 @@ class ExecutionHandler:
     async def _submit(self, seen: Seen, decision: Submit) -> None:
         if decision.handled:  # before the commit: an old annotation must not look new after a crash in between
             seen = await self._patch(seen, {"handled": decision.handled})
-        spec, facts = decision.spec, self._routing.facts(self._clock.now())
-        routing = route(
-            facts.flag,
-            uid=seen.uid,
-            routing_key=spec.routing_key,
+        spec = decision.spec
+        request = Request(
+            id=seen.uid,
+            workflow=decision.workflow,
+            input=spec.input,
             engine=Engine.V2 if decision.fork else None if spec.engine == "auto" else Engine(spec.engine),
-            owner=facts.owner,
-            v1_available=self._v1_available,
+            routing_key=spec.routing_key,
+            idempotency_key=spec.idempotency_key,
+            name=seen.name,
+            suspended=decision.suspended,
+            fork=decision.fork,
+            trace=seen.trace,
         )
         try:
-            submitted = await self._submissions.put(self._submission(seen, decision, routing, facts))
+            submitted = await self._intake.accept(request)
         except InvalidPayload as error:
             await self._refuse(seen, Refuse("InvalidInput", (Problem("spec.input", str(error)),)))
             return
@@ -203,42 +205,8 @@ class ExecutionHandler:
             return
         self._forget(seen)
         self._known.add(seen.uid)
-        if submitted.created:
-            DECISIONS.labels(routing.engine.value, routing.reason).inc()
-            _log.info(
-                routing.announcement,
-                execution=f"{seen.namespace}/{seen.name}",
-                uid=seen.uid,
-                workflow=decision.workflow.id,
-                reason=str(routing.reason),
-                percent=routing.percent,
-            )
         for control in decision.controls:
             await self._control(seen.uid, control)
-
-    def _submission(self, seen: Seen, decision: Submit, routing: Routing, facts: RoutingFacts) -> Submission:
-        spec, fork = decision.spec, decision.fork
-        return Submission(
-            id=seen.uid,
-            workflow=fork.workflow if fork else decision.workflow,
-            engine=routing.engine,
-            assignment=routing.assignment,
-            input=fork.input if fork else spec.input,
-            lineage=fork.lineage if fork else None,
-            carried=fork.carried if fork else (),
-            signals=fork.signals if fork else (),
-            percent=routing.percent,
-            attempt=facts.attempt,
-            ages=facts.ages,
-            name=seen.name,
-            routing_key=spec.routing_key,
-            idempotency_key=spec.idempotency_key,
-            suspended=decision.suspended,
-            log_line=(
-                f"{routing.announcement} execution={seen.namespace}/{seen.name} uid={seen.uid} "
-                f"workflow={decision.workflow.id} reason={routing.reason} percent={routing.percent}"
-            ),
-        )
 
     async def _duplicate(self, key: str | None, winner: str) -> Refuse:
         record = await self._store.get(winner)

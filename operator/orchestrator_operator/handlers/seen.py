@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_operator.handlers.decide import RESTORED_LABELS, RESUME, Seen
+from orchestrator import tracecontext
+from orchestrator_operator.handlers.decide import RESTORED_LABELS, RESUME, TRACEPARENT, TRACESTATE, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,12 +30,17 @@ def see(body: Mapping[str, Any]) -> Seen:
         resume=None if RESUME not in annotations else str(annotations[RESUME])[:256],
         spec=body.get("spec"),
         status=dict(mapping(body.get("status"))),
+        trace=tracecontext.read(_text(annotations.get(TRACEPARENT)), _text(annotations.get(TRACESTATE))),
     )
 
 
 def _restored(labels: Mapping[str, Any]) -> bool:
     ours, velero = RESTORED_LABELS
     return str(labels.get(ours, "")).lower() == "true" or velero in labels
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def instant(text: Any) -> datetime | None:

@@ -13,6 +13,7 @@ from orchestrator.store import rows
 from orchestrator.store import tables as t
 from orchestrator.store.port import CohortCount, Gauges, Totals
 from orchestrator.store.sql.counting import count
+from orchestrator.store.sql.reading import due
 from orchestrator.store.sql.revisions import Revisions
 
 if TYPE_CHECKING:
@@ -78,22 +79,17 @@ class Evidence(Revisions):
         )
         async with self._reading() as c:
             found = {Engine(row[0]): tuple(map(int, row[1:])) for row in await c.execute(query)}
-            due = [moment for engine in Engine if (moment := await c.scalar(_first_due(engine, now))) is not None]
+            oldest = [moment for engine in Engine if (moment := await c.scalar(due(engine, now).limit(1))) is not None]
         return Gauges(
             running=_column(found, 0),
             long_running=_column(found, 1),
             stalled=_column(found, 2),
-            queue_oldest_seconds=max(0.0, (now - min(due)).total_seconds()) if due else 0.0,
+            queue_oldest_seconds=max(0.0, (now - min(oldest)).total_seconds()) if oldest else 0.0,
         )
 
 
 def _sum(condition: Any) -> Any:
     return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
-
-
-def _first_due(engine: Engine, now: datetime) -> Any:
-    waits = sa.and_(_x.c.engine == engine, _x.c.due_at <= now, _x.c.owner.is_(None), _x.c.finished_at.is_(None))
-    return sa.select(_x.c.due_at).where(waits).order_by(_x.c.due_at).limit(1)
 
 
 def _column(found: Mapping[Engine, tuple[int, ...]], index: int) -> Mapping[Engine, int]:

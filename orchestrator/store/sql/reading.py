@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from orchestrator.model import Engine
 from orchestrator.store import rows
 from orchestrator.store import tables as t
+from orchestrator.store.port import Backlog
 from orchestrator.store.sql.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from orchestrator.model import Engine
     from orchestrator.store.port import ExecutionRecord, Filter
 
 _x = t.executions
@@ -38,6 +39,19 @@ class Reading(Connections):
         found = await self._records(sa.select(*_SHOWN).where(same))
         return found[0] if found else None
 
+    async def input_of(self, execution_id: str) -> Any:
+        begins = sa.and_(t.events.c.execution_id == _x.c.id, t.events.c.seq == 1)
+        query = (
+            sa.select(_x.c.engine, _x.c.input, t.events.c.data)
+            .select_from(_x.outerjoin(t.events, begins))
+            .where(_x.c.id == execution_id)
+        )
+        async with self._reading() as c:
+            row = (await c.execute(query)).one_or_none()
+        if row is None or row.engine == Engine.V1:
+            return None if row is None else row.input
+        return row.data.get("input")
+
     async def executions(self, where: Filter) -> list[ExecutionRecord]:
         query = sa.select(*_SHOWN).where(*_conditions(where))
         return await self._records(query.order_by(_x.c.created_at.desc(), _x.c.id).limit(where.limit))
@@ -45,6 +59,19 @@ class Reading(Connections):
     async def known(self, ids: Collection[str]) -> set[str]:
         async with self._reading() as c:
             return set((await c.execute(sa.select(_x.c.id).where(_x.c.id.in_(list(ids))))).scalars())
+
+    async def over(self, ids: Collection[str]) -> set[str]:
+        query = sa.select(_x.c.id).where(_x.c.id.in_(list(ids)), _x.c.finished_at.is_not(None))
+        async with self._reading() as c:
+            return set((await c.execute(query)).scalars())
+
+    async def backlog(self, now: datetime, most: int) -> Backlog:
+        # By engine, and oldest first, as the index on what is due has them.
+        found: list[datetime] = []
+        async with self._reading() as c:
+            for engine in Engine:
+                found += (await c.execute(due(engine, now).limit(most))).scalars()
+        return Backlog(min(len(found), most), min(found, default=None))
 
     async def active(self, after: tuple[datetime, str] | None = None, limit: int = 1000) -> list[ExecutionRecord]:
         query = sa.select(*_SHOWN).where(_x.c.finished_at.is_(None)).order_by(_x.c.created_at, _x.c.id).limit(limit)
@@ -61,6 +88,12 @@ class Reading(Connections):
     async def _records(self, query: Any) -> list[ExecutionRecord]:
         async with self._reading() as c:
             return [rows.record(row) for row in await c.execute(query)]
+
+
+def due(engine: Engine, now: datetime) -> Any:
+    """When executions of an engine that wait for a worker became due, oldest first."""
+    waits = sa.and_(_x.c.engine == engine, _x.c.due_at <= now, _x.c.owner.is_(None), _x.c.finished_at.is_(None))
+    return sa.select(_x.c.due_at).where(waits).order_by(_x.c.due_at)
 
 
 def _last_seen(after: tuple[datetime, str]) -> tuple[Any, Any]:

@@ -38,6 +38,7 @@ class Row:
     assignment: Assignment
     percent: str
     attempt: str
+    routing_key: str | None
     idempotency_key: str | None
     status: Status
     total: int

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.authoring import load_definition
 from orchestrator.errors import UnknownExecution
+from orchestrator.model import Engine
+from orchestrator.store.port import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-    from orchestrator.model import Engine, Status, Workflow
+    from orchestrator.model import Status, Workflow
     from orchestrator.store.port import Filter
     from orchestrator.testing.memory.data import Data, Row
 
@@ -61,6 +63,18 @@ def active(d: Data, after: tuple[datetime, str] | None, limit: int) -> list[Row]
 
 def idle(d: Data, engines: Collection[Engine]) -> bool:
     return not any(row.engine in engines and row.due_at is not None for row in d.unfinished())
+
+
+def backlog(d: Data, now: datetime, most: int) -> Backlog:
+    due = [row.due_at for row in d.unfinished() if row.owner is None and row.due_at is not None and row.due_at <= now]
+    return Backlog(min(len(due), most), min(due, default=None))
+
+
+def input_of(d: Data, row: Row) -> Any:
+    """The input of V1 stands in the row, that of V2 in the first event."""
+    if row.engine is Engine.V1:
+        return None if row.input is None else json.loads(row.input)
+    return json.loads(next(iter(d.history(row))).data).get("input")
 
 
 def dirty(d: Data, now: datetime, limit: int, every: timedelta) -> list[Row]:

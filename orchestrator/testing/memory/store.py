@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.faults import Boundary, Moment, reach
 from orchestrator.model import Engine, Status
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.store.port import (
         Append,
         Appended,
+        Backlog,
         Baseline,
         Claim,
         CohortCount,
@@ -148,11 +149,21 @@ class MemoryStore:
     async def find(self, workflow_id: str, idempotency_key: str) -> ExecutionRecord | None:
         return await self.get(self._data.keys.get((workflow_id, idempotency_key), ""))
 
+    async def input_of(self, execution_id: str) -> Any:
+        row = self._data.rows.get(execution_id)
+        return None if row is None else reading.input_of(self._data, row)
+
     async def executions(self, where: Filter) -> list[ExecutionRecord]:
         return [record(row) for row in reading.executions(self._data, where)]
 
     async def known(self, ids: Collection[str]) -> set[str]:
         return {id_ for id_ in ids if id_ in self._data.rows}
+
+    async def over(self, ids: Collection[str]) -> set[str]:
+        return {id_ for id_ in ids if (row := self._data.rows.get(id_)) is not None and row.over}
+
+    async def backlog(self, now: datetime, most: int) -> Backlog:
+        return reading.backlog(self._data, now, most)
 
     async def active(self, after: tuple[datetime, str] | None = None, limit: int = 1000) -> list[ExecutionRecord]:
         return [record(row) for row in reading.active(self._data, after, limit)]

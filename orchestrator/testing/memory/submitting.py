@@ -67,7 +67,7 @@ def _submit_v2(d: Data, s: Submission, now: datetime) -> None:
     key = limits.key_of(s)
     room = limits.room(d, s, key, now)
     first: list[e.Event] = [
-        e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth),
+        e.ExecutionSubmitted(now, s.workflow.id, s.workflow.revision, s.input, s.lineage, s.parent, s.depth, s.trace),
         *s.carried,
         *s.signals,
     ]
@@ -112,6 +112,7 @@ def _row(d: Data, s: Submission, now: datetime) -> Row:
         assignment=s.assignment,
         percent=s.percent,
         attempt=s.attempt,
+        routing_key=s.routing_key,
         idempotency_key=s.idempotency_key,
         status=Status.PENDING if s.suspended is None else Status.SUSPENDED,
         total=len(s.workflow.nodes),
