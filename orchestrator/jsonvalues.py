@@ -60,6 +60,20 @@ def normalised(value: Any) -> Any:
     return value
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same to every reader: `2.0` is `2`, but `true` is not `1`.
+
+    A database may spell a number in its own way (1e22 as a whole number), so texts cannot be compared.
+    """
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_value(member, other[key]) for key, member in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return bool(one == other)
+
+
 @dataclass(slots=True)
 class _Fault:
     message: str

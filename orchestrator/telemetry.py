@@ -38,3 +38,5 @@ DECISIONS = Counter("orchestrator_router_decisions", "Executions routed, by engi
 THREADS_LOST = Gauge(
     "orchestrator_python_threads_lost", "Threads held by plain python functions whose step has given them up."
 )
+DOOR_REQUESTS = Counter("orchestrator_door_requests", "Requests at the HTTP door, by the answer's status.", ["code"])
+DOOR_WAITS = Gauge("orchestrator_door_waits", "Callers at the HTTP door that wait for an end.")

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from orchestrator.clock import SystemClock
+from orchestrator.door.settings import address
 from orchestrator.errors import StoreUnavailable
+from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
 from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
+from orchestrator_operator.door import open_door
 from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.handlers.execution import ExecutionHandler
@@ -152,6 +155,20 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
         _log.info("serving /metrics and /healthz", address=f"{settings.metrics_host}:{port}")
 
         await rollouts.start()
+        if settings.door_listen:
+            intake = Intake(submissions, rollouts, clock, v1_available=settings.v1 != "off")
+            door = open_door(
+                settings,
+                store=store,
+                kubernetes=kubernetes,
+                workflows=workflows,
+                executions=executions,
+                intake=intake,
+                clock=clock,
+            )
+            stack.push_async_callback(door.aclose)
+            host, chosen = address(settings.door_listen)
+            _log.info("the HTTP door is open", address=f"{host}:{await door.serve(host, chosen)}")
         health.expect("store", timedelta(seconds=30))
         health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
         yield App(

@@ -5,11 +5,12 @@ takes as an option. One sentence a setting, here and nowhere else.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator import durations
+from orchestrator.door import settings as door
 from orchestrator.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ PREFIX = "ORCHESTRATOR_"
 
 def _seconds(value: Any) -> Any:
     return durations.parse(value).total_seconds() if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    if value:
+        door.address(value)
+    return value
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
@@ -68,10 +75,31 @@ class Settings(BaseModel):
         Seconds, Field(description="At most one status write of an execution in this time while its node changes.")
     ] = 5.0
     status_writes: Annotated[int, Field(ge=1, le=256, description="Status writes in flight at once.")] = 16
+    door_listen: Annotated[
+        str, AfterValidator(_address), Field(description=f"{door.LISTEN} Empty: there is no door.")
+    ] = ""
+    door_tokens: Annotated[str, Field(description=door.TOKENS)] = ""
+    door_executions: Annotated[
+        Literal["store", "resources"],
+        Field(description="What the door makes: executions in the store alone, or Execution resources."),
+    ] = "store"
+    door_ttl: Annotated[
+        Seconds, Field(description="How long after their end the door's Execution resources are deleted.")
+    ] = 3600.0
+    door_wait: Annotated[Seconds, Field(description=door.WAIT)] = 60.0
+    door_waits: Annotated[int, Field(ge=0, le=10_000, description=door.WAITS)] = 500
+    door_backlog: Annotated[int, Field(ge=1, description=door.BACKLOG)] = 1000
+    door_body: Annotated[int, Field(ge=1024, description=door.BODY)] = 1 << 20
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="The least severe log line that is written.")
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Field(description="How log lines look.")] = "text"
+
+    @model_validator(mode="after")
+    def _a_door_has_a_lock(self) -> Self:
+        if self.door_listen and not self.door_tokens:
+            raise ValueError(f"{variable('door_tokens')} is required with {variable('door_listen')}: {door.TOKENS}")
+        return self
 
 
 def variable(name: str) -> str:
@@ -100,6 +128,8 @@ def read(environment: Mapping[str, str] | None = None, **options: Any) -> Settin
         raise InvalidSettings(
             [
                 Problem(variable(str(item["loc"][0])), f"{item['msg']} (got {item['input']!r})")
+                if item["loc"]
+                else Problem("", item["msg"].removeprefix("Value error, "))
                 for item in error.errors()
             ]
         ) from error
