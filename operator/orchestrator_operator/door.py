@@ -1,7 +1,7 @@
 """The HTTP door in the operator's process: the same Workflows, the same flag and rollout, the same commits.
 
-As `ORCHESTRATOR_DOOR_EXECUTIONS` says its executions stand in the store alone, or as Execution resources, too. A resource
-is made first and then handled by the very handler that hears of all others; so nothing is lost between the two.
+As `ORCHESTRATOR_DOOR_EXECUTIONS` says its executions stand in the store alone, or as Execution resources, too. A
+resource is made first and then handled by the very handler that hears of all others; so nothing is lost in between.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _read(path: Path) -> Iterator[_Known]:
     """Every token, each masked from now on."""
     found = False
     for caller, place, token in _lines(path):
-        if len(token) < SHORTEST or not token.isascii() or not token.isprintable():
+        if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
             message = f"a token is one word of printable ASCII, {SHORTEST} characters at least: `openssl rand -hex 32`"
             raise InvalidInput([Problem(place, message)])
         MASKS.add(token)
