@@ -1,0 +1,135 @@
+"""The HTTP door of a real operator, beside Execution resources: the same routing, the same words, the same tables."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from orchestrator.router import falls_on_v2
+from tests.support.doors import TOKEN
+from tests.support.live import ROOT
+from tests.support.polling import eventually
+from tests.support.ports import free_port
+from tests.support.site import ENABLED, PERCENT, execution, workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.live import ControlPlane
+    from tests.support.site import Site
+
+pytestmark = pytest.mark.e2e
+
+ECHO = workflow("echo", {"id": "a", "type": "transform", "with": {"x": "${input.n}"}}, output="${nodes.a.output.x}")
+PATH = "/functions/v1/execute-workflow"
+HALF = Decimal(50)
+_LINE = re.compile(
+    r"Usando Orchestrator (?P<engine>V[12]) execution=(?P<execution>\S+) uid=(?P<uid>\S+) "
+    r"workflow=(?P<workflow>\S+) reason=(?P<reason>\S+) percent=(?P<percent>\S+)"
+)
+
+
+class Door:
+    """A caller of a site's door."""
+
+    def __init__(self, site: Site, port: int) -> None:
+        self.site, self.url = site, f"http://127.0.0.1:{port}{PATH}"
+
+    def execute(self, **body: Any) -> httpx.Response:
+        wait = {"wait": body.pop("wait")} if "wait" in body else {}
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            return client.post(self.url, params=wait, headers=headers, json=body)
+
+
+@pytest.fixture(scope="module", params=["store", "resources"])
+def door(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Door]:
+    """The door of an operator that runs under the rights of deploy/base and deploy/door, and a worker."""
+    port = free_port()
+    settings = {"ORCHESTRATOR_DOOR_LISTEN": f"127.0.0.1:{port}", "ORCHESTRATOR_DOOR_EXECUTIONS": request.param}
+    with control_plane.site(f"door-{request.param}", operator=settings) as site:
+        settings["ORCHESTRATOR_DOOR_TOKENS"] = str(site.folder / "tokens")
+        (site.folder / "tokens").write_text(TOKEN, encoding="utf-8")
+        site._settings["operator"] |= settings
+        site.kubectl("apply", "-f", str(ROOT / "deploy" / "door" / "role.yaml"))
+        site.apply(ECHO)
+        site.start("operator", "worker")
+        site.until_condition("Workflow", "echo", "Valid", "True")
+        yield Door(site, port)
+
+
+def routed(site: Site) -> dict[str, re.Match[str]]:
+    """By uid, what the log that existing queries read says of each execution."""
+    rows = site.query("SELECT event_message AS line FROM edge_logs WHERE event_message LIKE '%Usando Orchestrator%'")
+    found = [_LINE.fullmatch(row["line"]) for row in rows]
+    assert all(found)
+    return {line["uid"]: line for line in found if line is not None}
+
+
+def test_it_is_routed_and_logged_as_a_resource_of_the_same_coin_is(door: Door) -> None:
+    site = door.site
+    site.set_flag({ENABLED: "true", PERCENT: "50"})
+    names = [f"resource-{number}" for number in range(12)]
+
+    def seen() -> bool:
+        """Whether the operator has heard of the flag."""
+        return httpx.codes.is_success((answer := door.execute(workflow="echo")).status_code) and (
+            routed(site)[answer.json()["id"]]["percent"] == "50"
+        )
+
+    eventually(seen, "an execution that is routed by the flag")
+    site.create(*(execution(name, "echo", {"n": 1}) for name in names))
+    answers = [door.execute(workflow="echo", input={"n": 1}) for _ in names]
+    assert {answer.status_code for answer in answers} <= {200, 202}
+    by_door = {answer.json()["id"] for answer in answers}
+    uids = {site.get("Execution", name)["metadata"]["uid"] for name in names}
+    wanted = by_door | uids
+    lines = eventually(lambda: found if wanted <= (found := routed(site)).keys() else {}, "every execution in the log")
+    rows = site.query("SELECT id, engine, assignment, percent, attempt FROM workflow_executions")
+    engines = {row["id"]: row["engine"] for row in rows}
+    for uid in wanted:
+        coin = "v2" if falls_on_v2(uid, HALF) else "v1"
+        assert (engines[uid], lines[uid]["engine"].lower()) == (coin, coin)
+    told = {tuple(lines[uid].group("workflow", "reason", "percent")) for uid in wanted}
+    assert told == {(f"{site.namespace}/echo", "Percent", "50")}
+    kept = {tuple(row[name] for name in ("assignment", "percent", "attempt")) for row in rows if row["id"] in wanted}
+    assert len(kept) == 1
+    site.set_flag({ENABLED: None, PERCENT: None})
+
+
+def test_a_caller_waits_for_the_result_and_a_retry_gets_the_same(door: Door) -> None:
+    order = {"workflow": "echo", "input": {"n": 7}, "engine": "v2", "idempotencyKey": "order-7"}
+    first, again = door.execute(**order, wait="30s"), door.execute(**order)
+    assert (first.status_code, first.json()["status"], first.json()["output"]) == (200, "success", 7)
+    assert (again.status_code, again.json()) == (200, first.json())
+    other = door.execute(**order | {"input": {"n": 8}})
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "idempotencyKey")
+    # The same key in a resource is the same key.
+    door.site.apply(execution("second", "echo", {"n": 7}, idempotencyKey="order-7"))
+    refused = door.site.until_condition("Execution", "second", "Accepted", "False")
+    assert refused["reason"] == "DuplicateIdempotencyKey"
+
+
+def test_it_is_a_resource_if_the_settings_say_so(door: Door) -> None:
+    answer = door.execute(workflow="echo", input={"n": 1}, engine="v2", wait="30s")
+    made = [body for body in door.site.all("Execution") if body["metadata"]["uid"] == answer.json()["id"]]
+    if "resources" not in door.site.namespace:
+        assert made == []
+        return
+    (body,) = made
+    assert body["metadata"]["name"].startswith("echo-")
+    assert body["spec"]["ttlSecondsAfterFinished"] == 3600
+    door.site.until_phase(body["metadata"]["name"], "Success")
+
+
+def test_after_a_kill_of_the_operator_a_retry_finds_what_was_accepted(door: Door) -> None:
+    order = {"workflow": "echo", "input": {"n": 9}, "engine": "v2", "idempotencyKey": "order-9"}
+    before = door.execute(**order)
+    door.site.kill("operator")
+    door.site.start("operator")
+    after = door.execute(**order, wait="30s")
+    assert (after.status_code, after.json()["id"]) == (200, before.json()["id"])
