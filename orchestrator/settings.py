@@ -35,6 +35,7 @@ class Settings:
     concurrency: int = 200  # executions of each engine that a worker holds at once
     lease: timedelta = timedelta(seconds=15)  # how long a dead worker's executions wait for another
     patience: timedelta = timedelta(seconds=10)  # with a PostgreSQL that does not answer: then it is asked anew
+    tracing: str = "off"  # off | on: spans by OpenTelemetry, with the extra orchestrator[otel] (docs/tracing.md)
     retention: timedelta | None = None  # executions that ended so long ago are dropped with their events; off: none
     v1_http: V1HttpSettings | None = None  # with v1=http: ORCHESTRATOR_V1_…, each with its sentence over there
 
@@ -79,6 +80,8 @@ def _read(name: str, text: str) -> object:
             if kept is not None and kept < _SHORTEST_RETENTION:
                 raise ValueError(f"{text!r} is shorter than 1h: what ended just now is still looked for; or say off")
             return kept
+        case "tracing" if text not in ("off", "on"):
+            raise ValueError(f"{text!r} is not off or on")
         case "v1" if text not in ("off", "builtin", "http"):
             raise ValueError(f"{text!r} is not off, builtin or http")
         case _:

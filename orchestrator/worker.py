@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Recorded
     from orchestrator.nodes.runner import NodeRunner
     from orchestrator.store.port import Append, Claim, Store, V1Update
+    from orchestrator.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -64,12 +65,14 @@ class Worker:
         v1: Baseline | None = None,
         on_end: Callable[[Execution], None] | None = None,
         chance: random.Random | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`on_end` is told of every V2 execution whose end this worker committed; `chance` jitters V2's retries."""
         self._store, self._clock, self._settings = store, clock, settings
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._journal: GroupCommit[Append, Outcome] = GroupCommit(self._flush)
         self._updates: GroupCommit[V1Update, bool] = GroupCommit(store.v1_update)
+        self.tracing = tracing
         self._tools = Tools(
             store,
             self._journal,
@@ -78,6 +81,7 @@ class Worker:
             settings.lease,
             chance or random.Random(),  # noqa: S311 - spreads retries, hides nothing
             hint=lambda: self.hint(Engine.V2),
+            tracing=tracing,
         )
         self._v1: Baseline = v1 or V1Engine(store, self._updates, runner, clock)
         self._drives: dict[str, Drive] = {}

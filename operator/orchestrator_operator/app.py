@@ -22,6 +22,7 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
+from orchestrator.tracing import open_tracing
 from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
 from orchestrator_operator.door import open_door
 from orchestrator_operator.exporter import Exporter
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from typing import Any
 
+    from orchestrator.door.server import Door
     from orchestrator.store.port import Store, Submission, Submitted
     from orchestrator_operator.settings import Settings
 
@@ -78,6 +80,7 @@ class App:
     loops: Mapping[str, Callable[[], Awaitable[None]]]
     resync: Resync
     health: Health
+    door: Door | None = None
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what ended the watch, if that ends by itself."""
@@ -97,6 +100,8 @@ class App:
                 watching.result()  # raises what ended it; without that it was a signal
             _log.info("operator drains")
         finally:
+            if self.door is not None:  # before the watch ends, which ends every task that began after it
+                await self.door.aclose()
             await _cancel(*tasks[: len(self.loops)])  # they drain while the watch still holds
             await _cancel(*tasks[len(self.loops) :])
 
@@ -155,7 +160,11 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
         _log.info("serving /metrics and /healthz", address=f"{settings.metrics_host}:{port}")
 
         await rollouts.start()
+        door: Door | None = None
         if settings.door_listen:
+            tracing = open_tracing(settings.tracing, "orchestrator-operator")
+            if tracing is not None:
+                stack.push_async_callback(tracing.aclose)
             intake = Intake(submissions, rollouts, clock, v1_available=settings.v1 != "off")
             door = open_door(
                 settings,
@@ -165,6 +174,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
                 executions=executions,
                 intake=intake,
                 clock=clock,
+                tracing=tracing,
             )
             stack.push_async_callback(door.aclose)
             host, chosen = address(settings.door_listen)
@@ -184,6 +194,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             },
             resync=resync,
             health=health,
+            door=door,
         )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.intake import Intake, Request
     from orchestrator.model import Workflow
     from orchestrator.store.port import Store
+    from orchestrator.tracing import Tracing
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.execution import ExecutionHandler
     from orchestrator_operator.handlers.workflow import WorkflowHandler
@@ -150,6 +151,7 @@ def open_door(
     executions: ExecutionHandler,
     intake: Intake,
     clock: Clock,
+    tracing: Tracing | None = None,
 ) -> Door:
     """The door as the settings want it, not serving yet; raises InvalidInput if its tokens cannot be read."""
     tokens = Tokens(Path(settings.door_tokens))
@@ -164,7 +166,7 @@ def open_door(
         backlog=settings.door_backlog,
         body=settings.door_body,
     )
-    return Door(Inside(store, acceptor, FromResources(workflows, namespace), tokens, clock, namespace), bounds)
+    return Door(Inside(store, acceptor, FromResources(workflows, namespace), tokens, clock, namespace), bounds, tracing)
 
 
 def resource(request: Request, namespace: str, ttl: timedelta) -> dict[str, Any]:

@@ -90,6 +90,9 @@ class Settings(BaseModel):
     door_waits: Annotated[int, Field(ge=0, le=10_000, description=door.WAITS)] = 500
     door_backlog: Annotated[int, Field(ge=1, description=door.BACKLOG)] = 1000
     door_body: Annotated[int, Field(ge=1024, description=door.BODY)] = 1 << 20
+    tracing: Annotated[
+        Literal["off", "on"], Field(description="Spans of the door's requests; needs the extra orchestrator[otel].")
+    ] = "off"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="The least severe log line that is written.")
     ] = "info"

@@ -19,6 +19,7 @@ from orchestrator.nodes.runner import NodeRunner
 from orchestrator.secrets import SecretFolder
 from orchestrator.store import open_store
 from orchestrator.store.sql.watched import Watched
+from orchestrator.tracing import open_tracing
 from orchestrator.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     allowed = AllowList.parse(settings.http_allow)
     secrets = SecretFolder(Path(settings.secrets)) if settings.secrets else None
     store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
+    tracing = open_tracing(settings.tracing, "orchestrator-worker")
     runner = NodeRunner(allowed=allowed, secrets=secrets)
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(
@@ -48,8 +50,10 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
                 if not isinstance(store, Watched):
                     raise OrchestratorError("ORCHESTRATOR_V1=http needs a store that keeps watches")
                 v1 = await stack.enter_async_context(open_v1_http(store, settings.v1_http, clock, settings.lease))
-            yield store, Worker(store, runner, clock, chosen, v1)
+            yield store, Worker(store, runner, clock, chosen, v1, tracing=tracing)
     finally:
+        if tracing is not None:
+            await tracing.aclose()
         await runner.aclose()
         await store.close()
 

@@ -110,12 +110,13 @@ async def _serve(
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         store, worker = await stack.enter_async_context(opened(settings))
+        tracing = worker.tracing
         for workflow in known.values():
             await store.put_workflow(workflow)
         submissions = _submissions(store)
         stack.push_async_callback(submissions.aclose)
         intake = Intake(submissions, FromEnvironment(), clock, v1_available=settings.v1 != "off")
-        door = Door(Inside(store, StoreAcceptor(store, intake), FromFiles(known), callers, clock), bounds)
+        door = Door(Inside(store, StoreAcceptor(store, intake), FromFiles(known), callers, clock), bounds, tracing)
         tune()
         stop = stop_on_signals()
         try:

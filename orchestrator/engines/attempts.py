@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.decide import RunNode
     from orchestrator.engines.tools import Tools
-    from orchestrator.model import Execution
+    from orchestrator.model import Execution, Trace
     from orchestrator.store.port import Submission
 
 
@@ -32,8 +32,21 @@ class Attempted:
     submission: Submission | None = None
 
 
-async def attempt(run: RunNode, state: Execution, tools: Tools) -> Attempted:
-    """Make one attempt; its failure is an event, too. Raises CancelledError alone, if the caller is cancelled."""
+async def traced(run: RunNode, state: Execution, tools: Tools) -> Attempted:
+    """The same within a span, which the requests of the attempt name as their parent."""
+    if tools.tracing is None:
+        return await attempt(run, state, tools)
+    with tools.tracing.attempt(state, run) as span:
+        attempted = await attempt(run, state, tools, span.trace)
+        span.became(attempted.event)
+    return attempted
+
+
+async def attempt(run: RunNode, state: Execution, tools: Tools, trace: Trace | None = None) -> Attempted:
+    """Make one attempt; its failure is an event, too. Raises CancelledError alone, if the caller is cancelled.
+
+    Its requests say that they are in `trace`, or else in the one that the execution was asked for in.
+    """
     node, started = run.node, tools.clock.now()
     labels = ("v2", node.type)
     began = time.perf_counter()
@@ -41,7 +54,7 @@ async def attempt(run: RunNode, state: Execution, tools: Tools) -> Attempted:
         if node.type == CHILD:
             child: Child = await begin_child(run, state, tools)
             return Attempted(child.event, child.submission)
-        output = await tools.runner.run(node, run.with_, _context(run, state))
+        output = await tools.runner.run(node, run.with_, _context(run, state, trace))
         if node.output is not None:
             output = expressions.evaluate(node.output, {**run.scope, "result": output}, f"node {run.key}: output")
     except (StepError, ExpressionError) as error:
@@ -68,7 +81,7 @@ async def attempt(run: RunNode, state: Execution, tools: Tools) -> Attempted:
     )
 
 
-def _context(run: RunNode, state: Execution) -> StepContext:
+def _context(run: RunNode, state: Execution, trace: Trace | None) -> StepContext:
     return StepContext(
         execution_id=state.id,
         workflow_id=state.workflow_id,
@@ -79,6 +92,7 @@ def _context(run: RunNode, state: Execution) -> StepContext:
         timeout=run.node.timeout,
         item=run.item,
         key=run.idempotency_key,
+        trace=trace or state.trace,
     )
 
 

@@ -64,6 +64,7 @@ async def begin_child(run: RunNode, state: Execution, tools: Tools) -> Child:
         input=parsed.input,
         parent=state.id,
         depth=state.depth + 1,
+        trace=tools.tracing.child(state, run) if tools.tracing is not None else state.trace,
         lineage=fork.lineage if fork else None,
         carried=fork.carried if fork else (),
     )

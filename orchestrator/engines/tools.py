@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.journal import GroupCommit
     from orchestrator.nodes.runner import NodeRunner
     from orchestrator.store.port import Append, Outcome, Store
+    from orchestrator.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Tools:
     lease: timedelta
     chance: random.Random  # asked at every turn: no system call
     hint: Callable[[], None] = lambda: None  # something became due that this worker may claim
+    tracing: Tracing | None = None
     _measures: dict[str, StepMeasures] = field(default_factory=dict)
 
     def step_measures(self, node_type: str) -> StepMeasures:

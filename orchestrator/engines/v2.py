@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.decide import OUTPUT, Decision, Frontier, RunNode, decide, project
-from orchestrator.engines.attempts import Attempted, attempt
+from orchestrator.engines.attempts import Attempted, attempt, traced
 from orchestrator.engines.children import end_for_parent
 from orchestrator.engines.measures import observe
 from orchestrator.engines.refusals import Unfit, encoded, refused_step
@@ -63,6 +63,7 @@ class Drive:
         self._id, self._count = uuid.uuid4().hex, count()  # of appends
         self._wake = asyncio.Event()
         self._moved = False
+        self._attempt = attempt if tools.tracing is None else traced
 
     def nudge(self) -> None:
         """Look at the store again: others recorded something, or this worker is to stop."""
@@ -129,7 +130,7 @@ class Drive:
             self._frontier = None  # it thinks that they are in flight
             return await self._catch_up(state)
         if len(runs) == 1 and not self._tasks and decision.wake_at is None and not self._listening:
-            self._ended.append(await attempt(runs[0], state, self.tools))  # alone: no task of its own is needed
+            self._ended.append(await self._attempt(runs[0], state, self.tools))  # alone: no task of its own is needed
         else:
             for run in runs:
                 self._start(run, state)
@@ -264,12 +265,14 @@ class Drive:
         self._known_at = now
         self._last_append = (first_seq, round(took * 1000, 3))
         observe(events, state, took)
+        if self.tools.tracing is not None:
+            self.tools.tracing.committed(events, state, created=self.claim.created_at, began=now, took=took)
         if append.submissions:
             self.tools.hint()
         return True
 
     def _start(self, run: RunNode, state: Execution) -> None:
-        task = asyncio.create_task(attempt(run, state, self.tools), name=f"{self.claim.id}/{run.key}")
+        task = asyncio.create_task(self._attempt(run, state, self.tools), name=f"{self.claim.id}/{run.key}")
         self._tasks[task] = run
         self._deadlines[run.key] = self.tools.clock.now() + run.node.timeout
         task.add_done_callback(lambda _: self._wake.set())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
-    from orchestrator.model import Engine
+    from orchestrator.model import Engine, Trace
 
 _AUTHORING = "authoring"  # the validation context's key: expressions still stand for values
 
@@ -41,6 +41,7 @@ class StepContext:
     timeout: timedelta
     item: str | None = None  # the key of a map's item
     key: str | None = None  # the engine's idempotency key, where it is not the plain one
+    trace: Trace | None = None  # the trace that this attempt is in: requests hand it on
     # Given to functions by the worker: namespace, name and key to the value.
     read_secret: Callable[[str, str, str], str] = field(default=_no_secrets, repr=False, compare=False)
 

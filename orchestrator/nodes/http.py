@@ -15,6 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from orchestrator import tracecontext
 from orchestrator.errors import StepError
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.base import NodeType, StepContext
@@ -85,6 +86,8 @@ def _request(with_: HttpWith, context: StepContext, secrets: Secrets) -> _Reques
     headers: CIMultiDict[str] = CIMultiDict({name: _text(value) for name, value in with_.headers.items()})
     headers["Idempotency-Key"] = context.idempotency_key
     headers["X-Orchestrator-Engine"] = context.engine.value
+    if context.trace is not None and tracecontext.TRACEPARENT not in headers:  # an author may have one of their own
+        headers.update(tracecontext.headers(context.trace))
     body: bytes | None = None
     if with_.body is not None:
         own_type = "Content-Type" in headers

@@ -93,7 +93,7 @@ async def test_more_waiters_than_allowed_are_accepted_and_not_kept_waiting(
 ) -> None:
     async with open_door(store, clock, tmp_path, *FLOWS, waits=1) as there:
         first = asyncio.create_task(there.caller.execute({"workflow": "asleep"}, wait=""))
-        while not there.door._waits.waiting:
+        while not there.door.service.waits.waiting:
             await asyncio.sleep(0)
         second = await there.caller.execute({"workflow": "asleep"}, wait="")
         assert (second.status, first.done()) == (202, False)
@@ -104,11 +104,11 @@ async def test_more_waiters_than_allowed_are_accepted_and_not_kept_waiting(
 async def test_who_hangs_up_waits_no_longer(store: Store, clock: FakeClock, tmp_path: Path) -> None:
     async with open_door(store, clock, tmp_path, *FLOWS, waits=1) as there:
         gone = asyncio.create_task(there.caller.execute({"workflow": "asleep"}, wait=""))
-        while not there.door._waits.waiting:
+        while not there.door.service.waits.waiting:
             await asyncio.sleep(0)
         gone.cancel()
         async with asyncio.timeout(20):
-            while there.door._waits.waiting:
+            while there.door.service.waits.waiting:
                 await asyncio.sleep(0.01)
         assert await count(store) == 1
 
@@ -245,7 +245,7 @@ async def test_when_too_much_waits_for_a_worker_nothing_is_accepted(
     async with open_door(store, clock, tmp_path, *FLOWS, backlog=3) as there:
         assert [(await there.caller.execute(ORDER)).status for _ in range(3)] == [202, 202, 202]
         clock.advance(10)
-        there.door._pressure._counted_at = -1.0  # a quarter of a second has passed
+        there.door.service.pressure._counted_at = -1.0  # a quarter of a second has passed
         refused = await there.caller.execute(ORDER)
         assert refused.status == 429
         assert 10 <= int(refused.headers["Retry-After"]) <= 15  # what the queue takes to drain, spread a little
@@ -257,7 +257,7 @@ async def test_when_workers_have_caught_up_it_is_open_again(store: Store, clock:
     async with open_door(store, clock, tmp_path, *FLOWS, backlog=2) as there:
         assert (await there.caller.execute(ORDER)).status == 429
         assert len(await store.claim("worker", Engine.V2, 10, LEASE, clock.now())) == 2
-        there.door._pressure._counted_at = -1.0  # a quarter of a second has passed
+        there.door.service.pressure._counted_at = -1.0  # a quarter of a second has passed
         assert (await there.caller.execute(ORDER)).status == 202
 
 

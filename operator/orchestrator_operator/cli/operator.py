@@ -53,6 +53,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     door_waits: Annotated[int | None, _option("door_waits")] = None,
     door_backlog: Annotated[int | None, _option("door_backlog")] = None,
     door_body: Annotated[int | None, _option("door_body")] = None,
+    tracing: Annotated[str | None, _option("tracing")] = None,
     log_level: Annotated[str | None, _option("log_level")] = None,
     log_format: Annotated[str | None, _option("log_format")] = None,
 ) -> None:

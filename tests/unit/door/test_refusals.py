@@ -172,7 +172,7 @@ async def test_the_document_and_the_health_need_no_token(there: OpenDoor) -> Non
 
 async def test_tokens_that_cannot_be_read_let_nobody_in(there: OpenDoor, tmp_path: Path) -> None:
     (tmp_path / "tokens").unlink()
-    there.door._inside.tokens._read_at = None  # a second has passed
+    there.door._tokens._read_at = None  # a second has passed
     assert (await there.caller.execute(ORDER)).status == 503
 
 
