@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 ECHO = workflow("echo", {"id": "a", "type": "transform", "with": {"x": "${input.n}"}}, output="${nodes.a.output.x}")
+ASLEEP = workflow("asleep", {"id": "nap", "type": "wait", "with": {"duration": "1h"}})
 PATH = "/functions/v1/execute-workflow"
 HALF = Decimal(50)
 _LINE = re.compile(
@@ -126,12 +128,24 @@ def test_it_is_a_resource_if_the_settings_say_so(door: Door) -> None:
     door.site.until_phase(body["metadata"]["name"], "Success")
 
 
+@pytest.mark.parametrize("door", ["resources"], indirect=True)  # in the store alone it is one commit: told elsewhere
 def test_after_a_kill_of_the_operator_a_retry_finds_what_was_accepted(door: Door) -> None:
-    if "resources" not in door.site.namespace:
-        return  # that it is one commit is shown without a cluster
     order = {"workflow": "echo", "input": {"n": 9}, "engine": "v2", "idempotencyKey": "order-9"}
     before = door.execute(**order)
     door.site.kill("operator")
     door.site.start("operator")
     after = door.execute(**order, wait="30s")
     assert (after.status_code, after.json()["id"]) == (200, before.json()["id"])
+
+
+@pytest.mark.parametrize("door", ["resources"], indirect=True)
+def test_who_waits_is_answered_when_the_operator_ends(door: Door) -> None:
+    """Although the framework that watches ends every task that began after it."""
+    door.site.apply(ASLEEP)
+    door.site.until_condition("Workflow", "asleep", "Valid", "True")
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(door.execute, workflow="asleep", engine="v2", wait="60s")
+        eventually(lambda: "orchestrator_door_waits 1.0" in door.site.metrics("operator"), "a caller that waits")
+        door.site.stop("operator")
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["status"] in ("pending", "waiting")) == (202, True)

@@ -114,7 +114,13 @@ class OpenDoor:
 
 @asynccontextmanager
 async def open_door(
-    store: Store, clock: Clock, folder: Path, *workflows: Workflow, v1_available: bool = True, **settings: Any
+    store: Store,
+    clock: Clock,
+    folder: Path,
+    *workflows: Workflow,
+    v1_available: bool = True,
+    tracing: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[OpenDoor]:
     """A door that listens on a port of its own; closed at the end."""
     tokens = folder / "tokens"
@@ -125,7 +131,7 @@ async def open_door(
     intake = Intake(submissions, flag, clock, v1_available=v1_available)
     known = Named({workflow.id.partition("/")[2]: workflow for workflow in workflows})
     inside = Inside(store, StoreAcceptor(store, intake), known, Tokens(tokens), clock, "default")
-    door = Door(inside, DoorSettings(**settings))
+    door = Door(inside, DoorSettings(**settings), tracing)
     port = await door.serve("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession() as session:
