@@ -59,7 +59,7 @@ def document(status: HTTPStatus, problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def response(refused: Refused) -> web.Response:
-    text = json.dumps(document(refused.status, refused.problems), ensure_ascii=False)
+    text = json.dumps(document(refused.status, refused.problems), ensure_ascii=False) + "\n"
     return web.Response(
         status=refused.status, text=text, content_type=MEDIA_TYPE, charset="utf-8", headers=refused.headers
     )

@@ -187,5 +187,5 @@ class Door:
 def _shown(record: ExecutionRecord) -> web.Response:
     over = record.finished_at is not None
     headers = {} if over else {"Location": f"{PATH}/{record.id}"}
-    text = json.dumps(describe(record), ensure_ascii=False)
+    text = json.dumps(describe(record), ensure_ascii=False) + "\n"  # for those who read it in a terminal
     return web.Response(status=200 if over else 202, text=text, content_type="application/json", headers=headers)

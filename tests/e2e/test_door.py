@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -19,6 +21,7 @@ from tests.support.site import ENABLED, PERCENT, execution, workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.live import ControlPlane
     from tests.support.site import Site
@@ -57,11 +60,21 @@ def door(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterato
         settings["ORCHESTRATOR_DOOR_TOKENS"] = str(site.folder / "tokens")
         (site.folder / "tokens").write_text(TOKEN, encoding="utf-8")
         site._settings["operator"] |= settings
-        site.kubectl("apply", "-f", str(ROOT / "deploy" / "door" / "role.yaml"))
+        site.kubectl("apply", "-k", str(overlay(site)))
         site.apply(ECHO)
         site.start("operator", "worker")
         site.until_condition("Workflow", "echo", "Valid", "True")
         yield Door(site, port)
+
+
+def overlay(site: Site) -> Path:
+    """A kustomization of deploy/base with deploy/door, as an installation would have it."""
+    folder = (site.folder / "with-door").resolve()
+    folder.mkdir()
+    base, door = (os.path.relpath(ROOT / "deploy" / name, folder) for name in ("base", "door"))
+    made = {"namespace": site.namespace, "resources": [base], "components": [door]}
+    (folder / "kustomization.yaml").write_text(json.dumps(made), encoding="utf-8")
+    return folder
 
 
 def routed(site: Site) -> dict[str, re.Match[str]]:
