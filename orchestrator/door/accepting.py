@@ -11,7 +11,7 @@ from orchestrator.model import Assignment
 
 if TYPE_CHECKING:
     from orchestrator.intake import Intake, Request
-    from orchestrator.model import Workflow
+    from orchestrator.model import Engine, Workflow
     from orchestrator.store.port import ExecutionRecord, Store
 
 
@@ -28,6 +28,7 @@ class Accepted:
 
     id: str
     created: bool
+    engine: Engine | None = None  # where it is known without a look
 
 
 class Acceptor(Protocol):
@@ -47,7 +48,7 @@ class StoreAcceptor:
         submitted = await self._intake.accept(request)
         if submitted.id != request.id:
             await check_same(self._store, submitted.id, request)
-        return Accepted(submitted.id, submitted.id == request.id)
+        return Accepted(submitted.id, submitted.id == request.id, submitted.engine)
 
 
 async def check_same(store: Store, execution_id: str, request: Request) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.model import Engine, Status  # noqa: TC001 - pydantic reads the annotations
+from orchestrator.model import Engine, Status
 from orchestrator.store.codec import dump_failure
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ class ProblemAnswer(BaseModel):
     status: Annotated[int, Field(description="The HTTP status.")]
     detail: Annotated[str, Field(description="Everything that is wrong, in one text.")]
     errors: Annotated[list[ProblemField], Field(description="Each thing that is wrong.")]
+
+
+def begun(execution_id: str, workflow_id: str, engine: Engine) -> dict[str, Any]:
+    """An execution that was accepted just now."""
+    described = {"id": execution_id, "workflow": workflow_id, "engine": engine.value}
+    return described | {"status": Status.PENDING.value, "output": None, "error": None}
 
 
 def describe(record: ExecutionRecord) -> dict[str, Any]:

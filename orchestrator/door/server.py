@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import web
 
 from orchestrator import telemetry, tracecontext
 from orchestrator.door import openapi
-from orchestrator.door.answers import describe
 from orchestrator.door.problems import PATH, Refused, bad_request, later, of_the_library, response, unavailable
 from orchestrator.door.request import KEY_HEADER, read_request, read_wait
 from orchestrator.door.service import Inside, Service
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreUnavailable
+from orchestrator.model import Status
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from orchestrator.door.settings import DoorSettings
     from orchestrator.model import Trace
-    from orchestrator.store.port import ExecutionRecord
     from orchestrator.tracing import Tracing
 
 __all__ = ["Door", "Inside"]
@@ -144,20 +143,19 @@ class Door:
             return _shown(await self._executed(request, trace))
         with self._tracing.request(trace, PATH) as span:
             try:
-                record = await self._executed(request, span.trace)
+                described = await self._executed(request, span.trace)
             except Refused as refused:
                 span.answered(refused.status, None)
                 raise
-            answer = _shown(record)
-            span.answered(answer.status, record.id)
+            answer = _shown(described)
+            span.answered(answer.status, described["id"])
         return answer
 
-    async def _executed(self, request: web.Request, trace: Trace | None) -> ExecutionRecord:
+    async def _executed(self, request: web.Request, trace: Trace | None) -> dict[str, Any]:
         wait = self._wait(request)
         await self.service.admit()
         asked = read_request(await self._body(request), request.headers.get(KEY_HEADER))
-        accepted = await self.service.accept(asked, trace, request[_CALLER])
-        return await self.service.stands(accepted.id, wait)
+        return await self.service.execute(asked, trace, request[_CALLER], wait)
 
     async def _read(self, request: web.Request) -> web.Response:
         return _shown(await self.service.stands(request.match_info["id"], self._wait(request)))
@@ -184,8 +182,8 @@ class Door:
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, [Problem("body", f"did not come within {seconds:g} s")]) from None
 
 
-def _shown(record: ExecutionRecord) -> web.Response:
-    over = record.finished_at is not None
-    headers = {} if over else {"Location": f"{PATH}/{record.id}"}
-    text = json.dumps(describe(record), ensure_ascii=False) + "\n"  # for those who read it in a terminal
+def _shown(described: dict[str, Any]) -> web.Response:
+    over = Status(described["status"]).terminal
+    headers = {} if over else {"Location": f"{PATH}/{described['id']}"}
+    text = json.dumps(described, ensure_ascii=False) + "\n"  # for those who read it in a terminal
     return web.Response(status=200 if over else 202, text=text, content_type="application/json", headers=headers)

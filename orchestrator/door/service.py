@@ -6,11 +6,12 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from orchestrator.authoring import check_input
+from orchestrator.door.answers import begun, describe
 from orchestrator.door.pressure import Pressure
 from orchestrator.door.problems import KeyTaken, Refused, later, unprocessable
 from orchestrator.door.waits import Waits
@@ -63,27 +64,35 @@ class Service:
             message = f"workers do not keep up: nothing was accepted; come again in {seconds} s"
             raise later(HTTPStatus.TOO_MANY_REQUESTS, message, seconds)
 
-    async def accept(self, asked: ExecuteRequest, trace: Trace | None, caller: str) -> Accepted:
-        """Durable when it returns. Whoever hangs up meanwhile has been accepted all the same."""
+    async def execute(
+        self, asked: ExecuteRequest, trace: Trace | None, caller: str, wait: timedelta | None
+    ) -> dict[str, Any]:
+        """Accept, and tell how it stands: durable when it returns. Who hangs up meanwhile is accepted all the same."""
         wanted = await self._wanted(asked, trace)
-        task = asyncio.create_task(self._accept(wanted, caller), name=f"accept:{wanted.id}")
-        self._accepting.add(task)
-        task.add_done_callback(self._accepted)
-        return await asyncio.shield(task)
+        accepted = await self._shielded(wanted, caller)
+        if accepted.created and accepted.engine is not None and not wait and wanted.workflow.concurrency is None:
+            return begun(accepted.id, wanted.workflow.id, accepted.engine)  # as it stands, without a look
+        return await self.stands(accepted.id, wait)
 
-    async def stands(self, execution_id: str, wait: timedelta | None) -> ExecutionRecord:
+    async def stands(self, execution_id: str, wait: timedelta | None) -> dict[str, Any]:
         """How an execution stands: now, or when it is over or the time is."""
         record = await self._find(execution_id)
         if record.finished_at is None and wait:
             await self.waits.until_over(execution_id, wait.total_seconds())
             record = await self._find(execution_id)
-        return record
+        return describe(record)
 
     async def aclose(self) -> None:
         """See through what is being accepted."""
         if self._accepting:
             await asyncio.wait(self._accepting, timeout=self._settings.drain.total_seconds())
         await self.waits.aclose()
+
+    async def _shielded(self, wanted: Request, caller: str) -> Accepted:
+        task = asyncio.create_task(self._accept(wanted, caller), name=f"accept:{wanted.id}")
+        self._accepting.add(task)
+        task.add_done_callback(self._accepted)
+        return await asyncio.shield(task)
 
     async def _wanted(self, asked: ExecuteRequest, trace: Trace | None) -> Request:
         try:

@@ -58,9 +58,7 @@ def test_the_tour_runs_as_it_is_written(tmp_path: Path) -> None:
     commands = [block.replace("8080", str(port)) for kind, block in BLOCKS if kind == "sh"]
     # A reader reads on until the door is open.
     opened = f"until curl -s http://127.0.0.1:{port}/healthz > /dev/null; do kill -0 $!; sleep 0.1; done"
-    script = "\n".join(
-        ["set -euo pipefail", commands[0], opened, *(c.replace("'\n", "'; echo\n") for c in commands[1:])]
-    )
+    script = "\n".join(["set -euo pipefail", commands[0], opened, *commands[1:]])
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "USE_ORCH"))}
     path = f"{programs(tmp_path / 'bin')}:{os.environ['PATH']}"
     with subprocess.Popen(
