@@ -17,6 +17,7 @@ from orchestrator.authoring import compile_workflow, read_document
 from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.cli.tuning import tune
+from orchestrator.cli.worker import serve_metrics
 from orchestrator.clock import SystemClock
 from orchestrator.door import settings as texts
 from orchestrator.door.accepting import StoreAcceptor
@@ -57,6 +58,7 @@ def serve(  # noqa: PLR0917 - one parameter a setting; on the command line each 
     wait: Annotated[str, typer.Option(help=texts.WAIT, envvar="ORCHESTRATOR_DOOR_WAIT")] = "60s",
     waits: Annotated[int, typer.Option(help=texts.WAITS, envvar="ORCHESTRATOR_DOOR_WAITS", min=0, max=10_000)] = 500,
     backlog: Annotated[int, typer.Option(help=texts.BACKLOG, envvar="ORCHESTRATOR_DOOR_BACKLOG", min=1)] = 1000,
+    metrics_port: Annotated[int, typer.Option(help="Serve /metrics there; 0: not at all.")] = 0,
     body: Annotated[int, typer.Option(help=texts.BODY, envvar="ORCHESTRATOR_DOOR_BODY", min=1024)] = 1 << 20,
 ) -> None:
     """Take executions by HTTP until SIGTERM or SIGINT, which drain: who waits is answered, what is in flight ends.
@@ -74,6 +76,8 @@ def serve(  # noqa: PLR0917 - one parameter a setting; on the command line each 
         database=database or settings.database,
         functions=functions if functions is not None else settings.functions,
     )
+    if metrics_port:
+        serve_metrics(metrics_port, host)
     asyncio.run(_serve(settings, known, bounds, callers, host, port, with_worker=worker))
 
 

@@ -68,12 +68,13 @@ def _arguments(database: str | None, *, until_idle: bool, concurrency: int | Non
 async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
     async with opened(settings) as (_store, worker_):
         if metrics_port:
-            _serve_metrics(metrics_port, metrics_address)
+            serve_metrics(metrics_port, metrics_address)
         tune()
         await worker_.run(stop_on_signals(), until_idle=until_idle)
 
 
-def _serve_metrics(port: int, address: str) -> None:
+def serve_metrics(port: int, address: str) -> None:
+    """Serve /metrics of this process; raises OrchestratorError for a port in use."""
     try:
         start_http_server(port, address)
     except (OSError, OverflowError) as error:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.cli.logs import masked
 from orchestrator_operator import settings as settings_
 
 app = typer.Typer(
@@ -113,6 +114,7 @@ def configure_logs(level: str, form: str) -> None:
     ]
     if form == "json":
         processors.insert(-1, structlog.processors.format_exc_info)
+    processors.insert(-1, masked)  # the tokens of the HTTP door
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(least),
