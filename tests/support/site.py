@@ -100,6 +100,7 @@ class Site:
             ready=f"http://{HOST}:{port}/healthz",
         )
         self._settings["operator-2"] = {**self._settings["operator"], "ORCHESTRATOR_METRICS_PORT": str(port)}
+        self._settings["operator-2"]["ORCHESTRATOR_IDENTITY"] = "operator-2"
         self.plane.background.run(self._start(second))
         self.plane.scrape()
 
