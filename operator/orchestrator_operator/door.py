@@ -28,11 +28,13 @@ from orchestrator.jsonvalues import same_value
 from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound, Unavailable
 from orchestrator_operator.handlers.decide import TRACEPARENT, TRACESTATE
 from orchestrator_operator.handlers.seen import mapping, uid
+from orchestrator_operator.leadership.leader import Deposed
 from orchestrator_operator.specs import EXECUTIONS, GROUP, VERSION
 from orchestrator_operator.specs.conditions import find
 
 if TYPE_CHECKING:
     from orchestrator.clock import Clock
+    from orchestrator.door.accepting import Acceptor
     from orchestrator.intake import Intake, Request
     from orchestrator.model import Workflow
     from orchestrator.store.port import Store
@@ -126,13 +128,15 @@ class ResourceAcceptor:
 class Translating:
     """What the API server says, as the door's callers are told it."""
 
-    inner: ResourceAcceptor
+    inner: Acceptor
 
     async def accept(self, request: Request) -> Accepted:
         try:
             return await self.inner.accept(request)
         except NotFound:
             raise later(HTTPStatus.SERVICE_UNAVAILABLE, "the Execution was deleted just now: come again", 1) from None
+        except Deposed:
+            raise later(HTTPStatus.SERVICE_UNAVAILABLE, "another operator leads now: come again", 2) from None
         except Unavailable:
             raise later(HTTPStatus.SERVICE_UNAVAILABLE, "the API server does not answer: come again", 2) from None
         except KubernetesError as error:
@@ -157,16 +161,20 @@ def open_door(
     tokens = Tokens(Path(settings.door_tokens))
     tokens.check()
     namespace, ttl = settings.namespace, timedelta(seconds=settings.door_ttl)
-    acceptor: StoreAcceptor | Translating = StoreAcceptor(store, intake)
+    acceptor: Acceptor = StoreAcceptor(store, intake)
     if settings.door_executions == "resources":
-        acceptor = Translating(ResourceAcceptor(store, kubernetes, executions, namespace, ttl))
+        acceptor = ResourceAcceptor(store, kubernetes, executions, namespace, ttl)
     bounds = DoorSettings(
         longest_wait=timedelta(seconds=settings.door_wait),
         waits=settings.door_waits,
         backlog=settings.door_backlog,
         body=settings.door_body,
     )
-    return Door(Inside(store, acceptor, FromResources(workflows, namespace), tokens, clock, namespace), bounds, tracing)
+    return Door(
+        Inside(store, Translating(acceptor), FromResources(workflows, namespace), tokens, clock, namespace),
+        bounds,
+        tracing,
+    )
 
 
 def resource(request: Request, namespace: str, ttl: timedelta) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from orchestrator_operator import settings as settings_module
 from orchestrator_operator.adapters.kubernetes import Refused as ApiRefused
 from orchestrator_operator.adapters.kubernetes import Unavailable
 from orchestrator_operator.door import FromResources, ResourceAcceptor, Translating, name_of
+from orchestrator_operator.leadership.leader import Deposed
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 from orchestrator_operator.specs.execution import parse_execution
 
@@ -121,6 +122,7 @@ async def test_a_key_that_a_person_gave_to_a_resource_counts(operator: Operator,
     ("error", "status", "header"),
     [
         (Unavailable("no answer"), 503, "Retry-After"),
+        (Deposed("me does not lead"), 503, "Retry-After"),
         (ApiRefused("is forbidden", status=403), 503, "Retry-After"),
         (ApiRefused("is invalid", status=422), 422, None),
     ],
