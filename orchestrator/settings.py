@@ -45,7 +45,9 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting, with one sentence, which the reference prints; the environment variable is the name in capitals behind `ORCHESTRATOR_`."""
+    """Every setting, with one sentence that the reference prints, too. Its environment variable is its name in capitals
+    behind `ORCHESTRATOR_`.
+    """
 
     database: Annotated[str, "The store: a path, sqlite:///… or postgresql://user:password@host/name."] = (
         "./orchestrator.db"

@@ -46,8 +46,12 @@ class History:
         self._timed = state.seq
 
 
-async def fill(url: str, *, schema: str = "public", failure: Failure = FAILURE, payload: Any = 1) -> datetime:
-    """Tell the story in a new database; returns its `now`. `payload` stands wherever users put values of theirs."""
+async def fill(
+    url: str, *, schema: str = "public", failure: Failure = FAILURE, payload: Any = 1, **keys: str
+) -> datetime:
+    """Tell the story in a new database; returns its `now`. `payload` stands wherever users put values of theirs; `keys`
+    are fields of the legacy one's submission.
+    """
     store = await open_store(url, schema=schema)
     now = datetime.now(UTC)
     old = now - timedelta(minutes=20)
@@ -71,6 +75,6 @@ async def fill(url: str, *, schema: str = "public", failure: Failure = FAILURE, 
     await store.log_edge([f"ERROR execution bad: {failure.kind}: {failure.message}"], now)
     await store.log_edge(["ERROR of long ago"], old)
     legacy = submission("legacy", engine=Engine.V1, log_line="Usando Orchestrator V1 execution=legacy")
-    await store.submit([replace(legacy, input={"value": payload})], now)
+    await store.submit([replace(legacy, input={"value": payload}, **keys)], now)
     await store.close()
     return now
