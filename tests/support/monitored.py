@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import events as e
 from orchestrator.decide import project
 from orchestrator.fold import apply, fold
-from orchestrator.model import Engine, Failure
-from orchestrator.store import open_store
-from tests.support.stores import append, submission, workflow
+from orchestrator.model import Engine, Failure, Status
+from orchestrator.store import V1Update, open_store
+from tests.support.stores import append, decision, projection, submission, workflow
 
 if TYPE_CHECKING:
     from orchestrator.store import Claim, Store
@@ -57,7 +57,8 @@ async def fill(
     old = now - timedelta(minutes=20)
 
     async def begun(id_: str, at: datetime) -> History:
-        new = submission(id_, log_line=f"Usando Orchestrator V2 execution={id_}")
+        judged = {"percent": "25", "attempt": decision(1).attempt, "ages": (60.0,)}
+        new = submission(id_, log_line=f"Usando Orchestrator V2 execution={id_}", **judged)
         await store.submit([replace(new, input={"value": payload})], at)
         claims = await store.claim("w", Engine.V2, 10, timedelta(days=1), at)
         return History(store, next(claim for claim in claims if claim.id == id_))
@@ -76,5 +77,20 @@ async def fill(
     await store.log_edge(["ERROR of long ago"], old)
     legacy = submission("legacy", engine=Engine.V1, log_line="Usando Orchestrator V1 execution=legacy")
     await store.submit([replace(legacy, input={"value": payload}, **keys)], now)
+    while await store.count_cohorts(now + timedelta(minutes=2)):
+        pass
+    for number in (1, 2):
+        await store.append_decision(replace(decision(number), at=now))
     await store.close()
     return now
+
+
+async def end_one_on_v1(url: str) -> None:
+    """What V1 did: one more execution, which just succeeded."""
+    store = await open_store(url)
+    now = datetime.now(UTC)
+    line = "Usando Orchestrator V1 execution=legacy-2"
+    await store.submit([submission("legacy-2", engine=Engine.V1, log_line=line)], now)
+    end = projection(Status.SUCCESS, started_at=now, finished_at=now)
+    await store.v1_update([V1Update("legacy-2", end, None)])
+    await store.close()
