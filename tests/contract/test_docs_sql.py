@@ -1,7 +1,7 @@
 """Every ```sql block of the docs runs, on both databases, and finds something in a store in which something happened.
 
 A word behind `sql` says more: `postgresql` or `sqlite` for a block that only one of them understands, `may-be-empty`
-for one that depends on more than what happened. What other products' databases understand is listed below, with its reason.
+for one that depends on more than what happened. What only other products' databases understand is listed below.
 """
 
 from __future__ import annotations
