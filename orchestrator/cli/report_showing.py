@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +17,8 @@ from orchestrator import durations, wording
 from orchestrator.reports import Answer, Column, Kind
 
 _WIDE = 200  # columns of a line that no terminal bounds
+_GAP = 2  # columns between two columns
+_NARROWEST = 24  # of a long text that goes on in the next line
 _WHOLE = frozenset({"id", "execution_id"})  # what is cut in two cannot be copied
 
 
@@ -49,30 +51,61 @@ def print_answers(now: datetime, answers: Sequence[Answer]) -> None:
         if number:
             typer.echo()
         console.print(Text(answer.report.titled(answer.since), style="bold"))
-        if answer.rows:
-            console.print(_table(answer))
-        else:
-            console.print(Text(answer.report.nothing(answer.since)))
+        for shown in _shown(answer, console.width):
+            console.print(shown)
         if answer.more:
             console.print(Text(f"These are the first {len(answer.rows)}; --limit shows more."))
     typer.echo()
     console.print(Text(f"asked at {wording.moment(now)}", style="dim"))
 
 
-def _table(answer: Answer) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+def _shown(answer: Answer, width: int) -> Iterator[Table | Text]:
+    """A table where it fits, else a few lines for each row: a column that is squeezed says nothing."""
+    rows = [
+        [_cell(column, value) for column, value in zip(answer.report.columns, row, strict=True)] for row in answer.rows
+    ]
+    if not rows:
+        yield Text(answer.report.nothing(answer.since))
+    elif sum(_widths(answer, rows)) + _GAP * (len(answer.report.columns) - 1) <= width:
+        yield _table(answer, rows)
+    else:
+        for row in rows:
+            yield from _lines(answer, row, width)
+
+
+def _widths(answer: Answer, rows: Sequence[Sequence[str]]) -> Iterator[int]:
+    """What each column needs: its longest cell, but for long texts, which may go on in the next line."""
+    for number, column in enumerate(answer.report.columns):
+        longest = max(len(column.heading), *(len(row[number]) for row in rows))
+        yield longest if _is_whole(column) else min(longest, _NARROWEST)
+
+
+def _is_whole(column: Column) -> bool:
+    return column.kind is not Kind.TEXT or column.name in _WHOLE
+
+
+def _table(answer: Answer, rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
     for column in answer.report.columns:
         right = column.kind in (Kind.COUNT, Kind.NUMBER)
-        table.add_column(
-            Text(column.heading),
-            justify="right" if right else "left",
-            no_wrap=right or column.kind is Kind.MOMENT or column.name in _WHOLE,
-            overflow="fold",
-        )
-    for row in answer.rows:
-        cells = (_cell(column, value) for column, value in zip(answer.report.columns, row, strict=True))
-        table.add_row(*(Text(cell) for cell in cells))
+        justify: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(Text(column.heading), justify=justify, no_wrap=_is_whole(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
+
+
+def _lines(answer: Answer, row: Sequence[str], width: int) -> Iterator[Text]:
+    """The first column by itself, the others below it, each behind its heading."""
+    yield Text(row[0])
+    pairs = [f"{column.heading} {cell}" for column, cell in zip(answer.report.columns[1:], row[1:], strict=True)]
+    line = ""
+    for pair in pairs:
+        if line and len(line) + _GAP + len(pair) > width:
+            yield Text(line)
+            line = ""
+        line = f"{line}  {pair}"
+    yield Text(line, overflow="fold")
 
 
 def _cell(column: Column, value: Any) -> str:

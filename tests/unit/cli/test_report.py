@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.unit.cli.conftest import Shell
 
 ID = "0b7c1d2e-3f40-5162-7384-95a6b7c8d9e0"
+OTHER = "1c7c1d2e-3f40-5162-7384-95a6b7c8d9e0"
 
 
 @pytest.fixture
@@ -45,15 +46,29 @@ def test_one_report_is_shown_alone(filled: Shell) -> None:
     assert list(filled("report", "errors", "-o", "json").json()["reports"]) == ["errors"]
 
 
-def test_a_table_fits_a_terminal_of_80_columns_and_cuts_no_id(filled: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eighty_columns_hold_every_value_whole(filled: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"workflow_id": "shop/fulfilment-of-orders-from-the-warehouse", "current_node_id": "chargeTheCreditCard"}
     with sqlite3.connect(filled.database) as database:
-        database.execute("UPDATE workflow_events SET execution_id = ? WHERE execution_id = 'slow'", (ID,))
-        long = "shop/fulfilment-of-orders-from-the-warehouse"
-        database.execute("UPDATE workflow_executions SET id = ?, workflow_id = ? WHERE id = 'slow'", (ID, long))
+        for id_, told in ((ID, "slow"), (OTHER, "ok")):
+            database.execute("UPDATE workflow_events SET execution_id = ? WHERE execution_id = ?", (id_, told))
+        database.execute("UPDATE workflow_executions SET id = ? WHERE id = 'slow'", (ID,))
+        for column, value in long.items():
+            database.execute(f"UPDATE workflow_executions SET {column} = ? WHERE id = ?", (value, ID))
     monkeypatch.setenv("COLUMNS", "80")
     answer = filled("report")
     assert max(len(line.rstrip()) for line in answer.out.splitlines()) <= 80
-    assert ID in answer.out
+    stuck = answer.out.partition("running for more than")[2].partition("ERROR lines")[0]
+    slow = answer.out.partition("took more than")[2].partition("running for more than")[0]
+    assert [value for value in (ID, *long.values(), "ENGINE v2", "STEPS 1") if value not in stuck] == []
+    assert [value for value in (OTHER, "NODE a", "TYPE transform", "TOOK ms 150.50") if value not in slow] == []
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_no_column_is_dropped_at_any_width(filled: Shell, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = " ".join(filled("report").out.split())
+    headings = [column.heading for report in REPORTS.values() for column in report.columns[1:]]
+    assert [heading for heading in headings if heading not in text] == []
 
 
 def test_an_empty_answer_says_so_in_a_sentence_and_is_no_failure(shell: Shell) -> None:
