@@ -13,8 +13,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import durations
-from orchestrator.cli.options import Database, Output, OutputOption, examples, print_json
+from orchestrator.cli.options import Database, Output, OutputOption, duration, examples, print_json
 from orchestrator.cli.report_showing import described, print_answers
 from orchestrator.dialect import Dialect
 from orchestrator.errors import InvalidInput, Problem
@@ -146,10 +145,7 @@ def _dialect_of(database: str) -> Dialect:
 def _duration(option: str, text: str | None) -> timedelta | None:
     if text is None:
         return None
-    try:
-        found = durations.parse(text)
-    except ValueError as error:
-        raise InvalidInput([Problem(option, str(error))]) from None
+    found = duration(text, option)
     if found < _SHORTEST:
         raise InvalidInput([Problem(option, f"{text} is shorter than a second")])
     return found

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 _SOUNDS = re.compile(r"(?i)passw|pwd|secret|token|key|credential|cookie|auth|dsn|connection_?string")
 _USER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@")
 _KEYWORD = re.compile(r"(?i)\bpassword\s*=\s*('[^']+'|\S+)")  # of a libpq connection string, or a URL's query
-_FOLDER, _FILES = "ORCHESTRATOR_SECRETS", ("ORCHESTRATOR_V1_TOKEN_FILE", "ORCHESTRATOR_V1_CALLBACK_SECRET_FILE")
+_FOLDER = "ORCHESTRATOR_SECRETS"
 _MOST_FILES: Final = 2_000
 
 
 def known_secrets(environment: Mapping[str, str], harmless: Collection[str], *more: str | None) -> Masks:
-    """What must not leave: values of variables that sound secret or hold a password, and what the named files hold.
+    """What must not leave: values of variables that sound secret, or what the file holds that they name; passwords in
+    any variable; what the mounted Secrets hold.
 
     `harmless` are variables that are no secrets whatever they sound like; `more` are texts in which a password may
     stand, such as an option's database URL. Values of fewer than eight characters cannot be masked: they would blot
@@ -38,18 +39,27 @@ def known_secrets(environment: Mapping[str, str], harmless: Collection[str], *mo
 
 def _values(environment: Mapping[str, str], harmless: Collection[str], more: Collection[str]) -> Iterator[str]:
     for name, value in environment.items():
-        if _SOUNDS.search(name) and name not in harmless and not Path(value[:4096]).is_absolute():
+        if not _SOUNDS.search(name):
+            continue
+        if _is_there(value):
+            yield from _lines(Path(value))
+        elif name not in harmless:
             yield value
     for text in (*environment.values(), *more):
         for password in (*_USER.findall(text), *_KEYWORD.findall(text)):
             yield password.strip("'")
             yield unquote(password)
-    for name in _FILES:
-        if environment.get(name):
-            yield from _lines(Path(environment[name]))
     if environment.get(_FOLDER):
         for path in islice(_below(Path(environment[_FOLDER])), _MOST_FILES):
             yield from _lines(path)
+
+
+def _is_there(value: str) -> bool:
+    """Whether a value is the path of a file or a folder, and so no secret itself."""
+    try:
+        return bool(value) and Path(value).exists()
+    except OSError:  # too long to be a path
+        return False
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -12,10 +12,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import durations
 from orchestrator import settings as engine_settings
-from orchestrator.cli.options import Database, examples
-from orchestrator.errors import InvalidInput, Problem
+from orchestrator.cli.options import Database, duration, examples
+from orchestrator.errors import InvalidInput
 from orchestrator.flag import KEYS
 from orchestrator_operator import settings as operator_settings
 from orchestrator_operator.cli.rollout_asking import Namespace
@@ -61,8 +60,8 @@ def bundle(
     from orchestrator import support  # noqa: PLC0415 - takes database and cluster clients along, which --help need not
     from orchestrator_operator.support import cluster_section  # noqa: PLC0415 - the same
 
+    window = duration(since, "--since")
     now, environment = datetime.now(UTC), dict(os.environ)
-    window = _window(since)
     described = (*engine_settings.described(), *operator_settings.described())
     settings = _settings(database)
     flag_secret = environment.get(operator_settings.variable("flag_secret")) or "orchestrator-flags"
@@ -84,13 +83,6 @@ def bundle(
     typer.echo(", ".join(f"{part.name} is {part.state}" for part in missing), err=True)
     typer.echo("Secrets were blotted out as far as they are known: look through it before you attach it.", err=True)
     typer.echo(str(path))
-
-
-def _window(since: str) -> timedelta:
-    try:
-        return durations.parse(since)
-    except ValueError as error:
-        raise InvalidInput([Problem("--since", str(error))]) from None
 
 
 def _settings(database: str | None) -> engine_settings.Settings:

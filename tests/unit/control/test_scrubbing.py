@@ -107,16 +107,28 @@ def test_secrets_are_known_from_variables_urls_and_mounted_files(tmp_path: Path)
     (tmp_path / "shop" / "api").mkdir(parents=True)
     (tmp_path / "shop" / "api" / "token").write_text("mounted-value\n")
     (tmp_path / "shop" / "api" / "hosts").write_text("shop.example\n")
+    (tmp_path / "tokens").write_text("first-value\nsecond-value\n")
     environment = {
         "STRIPE_SECRET": "variable-value",
         "CACHE": "redis://u:url%2Fvalue@h",
         "ORCHESTRATOR_SECRETS": str(tmp_path),
         "ORCHESTRATOR_FLAG_SECRET": "orchestrator-flags",
         "TOKEN": "short",
+        "DOOR_TOKENS": str(tmp_path / "tokens"),
+        "KEYRING": str(tmp_path / "shop"),
+        "LONG_KEY": "k" * 5000,
         "HOME": "home-of-ada",
     }
     masks = known_secrets(environment, ["ORCHESTRATOR_FLAG_SECRET"], "postgresql://u:option-value@h/d")
-    for secret in ("variable-value", "url%2Fvalue", "url/value", "mounted-value", "option-value"):
+    for secret in (
+        "variable-value",
+        "url%2Fvalue",
+        "url/value",
+        "mounted-value",
+        "option-value",
+        "second-value",
+        "k" * 5000,
+    ):
         assert masks.text(f"a {secret} b") == "a *** b", secret
-    for harmless in ("orchestrator-flags", "shop.example", "short", "home-of-ada"):
+    for harmless in ("orchestrator-flags", "shop.example", "short", "home-of-ada", str(tmp_path / "shop")):
         assert masks.text(harmless) == harmless
