@@ -69,7 +69,7 @@ class Settings(BaseModel):
         Literal["on", "off"],
         Field(description="Whether a Lease says which of several operators acts; off where there is only ever one."),
     ] = "on"
-    lease: Annotated[str, Field(min_length=1, description="The Lease's name.")] = "orchestrator-operator"
+    lease_name: Annotated[str, Field(min_length=1, description="The Lease's name.")] = "orchestrator-operator"
     lease_duration: Annotated[
         int,
         Field(ge=3, le=600, description="Seconds after which another operator takes over from one that is silent."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from orchestrator_operator import settings as operator
 from orchestrator_operator.reference import __main__ as generator
 from orchestrator_operator.reference import commands, metrics, resources, settings
 from orchestrator_operator.reference.markdown import table
@@ -18,6 +19,7 @@ from orchestrator_operator.specs.execution import ExecutionSpec
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 from prometheus_client import REGISTRY, generate_latest
 
+from orchestrator import settings as engine
 from orchestrator.authoring import compile_workflow
 from orchestrator.schemas import input_problems
 
@@ -149,6 +151,15 @@ def test_every_variable_that_the_code_names_is_on_the_page() -> None:
         for path in package.rglob("*.py"):
             named |= set(re.findall(r"\b(?:USE_)?ORCHESTRATOR_[A-Z0-9_]+", path.read_text(encoding="utf-8")))
     assert named - settings.variables() - NO_SETTINGS.keys() == set()
+
+
+#: One variable of the environment that workers and operators may share; it has to mean the same to both.
+SHARED = {"ORCHESTRATOR_DATABASE", "ORCHESTRATOR_SCHEMA", "ORCHESTRATOR_HTTP_ALLOW", "ORCHESTRATOR_V1"}
+
+
+def test_no_variable_means_one_thing_to_a_worker_and_another_to_the_operator() -> None:
+    engines, operators = ({one.variable for one in found} for found in (engine.described(), operator.described()))
+    assert engines & operators == SHARED
 
 
 # -- Markdown
