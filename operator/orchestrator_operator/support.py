@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.flag import KEYS
 from orchestrator.support import Section
-from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, decode, in_cluster
+from orchestrator_operator import settings
+from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound, decode, in_cluster
+from orchestrator_operator.adapters.leases import Leases
 from orchestrator_operator.specs import EXECUTIONS, ROLLOUTS, WORKFLOWS
 from orchestrator_operator.specs.crds import DEFINITIONS, crd
 
@@ -35,7 +37,6 @@ async def connected() -> Kubernetes:
 
 def cluster_section(
     namespace: str,
-    flag_secret: str,
     environment: Mapping[str, str],
     connect: Callable[[], Awaitable[Any]] = connected,
 ) -> Section:
@@ -47,7 +48,8 @@ def cluster_section(
             return
         kubernetes = await connect()
         try:
-            await _Asking(bundle, kubernetes, namespace, flag_secret).everything()
+            names = [_named(environment, setting) for setting in ("flag_secret", "lease_name")]
+            await _Asking(bundle, kubernetes, namespace, *names).everything()
         finally:
             await kubernetes.aclose()
 
@@ -58,9 +60,15 @@ def _is_there(environment: Mapping[str, str]) -> bool:
     return bool(environment.get("KUBECONFIG")) or in_cluster() or Path("~/.kube/config").expanduser().exists()
 
 
+def _named(environment: Mapping[str, str], setting: str) -> str:
+    """A name that the operator's settings give."""
+    return environment.get(settings.variable(setting)) or str(settings.fields()[setting].default)
+
+
 class _Asking:
-    def __init__(self, bundle: Bundle, kubernetes: Any, namespace: str, flag_secret: str) -> None:
-        self._bundle, self._kubernetes, self._namespace, self._secret = bundle, kubernetes, namespace, flag_secret
+    def __init__(self, bundle: Bundle, kubernetes: Any, namespace: str, flag_secret: str, lease: str) -> None:
+        self._bundle, self._kubernetes, self._namespace = bundle, kubernetes, namespace
+        self._secret, self._lease = flag_secret, lease
 
     async def everything(self) -> None:
         """The first question decides whether the server is there; each of the others may be refused."""
@@ -68,6 +76,7 @@ class _Asking:
         questions = {
             "definitions.json": self._definitions,
             "flag.json": self._flag,
+            "leader.json": self._leader,
             "rollouts.json": self._rollouts,
             "workflows.json": self._workflows,
             "executions.json": self._executions,
@@ -113,6 +122,14 @@ class _Asking:
                 for entry in meta.get("managedFields") or ()
             ],
         }
+
+    async def _leader(self) -> dict[str, Any]:
+        """Which operator leads, or that none ever did."""
+        try:
+            lease = await Leases(self._kubernetes, self._namespace, self._lease).get()
+        except NotFound:
+            return {"lease": f"{self._namespace}/{self._lease}", "there": False}
+        return {"lease": f"{self._namespace}/{self._lease}", "there": True, "spec": lease.get("spec")}
 
     async def _rollouts(self) -> list[dict[str, Any]]:
         found = []

@@ -95,7 +95,7 @@ def cluster(kubernetes: FakeKubernetes) -> support.Section:
     async def connect() -> FakeKubernetes:
         return kubernetes
 
-    return cluster_section(NAMESPACE, "orchestrator-flags", {"KUBECONFIG": "there"}, connect)
+    return cluster_section(NAMESPACE, {"KUBECONFIG": "there"}, connect)
 
 
 @pytest.fixture
@@ -258,6 +258,7 @@ def test_the_flag_and_the_rollout_are_told_in_full(everywhere: Packed) -> None:
     assert everywhere.json("cluster/flag.json")["other_keys"] == 1
     (rollout,) = everywhere.json("cluster/rollouts.json")
     assert (rollout["name"], rollout["spec"]) == ("orders", {})
+    assert everywhere.json("cluster/leader.json") == {"lease": f"{NAMESPACE}/orchestrator-operator", "there": False}
     assert all(one["as_this_program_has_it"] for one in everywhere.json("cluster/definitions.json"))
 
 

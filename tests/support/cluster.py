@@ -142,6 +142,9 @@ class FakeKubernetes:
         (found,) = [crd(definition) for definition in DEFINITIONS if definition.resource == resource]
         return found
 
+    async def once(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        raise NotFound(f"{method} {path}: there are no Leases in here", status=404)
+
     async def aclose(self) -> None:
         """Nothing to close."""
 

@@ -64,7 +64,6 @@ def bundle(
     now, environment = datetime.now(UTC), dict(os.environ)
     described = (*engine_settings.described(), *operator_settings.described())
     settings = _settings(database)
-    flag_secret = environment.get(operator_settings.variable("flag_secret")) or "orchestrator-flags"
     harmless = {*(one.variable for one in described), *KEYS}
     masks = support.known_secrets(environment, harmless, database, settings.database)
     made = support.Bundle(support.Scrubber(masks), now, metadata.version("orchestrator"), with_messages=with_messages)
@@ -72,7 +71,7 @@ def bundle(
         support.versions_section(),
         support.settings_section(environment, described, (engine_settings.Settings.read, operator_settings.read)),
         support.store_section(settings, window),
-        *([cluster_section(namespace, flag_secret, environment)] if cluster else []),
+        *([cluster_section(namespace, environment)] if cluster else []),
         support.log_section(log or ()),
     ]
     path = out or Path(f"orchestrator-support-{now:%Y%m%d-%H%M%S}.tar.gz")
