@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator import events
 from orchestrator.reports import REPORTS, ask
 from orchestrator.store.migrate import known_head
+from orchestrator.store.open import database_url, without_secrets
 from orchestrator.store.readonly import open_reader
 from orchestrator.support import questions
 from orchestrator.support.bundle import Section
@@ -32,7 +33,8 @@ def store_section(settings: Settings, since: timedelta) -> Section:
 
     async def collect(bundle: Bundle) -> None:
         async with open_reader(settings.database, schema=settings.schema, patience=settings.patience) as reader:
-            await _Asking(bundle, reader, bundle.made_at - since).everything(since)
+            asking = _Asking(bundle, reader, bundle.made_at - since)
+            await asking.everything(since, without_secrets(database_url(settings.database)))
 
     return Section("store", "reading the store", collect)
 
@@ -41,8 +43,8 @@ class _Asking:
     def __init__(self, bundle: Bundle, reader: Reader, since: datetime) -> None:
         self._bundle, self._reader, self._since = bundle, reader, since
 
-    async def everything(self, since: timedelta) -> None:
-        await self._database()
+    async def everything(self, since: timedelta, url: str) -> None:
+        await self._database(url)
         await self._reports(since)
         await self._executions()
         self._bundle.add_lines("store/events.jsonl", await self._rows(questions.EVENTS))
@@ -58,12 +60,13 @@ class _Asking:
             },
         )
 
-    async def _database(self) -> None:
+    async def _database(self, url: str) -> None:
         """First of all: whether it answers, and whose it is."""
         (version,) = await self._rows(questions.SCHEMA)
         known = known_head()
         found = {
-            "kind": self._reader.dialect.value,
+            "url": url,
+            "schema": self._reader.schema,
             "schema_version": version["schema_version"],
             "this_program_knows": known,
             "event_schema_of_this_program": events.SCHEMA_VERSION,
