@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from orchestrator_operator.rollout.statistics.coins import FEWER_GOOD, WORSE, restart_weight
+from orchestrator_operator.rollout.statistics.coins import FEWER_GOOD, WORSE, log_steps, restart_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,26 +28,15 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 
-class Steps:
-    """What one execution adds to the log likelihood ratios, by the percent that it was routed at: (percents, J)."""
-
-    def __init__(self, percents: Sequence[Decimal], alternatives: Floats, null: float) -> None:
-        p = np.array([float(percent) / 100 for percent in percents])[:, None]
-        tossed = (p > 0) & (p < 1)  # elsewhere the coin says nothing
-        safe = np.where(tossed, p, 0.5)
-        on_v1 = np.log((safe * null + 1 - safe) / (safe * alternatives + 1 - safe))
-        self.on_v1: Floats = np.where(tossed, on_v1, 0.0)
-        self.on_v2: Floats = np.where(tossed, on_v1 + np.log(alternatives / null), 0.0)
-
-
 class Suspicions:
     """The evidence against V2 of every run and pair, kept up to date count by count."""
 
     def __init__(self, runs: int, pairs: int, percents: Sequence[Decimal], planned: int, tolerate: float = 1.0) -> None:
         fewer = FEWER_GOOD if tolerate == 1.0 else np.ones(1)  # else nothing is known of the good ones
         self._planned = planned
-        self._bad = Steps(percents, tolerate * WORSE, tolerate)
-        self._good = Steps(percents, fewer, 1.0)
+        p = np.array([float(percent) / 100 for percent in percents])
+        self._bad_v1, self._bad_v2 = log_steps(p, tolerate * WORSE, tolerate)
+        self._good_v1, self._good_v2 = log_steps(p, fewer, 1.0)
         self._worse = np.zeros((runs, pairs, len(WORSE)))
         self._fewer = np.zeros((runs, pairs, len(fewer)))
         self._alternatives = len(WORSE) * len(fewer)
@@ -57,8 +46,8 @@ class Suspicions:
 
     def add(self, at: Ints, bad_v1: Ints, good_v1: Ints, bad_v2: Ints, good_v2: Ints) -> None:
         """Count executions, (runs, pairs) each; `at` is the index of the percent that they were routed at."""
-        self._worse += bad_v1[..., None] * self._bad.on_v1[at] + bad_v2[..., None] * self._bad.on_v2[at]
-        self._fewer += good_v1[..., None] * self._good.on_v1[at] + good_v2[..., None] * self._good.on_v2[at]
+        self._worse += bad_v1[..., None] * self._bad_v1[at] + bad_v2[..., None] * self._bad_v2[at]
+        self._fewer += good_v1[..., None] * self._good_v1[at] + good_v2[..., None] * self._good_v2[at]
 
     def restart(self, index: int, runs: Mask) -> None:
         """Evidence that starts afresh now, in these runs."""

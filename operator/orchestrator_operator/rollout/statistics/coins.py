@@ -121,17 +121,21 @@ def _log_likelihoods(p: Floats, counts: Counts, tolerate: float) -> tuple[Floats
     return bad, _log_ratios(p, counts.good_v1, counts.good_v2, fewer, np.float64(1))
 
 
-def _log_ratios(p: Floats, on_v1: Floats, on_v2: Floats, alternatives: Floats, null: Any) -> Floats:
-    """Log likelihood ratios of these coins: each alternative of the relative rate against `null`; shape (..., J).
+def log_steps(p: Floats, alternatives: Floats, null: Any) -> tuple[Floats, Floats]:
+    """What one execution on V1, and one on V2, adds to each log likelihood ratio: (..., P, J) each.
 
-    Where p is 0 or 1 the coin cannot speak: such counts contribute exactly nothing.
+    ln((1-q(ψ))/(1-q(ψ₀))) and ln(q(ψ)/q(ψ₀)) with q(ψ) = pψ/(pψ + 1 - p). Where p is 0 or 1 the coin cannot speak: such
+    executions add exactly nothing.
     """
     p = p[:, None]
     tossed = (p > 0) & (p < 1)
-    # q(ψ) = pψ/(pψ + 1 - p), as ln q and ln(1 - q) relative to the null's.
     miss = np.log((p * null + 1 - p) / (p * alternatives + 1 - p))
-    v1 = np.where(tossed, miss, 0.0)
-    v2 = np.where(tossed, np.log(alternatives / null) + miss, 0.0)
+    return np.where(tossed, miss, 0.0), np.where(tossed, np.log(alternatives / null) + miss, 0.0)
+
+
+def _log_ratios(p: Floats, on_v1: Floats, on_v2: Floats, alternatives: Floats, null: Any) -> Floats:
+    """Log likelihood ratios of these coins: each alternative of the relative rate against `null`; shape (..., J)."""
+    v1, v2 = log_steps(p, alternatives, null)
     if v1.ndim == 2:  # noqa: PLR2004 - percents by alternatives, the same for all experiments
         return np.asarray(on_v1 @ v1 + on_v2 @ v2, dtype=np.float64)
     ratios = on_v1[..., None, :] @ v1 + on_v2[..., None, :] @ v2
