@@ -55,9 +55,9 @@ def test_each_row_has_its_verdict_its_percent_and_its_action(told: Answer) -> No
 
 
 def test_each_row_has_the_evidence_as_numbers(told: Answer) -> None:
-    for name in ("logEvidenceBadNoRestarts", "logEvidenceBad", "logEvidence", "logThreshold"):
+    for name in ("logEvidenceBadNoRestarts", "logEvidenceBad", "logEvidence", "logEvidenceJudged", "logThreshold"):
         assert all(isinstance(number, float) for number in column(told, name))
-    assert column(told, "logEvidence")[1] > column(told, "logThreshold")[1]
+    assert column(told, "logEvidenceJudged")[1] > column(told, "logThreshold")[1]
 
 
 def test_the_end_is_told(told: Answer) -> None:
