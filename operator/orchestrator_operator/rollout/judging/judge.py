@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Alarm, Gathered, Judged, Power
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
 
-__all__ = ["current_stage", "judge", "pass_age", "show_counts", "show_evidence"]
+__all__ = ["JUDGE", "current_stage", "judge", "pass_age", "show_counts", "show_evidence"]
+
+# Which judge and plan these are. It is raised with every change that lets them come to other figures, verdicts or
+# actions from the same inputs; rows of the log bear it, so that nobody takes an earlier judge's for forged ones.
+#   1  the coin test's evidence weighed all its alternatives alike
+#   2  mixture.DECIDING weighs them
+JUDGE = 2
 
 
 def judge(gathered: Gathered) -> Judgement:
