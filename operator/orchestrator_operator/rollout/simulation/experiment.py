@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator_operator.rollout.judging import calibration, degradation, sample_ratio
 from orchestrator_operator.rollout.model import Health
-from orchestrator_operator.rollout.simulation import alarms
 from orchestrator_operator.rollout.simulation.counting import V1, V2
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
+from orchestrator_operator.rollout.statistics.coins import Counts
 from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout import Preset
 
@@ -64,15 +65,17 @@ class Experiment:
 
     def alarms(self, step: int, going: Mask) -> dict[str, Mask]:
         """Where each detector fires now, among the runs that go."""
-        ratio = alarms.log_sample_ratio(self.starts, self._percents)
-        halves = alarms.log_calibration(self._split, self._percents)
+        coins = sample_ratio.log_evidence(self._percents / 100, self.starts[..., V1], self.starts[..., V2])
+        ratio = sample_ratio.log_mean(coins, len(self._shares))
+        halves = calibration.log_either(self._percents / 100, Counts(*np.moveaxis(self._split.astype(float), -1, 0)))
         degraded = np.zeros_like(going)
         if step + 1 >= self._window:
             bad, everything = (self._recent[..., place].sum(axis=0) for place in range(2))
-            degraded = alarms.degraded(bad, everything, self._bad_before, self._all_before)
+            before = np.maximum(self._bad_before, 1)
+            degraded = degradation.degraded(bad, everything * before / self._all_before, before)
         return {
-            "NotCalibrated": (halves >= alarms.THRESHOLD) & going,
-            "SampleRatioMismatch": (ratio >= alarms.THRESHOLD) & going,
+            "NotCalibrated": (halves >= calibration.THRESHOLD) & going,
+            "SampleRatioMismatch": (ratio >= sample_ratio.THRESHOLD) & going,
             "SharedDegradation": degraded & going,
         }
 

@@ -30,6 +30,7 @@ __all__ = [
     "WORSE",
     "Cell",
     "Cells",
+    "as_arrays",
     "dump",
     "enough_without_failures",
     "load",
@@ -94,7 +95,7 @@ def since(now: Cells, before: Cells) -> Cells:
 
 def log_fail(cells: Cells, tolerate: float = 1.0, mixture: Mixture = DECIDING) -> float:
     """The evidence ln E that V2's relative risk is above `tolerate` (ψ₀), as coins.log_fail has it."""
-    return float(coins.log_fail(_chances(cells), _counts(_table(cells)), tolerate, mixture))
+    return float(coins.log_fail(*as_arrays(cells), tolerate, mixture))
 
 
 def log_fail_with_restarts(
@@ -115,8 +116,8 @@ def log_fail_with_restarts(
 
 def log_pass(cells: Cells, margin: float) -> float:
     """The evidence ln E that V2's relative risk is below `margin` (ψ_m), as coins.log_pass has it."""
-    counts = _counts(_table(cells))
-    return float(coins.log_pass(_chances(cells), counts.bad_v1, counts.bad_v2, margin))
+    p, counts = as_arrays(cells)
+    return float(coins.log_pass(p, counts.bad_v1, counts.bad_v2, margin))
 
 
 def pass_margin(bad_v1: float, n1: float, relative: float, absolute: float) -> float:
@@ -149,6 +150,11 @@ def shares(tests: Sequence[_Test], favourite: _Test | None) -> dict[_Test, float
     if len(tests) == 1 or favourite not in tests:
         return dict.fromkeys(tests, 1 / len(tests))
     return {test: 0.5 if test == favourite else 0.5 / (len(tests) - 1) for test in tests}
+
+
+def as_arrays(cells: Cells) -> tuple[NDArray[np.float64], Counts]:
+    """V2's probability at each percent, and the counts there: shapes (cells,), as coins.py takes them."""
+    return _chances(cells), _counts(_table(cells))
 
 
 def dump(cells: Cells) -> dict[str, list[int]]:
