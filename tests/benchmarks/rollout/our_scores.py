@@ -13,7 +13,7 @@ from orchestrator_operator.rollout.simulation.agreement import rehearsed
 from orchestrator_operator.rollout.simulation.ensemble import Ensemble
 from orchestrator_operator.rollout.simulation.handful import executions_to_convict
 from orchestrator_operator.rollout.simulation.levels import log_threshold, share
-from orchestrator_operator.rollout.simulation.score import factor_of, limit_hours, score
+from orchestrator_operator.rollout.simulation.score import factor_of, limit_hours, quantile, score
 from orchestrator_operator.rollout.simulation.world import MIX, Kind
 
 from tests.benchmarks import machine
@@ -98,7 +98,7 @@ def handful(spec: RolloutSpec, runs: int, seed: int) -> list[dict[str, Any]]:
         needed = executions_to_convict(
             Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=runs, most=1200, seed=seed
         )
-        quantiles = (int(np.quantile(needed, part, method="inverted_cdf")) for part in (0.5, 0.99))
+        quantiles = (int(quantile(needed, part)) for part in (0.5, 0.99))
         rows.append({"percent": percent, "runs": runs, **dict(zip(("median", "p99"), quantiles, strict=True))})
     return rows
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.simulation.outcomes import Outcomes
     from orchestrator_operator.rollout.simulation.world import World
 
+    Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
 _HOUR = 3600.0
@@ -53,6 +54,10 @@ class Hours:
 
     median: float
     p90: float
+
+    @classmethod
+    def of(cls, values: Floats) -> Hours:
+        return cls(quantile(values, 0.5), quantile(values, 0.9))
 
     def described(self) -> dict[str, float | None]:
         """JSON has no infinity: null is "never"."""
@@ -116,10 +121,10 @@ def score(world: World, outcomes: Outcomes) -> Score:
         held={
             reason: (share_of(seconds > 0), float(seconds.mean() / _HOUR)) for reason, seconds in outcomes.held.items()
         },
-        hours=_hours(np.where(caught, (outcomes.rolled_back - onset) / _HOUR, math.inf)[counted]),
-        excess=_median(np.where(caught, outcomes.excess, math.inf)[counted]),
-        executions=_median(np.where(caught, outcomes.on_v2, math.inf)[counted]),
-        to_all=_hours(np.where(outcomes.completed != NEVER, outcomes.completed / _HOUR, math.inf)),
+        hours=Hours.of(np.where(caught, (outcomes.rolled_back - onset) / _HOUR, math.inf)[counted]),
+        excess=quantile(np.where(caught, outcomes.excess, math.inf)[counted], 0.5),
+        executions=quantile(np.where(caught, outcomes.on_v2, math.inf)[counted], 0.5),
+        to_all=Hours.of(np.where(outcomes.completed != NEVER, outcomes.completed / _HOUR, math.inf)),
         people=float(outcomes.people.mean()),
         moves_per_outage=float(outcomes.blind_moves.sum() / outages),
         holds_per_outage=float(outcomes.holds["Blind"].sum() / outages),
@@ -143,19 +148,9 @@ def factor_of(world: World) -> float:
     return world.harm.times.get(Kind.FAILS_AT_ONCE, 1.0) if world.harm else 1.0
 
 
-def _hours(values: NDArray[np.float64]) -> Hours:
-    if not len(values):
-        return Hours(math.inf, math.inf)
-    ordered = np.sort(values)  # nearest rank: an interpolation between a number and infinity is neither
-    return Hours(_at(ordered, 0.5), _at(ordered, 0.9))
-
-
-def _median(values: NDArray[np.float64]) -> float:
-    return _at(np.sort(values), 0.5) if len(values) else math.inf
-
-
-def _at(ordered: NDArray[np.float64], part: float) -> float:
-    return float(ordered[max(0, math.ceil(len(ordered) * part) - 1)])
+def quantile(values: Floats, part: float) -> float:
+    """The nearest rank, for an interpolation between a number and infinity is neither; infinite of nothing."""
+    return float(np.quantile(values, part, method="inverted_cdf")) if len(values) else math.inf
 
 
 def _finite(value: float) -> float | None:
