@@ -40,6 +40,14 @@ class Share:
     def described(self) -> dict[str, Any]:
         return {"count": self.count, "runs": self.runs, "share": self.value, "low": self.low, "high": self.high}
 
+    def __str__(self) -> str:
+        return show_share(self.value, self.low, self.high)
+
+
+def show_share(value: float, low: float, high: float) -> str:
+    """`1.5 % (1.1-2.1)`: a share with its interval, in per cent, as sentences and tables have it."""
+    return f"{100 * value:.3g} % ({100 * low:.3g}-{100 * high:.3g})"
+
 
 def share_of(which: Mask) -> Share:
     """Of at least one run."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from orchestrator_operator.rollout.simulation.forecast import Forecast
     from orchestrator_operator.rollout.simulation.replay import Replayed
-    from orchestrator_operator.rollout.simulation.score import Score, Share
+    from orchestrator_operator.rollout.simulation.score import Score
     from orchestrator_operator.specs.rollout_status import Decision
 
 HEADER = ("START", "CRITERION", "AGE", "AT %", "V1 BAD/ALL", "V2 BAD/ALL", "E", "NEEDED", "VERDICT", "%", "ACTION")
@@ -97,11 +97,11 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
     """What the schedule promises, in sentences."""
     world, healthy = found.world, found.healthy
     yield f"{found.runs} rollouts each, {world.load:g} executions/h, {100 * world.base:g} % of them failing on V1:"
-    yield f"a healthy V2 is rolled back in {_share(healthy.rolled_back)} of them"
-    yield f"a healthy V2 is held, for a reason that nothing in the world gave, in {_share(healthy.falsely_held)}"
+    yield f"a healthy V2 is rolled back in {healthy.rolled_back} of them"
+    yield f"a healthy V2 is held, for a reason that nothing in the world gave, in {healthy.falsely_held}"
     for reason, (share, hours) in healthy.held.items():
         if share.count:
-            yield f"  held with reason {reason} in {_share(share)}, {hours:.1f} h each on average"
+            yield f"  held with reason {reason} in {share}, {hours:.1f} h each on average"
     yield f"100 % is reached after {_hours(healthy.to_all.median)} (90 %: {_hours(healthy.to_all.p90)})"
     if healthy.people:
         yield f"  a person is asked {healthy.people:.1f} times, and says yes at once"
@@ -113,11 +113,7 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
 
 def _caught(score: Score) -> str:
     hours = f"{_hours(score.hours.median)} (90 %: {_hours(score.hours.p90)})"
-    return f"rolled back in {_share(score.rolled_back)}, after {hours} and {score.excess:.0f} failures too many"
-
-
-def _share(share: Share) -> str:
-    return f"{100 * share.value:.2g} % ({100 * share.low:.2g}-{100 * share.high:.2g})"
+    return f"rolled back in {score.rolled_back}, after {hours} and {score.excess:.0f} failures too many"
 
 
 def _hours(hours: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from orchestrator_operator.rollout.simulation.handful import executions_to_convict
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, Outcomes, nothing_yet
-from orchestrator_operator.rollout.simulation.score import limit_hours, score, share_of
+from orchestrator_operator.rollout.simulation.score import limit_hours, score, share_of, show_share
 from orchestrator_operator.rollout.simulation.world import World, worse
 
 WORLD = World("any")
@@ -75,3 +75,15 @@ def test_a_total_outage_is_convicted_within_a_handful_of_executions(percent: int
     )
     assert np.median(found) <= median
     assert np.quantile(found, 0.99, method="lower") <= nearly_all
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ((1.0, 0.998, 1.0), "100 % (99.8-100)"),
+        ((0.0, 0.0, 0.00192), "0 % (0-0.192)"),
+        ((0.5, 0.4, 0.6), "50 % (40-60)"),
+    ],
+)
+def test_a_share_is_shown_with_its_interval_in_per_cent(shown: tuple[float, float, float], text: str) -> None:
+    assert show_share(*shown) == text
