@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 
 from orchestrator import durations
+from orchestrator.cohorts import middle
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.specs.rollout_checks import check
 from orchestrator_operator.specs.rollout_status import RolloutStatus
@@ -194,6 +195,11 @@ class Analysis(_Part):
     extend: Annotated[DurationOrZero, Field(description="How much longer a stage may last to reach a Pass.")] = (
         timedelta(days=7)
     )
+
+    @property
+    def middle_age(self) -> timedelta:
+        """Where `failures` spend most of the error level."""
+        return self.ages[middle(len(self.ages))]
 
 
 class Criterion(_Part):

@@ -92,7 +92,7 @@ def disagreements(spec: RolloutSpec, setting: Setting, seed: int, runs: int = 1)
 
 def handful(spec: RolloutSpec, runs: int, seed: int) -> list[dict[str, Any]]:
     """How many of V2's executions a total outage takes, by the percent, at the middle age of `failures`."""
-    threshold = log_threshold(spec, spec.comparisons[0], spec.analysis.ages[1])
+    threshold = log_threshold(spec, spec.comparisons[0], spec.analysis.middle_age)
     rows = []
     for percent in _PERCENTS:
         needed = executions_to_convict(
@@ -108,7 +108,7 @@ def _limit(spec: RolloutSpec, setting: Setting, factor: float, median: float) ->
     world = setting.world
     onset = world.harm.onset if world.harm else None
     weeks = 0 if onset is None else min(int(onset.days // 7), len(spec.stages) - 1)
-    criterion, age = spec.comparisons[0], spec.analysis.ages[1]
+    criterion, age = spec.comparisons[0], spec.analysis.middle_age
     limit = limit_hours(
         world.load,
         world.base * _SEEN,

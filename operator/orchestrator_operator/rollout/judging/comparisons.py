@@ -37,7 +37,7 @@ def levels(spec: RolloutSpec) -> dict[Test, float]:
     for criterion in spec.comparisons:
         tests += [(criterion.name, age) for age in (ages if criterion.preset else (None,))]
     favourite = next(
-        ((item.name, ages[len(ages) // 2]) for item in spec.comparisons if item.preset is Preset.FAILURES), None
+        ((item.name, spec.analysis.middle_age) for item in spec.comparisons if item.preset is Preset.FAILURES), None
     )
     return evidence.shares(tests, favourite)
 

@@ -42,7 +42,7 @@ class Experiment:
         self._traffic, self._rng = traffic, rng
         self._shares, self._percents = shares, np.array([float(share) for share in shares])
         self.starts: Ints = np.zeros((runs, len(shares), 2), dtype=np.int64)
-        key = (Preset.FAILURES.value, spec.analysis.ages[len(spec.analysis.ages) // 2])
+        key = (Preset.FAILURES.value, spec.analysis.middle_age)
         keys = [(str(item.preset), age) for item in spec.comparisons if item.preset for age in spec.analysis.ages]
         self._pair = keys.index(key) if key in keys else 0
         self._window = max(1, round(_HOUR / step.total_seconds()))
