@@ -13,7 +13,9 @@ from orchestrator_operator.rollout.simulation.agreement import rehearsed
 from orchestrator_operator.rollout.simulation.ensemble import Ensemble
 from orchestrator_operator.rollout.simulation.handful import executions_to_convict
 from orchestrator_operator.rollout.simulation.levels import log_threshold, share
-from orchestrator_operator.rollout.simulation.score import factor_of, limit_hours, quantile, score
+from orchestrator_operator.rollout.simulation.limits import coin_information, information, limit_hours, own_limit_hours
+from orchestrator_operator.rollout.simulation.outcomes import NEVER
+from orchestrator_operator.rollout.simulation.score import factor_of, quantile, score
 from orchestrator_operator.rollout.simulation.world import MIX, Kind
 
 from tests.benchmarks import machine
@@ -36,6 +38,7 @@ CHECKED = (
 )
 _SEEN = MIX[Kind.FAILS_AT_ONCE] + MIX[Kind.FAILS_SOON]  # of the failures, at the middle age
 _PERCENTS = (5, 25, 50, 99)
+_HOUR = 3600.0
 
 
 def run(tell: Callable[[str], None], scale: float = 1.0, seed: int = 1) -> dict[str, Any]:
@@ -68,7 +71,8 @@ def _scored(work: tuple[Setting, int, int]) -> dict[str, Any]:
 def one(spec: RolloutSpec, setting: Setting, runs: int, seed: int) -> dict[str, Any]:
     """One world's row."""
     world, began = setting.world, time.perf_counter()
-    found = score(world, Ensemble(world, spec, runs=runs, step=setting.step, seed=seed).run())
+    ensemble = Ensemble(world, spec, runs=runs, step=setting.step, seed=seed)
+    found = score(world, ensemble.run())
     row = {
         "name": world.name,
         "group": setting.group,
@@ -81,6 +85,7 @@ def one(spec: RolloutSpec, setting: Setting, runs: int, seed: int) -> dict[str, 
     factor = factor_of(world)
     if setting.group in {"effect", "onset"}:
         row |= _limit(spec, setting, factor, found.hours.median)
+        row["ratioOfOwn"] = _ratio_of_own(ensemble, factor)
     return row
 
 
@@ -117,7 +122,26 @@ def _limit(spec: RolloutSpec, setting: Setting, factor: float, median: float) ->
         spec.analysis.false_rollback,
         share(spec, criterion, age),
     )
-    return {"limitHours": limit, "ratio": median / limit if np.isfinite(median) else None}
+    percent = float(spec.stages[weeks].share)
+    return {
+        "limitHours": limit,
+        "ratio": median / limit if np.isfinite(median) else None,
+        "coinLimitHours": limit * information(percent, factor) / coin_information(percent, factor),
+    }
+
+
+def _ratio_of_own(ensemble: Ensemble, factor: float) -> float | None:
+    """The median of each run's delay over the limit in its own traffic; None where most never came to it."""
+    spec, harm = ensemble.spec, ensemble.world.harm
+    onset = harm.onset.total_seconds() if harm else 0.0
+    needed = log_threshold(spec, spec.comparisons[0], spec.analysis.middle_age)
+    limits = own_limit_hours(ensemble.traffic, spec, factor, needed)
+    rolled_back = ensemble.outcomes.rolled_back
+    counted = (rolled_back == NEVER) | (rolled_back > onset)
+    delays = np.where(rolled_back == NEVER, np.inf, (rolled_back - onset) / _HOUR)
+    ratios = np.divide(delays, limits, out=np.full_like(limits, np.inf), where=np.isfinite(limits))
+    found = quantile(ratios[counted], 0.5)
+    return found if np.isfinite(found) else None
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ def harmful() -> Iterator[Setting]:
     for day in (10, 20):
         for factor in (2.0, 5.0):
             world = replace(NORMAL, name=f"x{factor:g} from day {day}", harm=worse(factor, day * DAY))
-            yield Setting(world, timedelta(minutes=10), "onset")
+            yield Setting(world, _finer(NORMAL.load, factor), "onset")
     for name, world in {
         "fails everything": replace(NORMAL, harm=Harm(fails=1.0)),
         "one bad host of twenty: half of its executions fail": replace(NORMAL, harm=Harm(fails=0.025)),
@@ -83,5 +83,6 @@ def harmful() -> Iterator[Setting]:
 
 def _finer(load: float, factor: float) -> timedelta:
     """Looks that are short beside the delay which is measured."""
-    minutes = 2 if load > 10_000 else 10 if load > 500 or factor > 3 else 30
+    big = factor >= 5  # noqa: PLR2004 - times as often
+    minutes = (1 if big else 2) if load > 10_000 else (2 if big else 10) if load > 500 else 10 if big else 30
     return timedelta(minutes=minutes)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.rollout.simulation.ensemble import START, Ensemble
-from orchestrator_operator.rollout.simulation.score import limit_hours, score
+from orchestrator_operator.rollout.simulation.limits import limit_hours
+from orchestrator_operator.rollout.simulation.score import score
 from orchestrator_operator.rollout.simulation.world import World, worse
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""How well the rollouts of a world ended, in figures that can be compared, and the limit that no rule passes. Pure."""
+"""How well the rollouts of a world ended, in figures that can be compared. Pure."""
 
 from __future__ import annotations
 
@@ -138,17 +138,6 @@ def score(world: World, outcomes: Outcomes) -> Score:
         holds_per_outage=float(outcomes.holds["Blind"].sum() / outages),
         convicted_by={name: int(count) for name, count in zip(names, by, strict=True) if count},
     )
-
-
-def limit_hours(load: float, base: float, percent: float, factor: float, alpha: float, share: float = 1.0) -> float:
-    """The information limit: hours that any rule needs at least, on average, to see V2 fail `factor` times as often.
-
-    ln(1/(w·alpha)) over the information that an hour gives: load · base · p · (r ln r - r + 1), which is the divergence
-    of the failures' coin and that of the extra failures together (Wald 1945; for tests of power one Farrell 1964).
-    """
-    p = percent / 100
-    information = load * base * p * (factor * math.log(factor) - factor + 1)
-    return -math.log(share * alpha) / information
 
 
 def factor_of(world: World) -> float:
