@@ -83,6 +83,6 @@ def harmful() -> Iterator[Setting]:
 
 def _finer(load: float, factor: float) -> timedelta:
     """Looks that are short beside the delay which is measured."""
-    big = factor >= 5  # noqa: PLR2004 - times as often
+    big = factor >= 5
     minutes = (1 if big else 2) if load > 10_000 else (2 if big else 10) if load > 500 else 10 if big else 30
     return timedelta(minutes=minutes)
