@@ -52,6 +52,8 @@ def healthy() -> Iterator[Setting]:
         "Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6)),
         "the operator restarts all the time": replace(NORMAL, missed=0.3),
         "a slow disk, ten times a week": replace(NORMAL, stalls=10),
+        "a key sends 15 %": replace(NORMAL, keyed=0.15),
+        "a key sends 60 %": replace(NORMAL, keyed=0.6),
     }.items():
         yield Setting(replace(world, name=name), looked, "null")
 

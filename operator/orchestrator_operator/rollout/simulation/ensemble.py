@@ -166,7 +166,8 @@ class Ensemble:
         self.reason[due & ~passed] = "Extended"
         self.reason[overdue] = "Underpowered"
         ready = passed | (overdue if analysis.underpowered is not Underpowered.HOLD else False)
-        asked = ready & (self._asks[self.stage] | (overdue & (analysis.underpowered is Underpowered.APPROVE)))
+        asks = self._asks[self.stage] | self.experiment.sticky(self.stage)
+        asked = ready & (asks | (overdue & (analysis.underpowered is Underpowered.APPROVE)))
         if windows.closed_until(self.spec.windows, self.start + timedelta(seconds=now)):
             return
         onward = ready & ~asked if not self.approve else ready

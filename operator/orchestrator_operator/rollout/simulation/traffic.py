@@ -39,7 +39,7 @@ class Traffic:
         self.seconds, self._steps = step.total_seconds(), steps
         self._onset = world.harm.onset.total_seconds() if world.harm else math.inf
         popularity = 1.0 / np.arange(1, world.tenants + 1) ** world.zipf
-        self._popularity = popularity / popularity.sum()
+        self.popularity = popularity / popularity.sum()
         self._kinds, self._mix = self._base_rates(), self._mixes()
         self._worse = np.ones((runs, steps), dtype=np.float32)  # how many times as often everything fails
         self._extra = np.zeros((runs, steps), dtype=np.float32)  # share of all that fails on top
@@ -88,8 +88,11 @@ class Traffic:
         return self._kinds
 
     def draw(self, step: int, share: Floats) -> Ints:
-        """Executions that begin in this interval: (runs, 2 engines, kinds); `share` is V2's probability, (runs,)."""
-        load = self.expected(step)
+        """Executions that begin in this interval: (runs, 2 engines, kinds); `share` is V2's probability, (runs,).
+
+        Without those that a key sends: see keyed.py.
+        """
+        load = self.expected(step) * (1 - self.world.keyed)
         v1, v2 = self.rates(step)
         expected = np.stack((v1 * (1 - share)[:, None], v2 * share[:, None]), axis=1) * load[:, None, None]
         counts: Ints = self._rng.poisson(expected).astype(np.int64)
@@ -116,7 +119,7 @@ class Traffic:
         shape = (self.runs, self.world.tenants, 1)
         odds = np.exp(self._rng.normal(0.0, self.world.odds, shape))
         peaks = self._rng.random(shape) * 24
-        comes = self._popularity[:, None] * (1 + np.sin(2 * math.pi * (np.arange(24) + peaks) / 24))
+        comes = self.popularity[:, None] * (1 + np.sin(2 * math.pi * (np.arange(24) + peaks) / 24))
         mixes: Floats = (odds * comes).sum(axis=1) / comes.sum(axis=1)
         mixes /= mixes.mean(axis=1, keepdims=True)
         return mixes
@@ -126,7 +129,7 @@ class Traffic:
         for run, first, last in self._times(world.incidents, _SHARED):
             self._worse[run, first:last] *= rng.lognormal(1.2, 0.5)  # 3.3 times as often, seldom ten times
         for run, first, last in self._times(world.tenant_incidents, _TENANT):
-            self._extra[run, first:last] += _HALF * rng.choice(self._popularity)
+            self._extra[run, first:last] += _HALF * rng.choice(self.popularity)
         for run, first, _ in self._times(world.batches, 0.0):
             self._batch[run, first] += world.batch
         for run, first, last in self._times(world.stalls, _STALL):
