@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
@@ -47,7 +48,7 @@ def run(tell: Callable[[str], None], scale: float = 1.0, seed: int = 1) -> dict[
     works = [(setting, healthy, seed) for setting in our_worlds.healthy()]
     works += [(setting, harmful, seed) for setting in our_worlds.harmful()]
     rows = []
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn")) as pool:
         for row in pool.map(_scored, works):
             rows.append(row)
             tell(f"{row['name']}: {_told(row)}")
@@ -62,7 +63,7 @@ def run(tell: Callable[[str], None], scale: float = 1.0, seed: int = 1) -> dict[
 def _scored(work: tuple[Setting, int, int]) -> dict[str, Any]:
     """In a process of its own."""
     setting, runs, seed = work
-    row = one(our_worlds.spec(), setting, runs, seed)
+    row = one(setting.spec, setting, runs, seed)
     if setting.world.name in CHECKED:
         row["differences"] = disagreements(our_worlds.spec(), setting, seed)
     return row
@@ -71,7 +72,7 @@ def _scored(work: tuple[Setting, int, int]) -> dict[str, Any]:
 def one(spec: RolloutSpec, setting: Setting, runs: int, seed: int) -> dict[str, Any]:
     """One world's row."""
     world, began = setting.world, time.perf_counter()
-    ensemble = Ensemble(world, spec, runs=runs, step=setting.step, seed=seed)
+    ensemble = Ensemble(world, spec, runs=runs, step=setting.step, seed=seed, own=setting.own)
     found = score(world, ensemble.run())
     row = {
         "name": world.name,
@@ -126,6 +127,7 @@ def _limit(spec: RolloutSpec, setting: Setting, factor: float, median: float) ->
     return {
         "limitHours": limit,
         "ratio": median / limit if np.isfinite(median) else None,
+        "ageMinutes": age.total_seconds() / 60,
         "coinLimitHours": limit * information(percent, factor) / coin_information(percent, factor),
     }
 

@@ -24,9 +24,14 @@ class Setting:
     world: World
     step: timedelta
     group: str
+    own: bool = False  # whether a user's own counter is compared as well
+
+    @property
+    def spec(self) -> RolloutSpec:
+        return spec(own=self.own)
 
 
-def spec() -> RolloutSpec:
+def spec(*, own: bool = False) -> RolloutSpec:
     """Four weeks, 5 · 25 · 50 · 99 %, with every default comparison and the guardrail of slow checkpoints."""
     weeks = [{"name": f"week-{n}", "percent": p, "duration": "7d"} for n, p in enumerate((5, 25, 50, 100), start=1)]
     weeks[-1]["holdback"] = 1
@@ -36,7 +41,11 @@ def spec() -> RolloutSpec:
         {"name": "duration", "type": "comparison", "preset": "slower-than-baseline"},
         {"name": "slow-checkpoint", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "15m"},
     ]
-    return parse_rollout({"stages": weeks, "criteria": criteria})
+    if not own:
+        return parse_rollout({"stages": weeks, "criteria": criteria})
+    counters = {"bad": 'shop_failed_total{engine="$engine"}', "total": 'shop_orders_total{engine="$engine"}'}
+    criteria.append({"name": "orders", "type": "comparison", "required": False, **counters})
+    return parse_rollout({"stages": weeks, "criteria": criteria, "analysis": {"interval": "30m"}})
 
 
 def healthy() -> Iterator[Setting]:
@@ -56,6 +65,9 @@ def healthy() -> Iterator[Setting]:
         "a key sends 60 %": replace(NORMAL, keyed=0.6),
     }.items():
         yield Setting(replace(world, name=name), looked, "null")
+    for base in (0.01, 0.05):
+        world = World(f"50/h, {100 * base:g} %, and a counter of one's own", load=50.0, base=base)
+        yield Setting(world, looked, "null", own=True)
 
 
 def harmful() -> Iterator[Setting]:
@@ -81,6 +93,8 @@ def harmful() -> Iterator[Setting]:
         "x2, Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6), harm=worse(2)),
     }.items():
         yield Setting(replace(world, name=name), timedelta(minutes=10), "kind")
+    own = World("50/h x5, and a counter of one's own", load=50.0, harm=worse(5))
+    yield Setting(own, timedelta(minutes=30), "kind", own=True)
 
 
 def _finer(load: float, factor: float) -> timedelta:

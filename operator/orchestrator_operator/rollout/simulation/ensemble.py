@@ -19,6 +19,7 @@ from orchestrator_operator.rollout.simulation.counting import V2, Counting
 from orchestrator_operator.rollout.simulation.experiment import Experiment
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
+from orchestrator_operator.rollout.simulation.own_counter import OwnCounter
 from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
@@ -55,7 +56,9 @@ class Ensemble:
         seed: int,
         approve: bool = True,
         start: datetime = START,
+        own: bool = False,
     ) -> None:
+        """With `own`, the spec's first comparison without a preset counts executions, see own_counter.py."""
         analysis, self.spec, self.approve, self.start = spec.analysis, spec, approve, start
         self.runs, self._step = runs, round(step.total_seconds())
         longest = spec.planned + len(spec.stages) * analysis.extend
@@ -86,6 +89,8 @@ class Ensemble:
         self.look_at, self.stage, self.stage_started = 0, np.zeros(runs, dtype=np.int64), np.zeros(runs, dtype=np.int64)
         self.reason = np.full(runs, "StageRunning", dtype=object)
         self.outcomes = nothing_yet(runs, float(self._step), keys, self.traffic.blind)
+        counters = [item for item in spec.comparisons if own and item.preset is None]
+        self._own = OwnCounter(spec, counters[0], runs, self.steps, step) if counters else None
 
     @property
     def running(self) -> Mask:
@@ -99,6 +104,8 @@ class Ensemble:
             self.advance()
             if self.look_at % every == 0:
                 tell(self.look_at / self.steps)
+        if self._own is not None:
+            self.outcomes.convicted_as_well(self._own.criterion.name, self._own.convicted(self.traffic.missed))
         return self.outcomes
 
     def advance(self) -> None:
@@ -107,6 +114,8 @@ class Ensemble:
         probability = np.where(running, self._percents[self.stage] / _ALL, 0.0)
         begun = self.traffic.draw(step, probability)
         self._harm_done(step, begun, running)
+        if self._own is not None:
+            self._own.count(begun)
         grown = self.counting.count(step, self.stage, begun)
         self._suspicions.add(grown.stage, grown.bad_v1, grown.good_v1, grown.bad_v2, grown.good_v2)
         self.experiment.count(step, self.stage, begun, grown)

@@ -119,7 +119,7 @@ def score(world: World, outcomes: Outcomes) -> Score:
     caught = ever & ~early
     counted = ~early
     outages = max(int(outcomes.outages.sum()), 1)
-    names = [f"{preset}@{age.total_seconds():g}s" for preset, age in outcomes.keys]
+    names = [f"{name}@{age.total_seconds():g}s" if age else name for name, age in outcomes.keys]
     by = np.bincount(outcomes.convicted_by[caught], minlength=len(names))
     return Score(
         runs=len(ever),

@@ -87,13 +87,21 @@ def log_fail_paths(
     """
     found = mixture.against(tolerate)
     logs = log_likelihoods(p, counts, tolerate, found)
-    rest = 1 - found.whole
-    mixed = _log_sum(logs, found.weights) + math.log(found.whole + rest * restart_weight(0, planned))
-    waiting = np.full(mixed.shape[-1], rest - rest * restart_weight(0, planned))
-    for index, look in restarts.items():
-        weight = rest * restart_weight(index, planned)
-        fresh = _log_sum(logs[..., look:, :] - logs[..., look : look + 1, :], found.weights)
-        mixed[..., look:] = np.logaddexp(mixed[..., look:], fresh + math.log(weight))
+    fresh = {
+        index: _log_sum(logs[..., look:, :] - logs[..., look : look + 1, :], found.weights)
+        for index, look in restarts.items()
+    }
+    return log_mixture_of_paths(_log_sum(logs, found.weights), fresh, planned, for_whole=found.whole)
+
+
+def log_mixture_of_paths(whole: Floats, fresh: Mapping[int, Floats], planned: int, *, for_whole: float = 0.5) -> Floats:
+    """`log_mixture_of_restarts` at every look: `whole` is (..., looks), `fresh[s]` is (..., those since s began)."""
+    rest = 1 - for_whole
+    mixed = whole + math.log(for_whole + rest * restart_weight(0, planned))
+    waiting = np.full(whole.shape[-1], rest - rest * restart_weight(0, planned))
+    for index, logs in fresh.items():
+        weight, look = rest * restart_weight(index, planned), whole.shape[-1] - logs.shape[-1]
+        mixed[..., look:] = np.logaddexp(mixed[..., look:], logs + math.log(weight))
         waiting[look:] -= weight
     return np.asarray(np.logaddexp(mixed, np.log(waiting)), dtype=np.float64)
 

@@ -91,7 +91,7 @@ def ratio(history: list[Row], alternative: float, column: int) -> float:
 PSIS, PHIS = (1.25, 1.5, 2, 3, 5, 10, 30, 100), (1, 0.5, 0.1, 0.01)
 BAD_ALONE = {(psi, 1): 1 / 8 for psi in PSIS}
 EVEN = {(psi, phi): 1 / 32 for psi in PSIS for phi in PHIS}
-DECIDING = {(psi, 1): w for psi, w in zip(PSIS, (0.03, 0.09, 0.17, 0.12, 0.15, 0.06, 0.03, 0.01), strict=True)}
+DECIDING = {(psi, 1): w for psi, w in zip(PSIS, (0.02, 0.09, 0.16, 0.12, 0.18, 0.06, 0.02, 0.01), strict=True)}
 DECIDING |= {(30, 0.5): 0.02, (30, 0.1): 0.02, (10, 0.01): 0.1, (30, 0.01): 0.15, (100, 0.01): 0.05}
 Pairs = dict[tuple[float, float], float]
 
