@@ -80,6 +80,9 @@ def harmful() -> Iterator[Setting]:
         for factor in (2.0, 5.0):
             world = replace(NORMAL, name=f"x{factor:g} from day {day}", harm=worse(factor, day * DAY))
             yield Setting(world, _finer(NORMAL.load, factor), "onset")
+    for factor in (2.0, 5.0):  # between two restarts of the evidence, and not with one of them
+        world = replace(NORMAL, name=f"x{factor:g} from noon of day 10", harm=worse(factor, 10.5 * DAY))
+        yield Setting(world, _finer(NORMAL.load, factor), "onset")
     for name, world in {
         "fails everything": replace(NORMAL, harm=Harm(fails=1.0)),
         "one bad host of twenty: half of its executions fail": replace(NORMAL, harm=Harm(fails=0.025)),
