@@ -20,6 +20,7 @@ from orchestrator_operator.rollout.simulation.experiment import Experiment
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
 from orchestrator_operator.rollout.simulation.own_counter import OwnCounter
+from orchestrator_operator.rollout.simulation.own_traffic import OwnTraffic
 from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from orchestrator_operator.rollout.simulation.outcomes import Outcomes
+    from orchestrator_operator.rollout.simulation.own_traffic import Recording
     from orchestrator_operator.rollout.simulation.world import World
     from orchestrator_operator.specs.rollout import RolloutSpec
 
@@ -57,14 +59,22 @@ class Ensemble:
         approve: bool = True,
         start: datetime = START,
         own: bool = False,
+        recording: Recording | None = None,
     ) -> None:
-        """With `own`, the spec's first comparison without a preset counts executions, see own_counter.py."""
+        """With `own`, the spec's first comparison without a preset counts executions, see own_counter.py.
+
+        With a recording, what comes and what fails on V1 comes from there, and only the harm from the world.
+        """
         analysis, self.spec, self.approve, self.start = spec.analysis, spec, approve, start
         self.runs, self._step = runs, round(step.total_seconds())
         longest = spec.planned + len(spec.stages) * analysis.extend
         self.steps = math.ceil(longest / step) + math.ceil(analysis.ages[-1] / step)
         rng = np.random.default_rng([seed, 1])
-        self.world, self.traffic = world, Traffic(world, runs, self.steps, step, rng)
+        self.world = world
+        if recording is None:
+            self.traffic = Traffic(world, runs, self.steps, step, rng)
+        else:
+            self.traffic = OwnTraffic(recording, world, runs, self.steps, step, rng)
         self.counting = Counting(spec, runs, step)
         keys = self.counting.keys
         self._percents = np.array([float(stage.share) for stage in spec.stages])

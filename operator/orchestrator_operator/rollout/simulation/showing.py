@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import durations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = ("START", "CRITERION", "AGE", "AT %", "V1 BAD/ALL", "V2 BAD/ALL", "E", "NEEDED", "VERDICT", "%", "ACTION")
 _ASIDES = frozenset({"Warn", "Alert", "Refuse", "RolledBack"})  # are told, and move nothing
+_AS_HOURS = 2.0  # below it hours would hide what a short schedule is about
 _NOTHING_NEW, _NOTHING_MORE = "Continue", "None"
 
 
@@ -96,7 +98,7 @@ def sentences(replayed: Iterable[Replayed]) -> list[str]:
 def forecast_lines(found: Forecast) -> Iterator[str]:
     """What the schedule promises, in sentences."""
     world, healthy = found.world, found.healthy
-    yield f"{found.runs} rollouts each, {world.load:g} executions/h, {100 * world.base:g} % of them failing on V1:"
+    yield f"{found.runs} rollouts each, {world.load:g} executions/h, {100 * world.base:.3g} % of them failing on V1:"
     yield f"a healthy V2 is rolled back in {healthy.rolled_back} of them"
     yield f"a healthy V2 is held, for a reason that nothing in the world gave, in {healthy.falsely_held}"
     for reason, (share, hours) in healthy.held.items():
@@ -112,11 +114,15 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
 
 
 def _caught(score: Score) -> str:
+    if math.isinf(score.hours.median):  # of a half that is never rolled back there is no median to tell
+        return f"rolled back in {score.rolled_back} within the schedule"
     hours = f"{_hours(score.hours.median)} (90 %: {_hours(score.hours.p90)})"
     return f"rolled back in {score.rolled_back}, after {hours} and {score.excess:.0f} failures too many"
 
 
 def _hours(hours: float) -> str:
+    if hours < _AS_HOURS:  # a rehearsal in seconds
+        return durations.show(timedelta(seconds=round(hours * 3600)))
     return f"{hours:.1f} h" if math.isfinite(hours) else "never"
 
 

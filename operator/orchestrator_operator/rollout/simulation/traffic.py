@@ -55,10 +55,7 @@ class Traffic:
 
     def rates(self, step: int) -> tuple[Floats, Floats]:
         """How likely each kind is in this interval, on V1 and V2: (runs, kinds) each, rows sum to 1."""
-        hour = int(step * self.seconds // _HOUR) % 24
-        v1 = self._kinds * (self._mix[:, hour] * self._worse[:, step])[:, None]
-        v1[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
-        v1[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
+        v1 = self._on_v1(step)
         v2 = v1.copy()
         harm = self.world.harm
         if harm is not None and step * self.seconds >= self._onset:
@@ -75,6 +72,14 @@ class Traffic:
             np.divide(arm, np.maximum(total / most, 1.0), out=arm)
             arm[:, Kind.FINE] = 1.0 - arm.sum(axis=1)
         return v1, v2
+
+    def _on_v1(self, step: int) -> Floats:
+        """How likely each kind is without a harm: (runs, kinds), an array of the caller's own."""
+        hour = int(step * self.seconds // _HOUR) % 24
+        found: Floats = self._kinds * (self._mix[:, hour] * self._worse[:, step])[:, None]
+        found[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
+        found[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
+        return found
 
     def expected(self, step: int) -> Floats:
         """How many executions an interval has on average, without batches: (runs,)."""
