@@ -6,7 +6,7 @@ reach the threshold, so the chance is read off the binomial quantile of k₂. Tw
 stand at their expectations; and since one looks all the time, E may have crossed earlier, which is worth about twelve
 points of the chance (first passage of a random walk with drift, Siegmund 1985): the quantile is taken at 32 %, not 20.
 Only the stage's own executions count, with what restarts leave of the evidence's weight. Simulated, the smallest
-relative risk so found was convicted in 77 to 85 % of the runs, and in more where hardly any or very many are bad.
+relative risk so found was convicted in 79 to 88 % of the runs, and in more where hardly any or very many are bad.
 """
 
 from __future__ import annotations
