@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator_operator.rollout.simulation.counting import Counting
 from orchestrator_operator.rollout.simulation.score import factor_of
 from orchestrator_operator.rollout.simulation.traffic import Traffic
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 from tests.benchmarks.rollout.trace import Trace, plan
 

@@ -12,8 +12,8 @@ from orchestrator_operator.rollout.model import Judged, Unreadable
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
-from orchestrator_operator.specs.rollout import Preset
 from orchestrator_operator.specs.rollout_status import Verdict
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,8 +17,8 @@ from orchestrator_operator.rollout.model import Judgement, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
-from orchestrator_operator.specs.rollout import CriterionType, Preset
 from orchestrator_operator.specs.rollout_status import Phase
+from orchestrator_operator.specs.rollout_words import CriterionType, Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

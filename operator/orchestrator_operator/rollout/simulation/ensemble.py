@@ -25,7 +25,7 @@ from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
 from orchestrator_operator.rollout.statistics import coins, evidence
-from orchestrator_operator.specs.rollout import Preset, Underpowered
+from orchestrator_operator.specs.rollout_words import Preset, Underpowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from orchestrator_operator.rollout.simulation.keyed import Keyed
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
 from orchestrator_operator.rollout.statistics.coins import Counts
 from orchestrator_operator.rollout.statistics.evidence import Cell
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from datetime import timedelta

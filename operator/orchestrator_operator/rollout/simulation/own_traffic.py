@@ -16,7 +16,7 @@ from orchestrator_operator.rollout.simulation.counting import SEEN_AFTER
 from orchestrator_operator.rollout.simulation.history import interval
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind, World
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

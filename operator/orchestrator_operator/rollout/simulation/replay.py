@@ -25,7 +25,7 @@ from orchestrator_operator.rollout.simulation.rehearsal import Rehearsal
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.rollout.statistics.mixture import EVEN
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
