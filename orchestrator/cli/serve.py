@@ -43,7 +43,6 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command(
     epilog=examples(
-        "openssl rand -hex 32 > tokens",
         "orchestrator serve workflows/*.yaml --tokens tokens",
         "orchestrator serve order.yaml --tokens tokens --database postgresql://localhost/orchestrator --no-worker",
     )
@@ -63,7 +62,8 @@ def serve(  # noqa: PLR0917 - one parameter a setting; on the command line each 
 ) -> None:
     """Take executions by HTTP until SIGTERM or SIGINT, which drain: who waits is answered, what is in flight ends.
 
-    Each is routed by USE_ORCHESTRATOR_V2 in the environment. The workflows are those of the files.
+    Each is routed by USE_ORCHESTRATOR_V2 in the environment. The workflows are those of the files. A token is made by
+    `openssl rand -hex 32 > tokens`.
     """
     known = _known(files)
     host, port = _address(listen)
