@@ -24,6 +24,7 @@ from orchestrator.errors import StoreError
 from orchestrator.flag import show_percent
 from orchestrator.model import Assignment, Engine
 from orchestrator.router import effective_percent
+from orchestrator_operator.flagmetrics import FlagCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,9 +125,10 @@ class Exporter:
         self, store: Store, routing: RoutingSource, clock: Clock, health: Health, registry: CollectorRegistry = REGISTRY
     ) -> None:
         self._store, self._routing, self._clock, self._health = store, routing, clock, health
-        self._collector, self._registry = StoreCollector(), registry
+        self._collector, self._flag, self._registry = StoreCollector(), FlagCollector(routing, clock), registry
         self._runner: web.AppRunner | None = None
         registry.register(self._collector)
+        registry.register(self._flag)
 
     async def run(self, interval: float = 1.0) -> None:
         """Until cancelled; a store that is away is waited for."""
@@ -167,6 +169,7 @@ class Exporter:
         if self._runner is not None:
             await self._runner.cleanup()
         self._registry.unregister(self._collector)
+        self._registry.unregister(self._flag)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
