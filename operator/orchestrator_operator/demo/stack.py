@@ -77,7 +77,11 @@ class Stack:
         self.folder.mkdir(parents=True, mode=0o700)
         self._ports = Ports.choose()
         await asyncio.to_thread(
-            self.cluster.up, binaries, detached=detached, targets=services.targets(self._ports), interval=_SCRAPE
+            self.cluster.up,
+            binaries,
+            detached=detached,
+            targets=services.targets(self._ports, NAMESPACE),
+            interval=_SCRAPE,
         )
         self._kubernetes = await Kubernetes.connect(str(self.cluster.kubeconfig))
         await self._apply_base()
