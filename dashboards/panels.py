@@ -167,6 +167,8 @@ def timeline(
         .merge_values(True)
         .show_value(common.VisibilityMode.AUTO)
         .row_height(0.8)
+        .line_width(0)
+        .fill_opacity(70)
         .legend(
             common_builder.VizLegendOptions()
             .display_mode(common.LegendDisplayMode.LIST)
@@ -202,6 +204,8 @@ def listing(
             ]
         )
         .with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))
+        .align(common.FieldTextAlignment.AUTO)
+        .inspect(False)
         .sort_by([common_builder.TableSortByFieldState().display_name("When").desc(True)])
         .override_by_name(
             "When",

@@ -20,6 +20,7 @@ import pytest
 from orchestrator_operator.demo.traffic import order
 
 from orchestrator.router import bucket
+from tests.support import boards
 from tests.support.live import SAMPLES
 from tests.support.polling import eventually
 from tests.support.rollout_documents import rollout
@@ -68,6 +69,7 @@ class Story:
     flag_deleted: dict[str, str] = field(default_factory=dict)
     completed_at: datetime = NEVER
     deleted_at: datetime = NEVER
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     ledger: Summary | None = None
     metrics: dict[str, str] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -86,6 +88,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(control_plane: ControlPlane) -> Iterator[Story]:
     with control_plane.site("main-line") as site:
+        control_plane.cluster.set_rules(boards.RULES.read_text(encoding="utf-8"))
         site.start()
         story = Story(site)
         site.kubectl("apply", "-f", str(SAMPLES / "order-fulfilment.yaml"), "-f", str(SAMPLES / "fan-out.yaml"))
@@ -412,3 +415,40 @@ def test_the_metrics_of_the_engines_count_what_the_store_holds(story: Story) -> 
         series = re.compile(rf'^orchestrator_executions_finished_total{{engine="{engine}",.*}} (\S+)', re.MULTILINE)
         found = series.findall(story.metrics["worker"])
         assert sum(float(value) for value in found) == count
+
+
+# -- dashboards and alerts
+
+
+@pytest.fixture(scope="module")
+def asked(story: Story) -> boards.Asked:
+    url = story.site.plane.cluster.prometheus_url
+    return boards.Asked(url, story.site.namespace, story.began, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("query", boards.panel_queries(), ids=str)
+def test_a_panels_query_has_an_answer(asked: boards.Asked, query: boards.Query) -> None:
+    assert asked.answers(query)
+
+
+@pytest.mark.parametrize("signal", boards.alert_signals(), ids=str)
+def test_an_alert_looks_at_something(asked: boards.Asked, signal: boards.Query) -> None:
+    assert asked.answers(signal)
+
+
+@pytest.mark.parametrize("query", boards.alert_expressions(), ids=str)
+def test_prometheus_understands_an_alert(asked: boards.Asked, query: boards.Query) -> None:
+    assert asked.answers(query) >= 0
+
+
+def test_prometheus_evaluates_every_alert_and_tells_of_the_rollback(asked: boards.Asked) -> None:
+    names = {query.place for query in boards.alert_expressions()}
+    eventually(lambda: asked.rules() == dict.fromkeys(names, "ok"), "every alert evaluated")
+    eventually(lambda: "OrchestratorRolledBack" in asked.firing(), "the alert of the rollback")
+
+
+def test_the_dashboards_variables_offer_what_there_is(asked: boards.Asked) -> None:
+    ours = '{__name__=~"orchestrator_leader|orchestrator_fenced_writes_total",namespace="main-line"}'
+    assert asked.values_of("job", ours) == {"operator", "worker"}
+    rollouts = asked.values_of("rollout", 'orchestrator_rollout_percent{namespace="main-line"}')
+    assert rollouts == {"main-line/good", "main-line/failing"}
