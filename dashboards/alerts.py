@@ -251,8 +251,8 @@ _ROLLOUT = (
     ),
 )
 
-_LEADERS = "sum by (namespace) (orchestrator_leader)"
-_LED = "sum by (namespace) (max_over_time(orchestrator_leader[1h]))"
+_LEADERS = "sum by (namespace) (orchestrator_operator_leader)"
+_LED = "sum by (namespace) (max_over_time(orchestrator_operator_leader[1h]))"
 _ERRORS = "sum by (namespace, resource) (rate(orchestrator_reconcile_errors_total[10m]))"
 _LOOKS = "sum by (namespace, resource) (rate(orchestrator_reconcile_duration_seconds_count[10m]))"
 _STORE = "max by (namespace) (orchestrator_queue_oldest_seconds)"
@@ -262,7 +262,7 @@ _OPERATOR = (
         name="OrchestratorNoLeader",
         severity=PAGE,
         signals=(_LEADERS,),
-        expression=f"({_LED} > 0 unless {_LEADERS} > 0) or absent(orchestrator_leader)",
+        expression=f"({_LED} > 0 unless {_LEADERS} > 0) or absent(orchestrator_operator_leader)",
         lasts="2m",
         summary="No operator routes, judges and writes status",
         description="New Execution resources are not accepted, and no rollout is judged. What runs goes on: workers "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TAG: Final = "orchestrator"
 # One metric of each kind of process: the variables' values are the namespaces and jobs that export them.
-_OURS: Final = '{__name__=~"orchestrator_leader|orchestrator_fenced_writes_total"%s}'
+_OURS: Final = '{__name__=~"orchestrator_operator_leader|orchestrator_fenced_writes_total"%s}'
 
 
 @dataclass(frozen=True, slots=True)

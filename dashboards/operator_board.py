@@ -18,7 +18,7 @@ NOW = Row(
             "Leaders",
             "Operators that route, judge and write status now. It should be 1 in each namespace: with 0 nothing new "
             "starts and nobody judges; with 2 both do the same work, and preconditions keep it right.",
-            [Query(f"sum({series('orchestrator_leader')})", "leaders")],
+            [Query(f"sum({series('orchestrator_operator_leader')})", "leaders")],
             base=RED,
             limits=[Limit(1, GREEN)],
             nothing="none",

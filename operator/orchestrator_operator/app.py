@@ -20,7 +20,6 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import StoreUnavailable
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
-from orchestrator_operator import telemetry
 from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
 from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
@@ -29,6 +28,7 @@ from orchestrator_operator.handlers.guard import Guard
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.health import Health
+from orchestrator_operator.leadership.metrics import LEADER
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
@@ -89,14 +89,14 @@ class App:
             watching = asyncio.create_task(watch(self.handlers, self.settings.namespace, stop), name="watch")
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks += [stopping, watching]
-            telemetry.LEADER.set(1)
+            LEADER.set(1)
             _log.info("operator runs", namespace=self.settings.namespace)
             await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 watching.result()  # raises what ended it; without that it was a signal
             _log.info("operator drains")
         finally:
-            telemetry.LEADER.set(0)
+            LEADER.set(0)
             await _cancel(*tasks[: len(self.loops)])  # they drain while the watch still holds
             await _cancel(*tasks[len(self.loops) :])
 

@@ -27,7 +27,6 @@ RECONCILE_SECONDS = Histogram(
 RECONCILE_ERRORS = Counter(
     "orchestrator_reconcile_errors", "Looks at a resource that failed; each is repeated or quarantined.", ["resource"]
 )
-LEADER = Gauge("orchestrator_leader", "1 while this operator routes, judges and writes status, else 0.")
 HEARD = Gauge(
     "orchestrator_watch_heard_timestamp_seconds", "When the watch last told of a resource of this kind.", ["resource"]
 )

@@ -448,7 +448,7 @@ def test_prometheus_evaluates_every_alert_and_tells_of_the_rollback(asked: board
 
 
 def test_the_dashboards_variables_offer_what_there_is(asked: boards.Asked) -> None:
-    ours = '{__name__=~"orchestrator_leader|orchestrator_fenced_writes_total",namespace="main-line"}'
+    ours = '{__name__=~"orchestrator_operator_leader|orchestrator_fenced_writes_total",namespace="main-line"}'
     assert asked.values_of("job", ours) == {"operator", "worker"}
     rollouts = asked.values_of("rollout", 'orchestrator_rollout_percent{namespace="main-line"}')
     assert rollouts == {"main-line/good", "main-line/failing"}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DECLARED_IN = (
     "orchestrator.telemetry",
+    "orchestrator_operator.leadership.metrics",
     "orchestrator_operator.telemetry",
     "orchestrator_operator.statuses",
     "orchestrator_operator.rollout.metrics",
