@@ -193,7 +193,7 @@ _HELD = _rollout("phase", 'phase="Held"')
 _BLIND = _rollout("condition", 'condition="Blind"')
 _BACK = _rollout("phase", 'phase=~"RollingBack|RolledBack"')
 _INEFFECTIVE = _rollout("condition", 'condition="RollbackNotEffective"')
-_DEGRADED = _rollout("reason", 'reason="SharedDegradation"')
+_DEGRADED = _rollout("alarm", 'alarm="SharedDegradation"')
 
 _ROLLOUT = (
     Alert(
@@ -241,7 +241,7 @@ _ROLLOUT = (
     Alert(
         name="OrchestratorSharedDegradation",
         severity=PAGE,
-        signals=(_rollout("reason", 'reason=~".+"'),),
+        signals=(_DEGRADED,),
         expression=f"{_DEGRADED} == 1",
         lasts="2m",
         summary="V1 itself has become worse since rollout {{ $labels.rollout }} began",

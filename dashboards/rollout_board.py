@@ -246,10 +246,14 @@ SIGHT = Row(
             colors={"budget.*": RED},
         ),
         timeline(
-            "Conditions",
-            "The conditions of the resource, as kubectl shows them. RollbackNotEffective and FlagConflict should be "
-            "False; Powered and Calibrated should be True; one that is not known is not drawn.",
-            [Query(_largest("orchestrator_rollout_condition", "rollout, condition") + " + 1", "{{condition}}")],
+            "Conditions and alarms",
+            "The conditions of the resource, as kubectl shows them: RollbackNotEffective and FlagConflict should be "
+            "False, Powered and Calibrated True; one that is not known is not drawn. And what is wrong with the "
+            "experiment itself: SampleRatioMismatch, SharedDegradation, NotCalibrated should be False.",
+            [
+                Query(_largest("orchestrator_rollout_condition", "rollout, condition") + " + 1", "{{condition}}"),
+                Query(_largest("orchestrator_rollout_alarm", "rollout, alarm") + " + 1", "{{alarm}}"),
+            ],
             CONDITION,
         ),
         listing(

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ import pytest
 from orchestrator_operator.demo.traffic import order
 
 from orchestrator.router import bucket
-from tests.support import boards
+from tests.support import boards, runbook
 from tests.support.live import SAMPLES
 from tests.support.polling import eventually
 from tests.support.rollout_documents import rollout
@@ -452,3 +453,52 @@ def test_the_dashboards_variables_offer_what_there_is(asked: boards.Asked) -> No
     assert asked.values_of("job", ours) == {"operator", "worker"}
     rollouts = asked.values_of("rollout", 'orchestrator_rollout_percent{namespace="main-line"}')
     assert rollouts == {"main-line/good", "main-line/failing"}
+
+
+# -- the runbook, by a person on call
+
+
+@pytest.fixture(scope="module")
+def on_call(story: Story) -> dict[str, str]:
+    """What the runbook asks to set."""
+    site = story.site
+    found = {
+        "KUBECONFIG": str(site.plane.cluster.kubeconfig),
+        "ORCHESTRATOR_NAMESPACE": site.namespace,
+        "ORCHESTRATOR_DATABASE": site.database,
+        "PROMETHEUS": site.plane.cluster.prometheus_url,
+        "ROLLOUT": "failing",
+    }
+    assert found.keys() == runbook.settings()
+    return found
+
+
+def test_what_the_runbook_looks_at_is_there(
+    story: Story, on_call: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, kubectl = tmp_path_factory.mktemp("on-call"), story.site.plane.cluster.kubectl
+    typed = dict.fromkeys(line for block in runbook.blocks() for line in commands(block.text))  # each one once
+    with ThreadPoolExecutor(4) as pool:
+        runbook.run("true", folder, kubectl, on_call)
+        assert len(list(pool.map(lambda line: runbook.run(line, folder, kubectl, on_call), typed))) > 20
+
+
+def test_what_the_runbook_does_is_done(
+    story: Story, on_call: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    site, folder = story.site, tmp_path_factory.mktemp("on-call")
+    site.kubectl("delete", "enginerollout", "failing", "--timeout=60s")
+    site.apply(rollout("v2", (5, "10m"), (100, "10m"), criteria=CRITERIA))
+    site.until_status("EngineRollout", "v2", lambda status: status.get("phase") == "Progressing", "v2 that goes on")
+    by_verb = {line.split('"')[0]: line for block in runbook.blocks("acts") for line in commands(block.text)}
+    assert list(by_verb) == ["orchestrator rollout abort ", "kubectl patch enginerollout "]
+    for line in by_verb.values():
+        runbook.run(line, folder, site.plane.cluster.kubectl, on_call | {"ROLLOUT": "v2"})
+    assert site.status("EngineRollout", "v2")["phase"] in ("RollingBack", "RolledBack")
+    assert site.get("EngineRollout", "v2")["spec"]["attempt"] == 2
+    assert site.flag() == {}
+
+
+def commands(text: str) -> list[str]:
+    """The lines of a block of the runbook, each of which is a command."""
+    return text.splitlines()

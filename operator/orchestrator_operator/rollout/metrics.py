@@ -29,6 +29,11 @@ REASON = Gauge("orchestrator_rollout_reason", "1 for the reason of its phase.", 
 CONDITION = Gauge(
     "orchestrator_rollout_condition", "1 while a condition is True, 0 while it is False.", ["rollout", "condition"]
 )
+ALARM = Gauge(
+    "orchestrator_rollout_alarm",
+    "1 while the experiment itself is not sound in this way, else 0.",
+    ["rollout", "alarm"],
+)
 EVIDENCE = Gauge(
     "orchestrator_rollout_evidence",
     "Evidence E that V2 is worse than tolerated, as a share of what convicts: 1 rolls back.",
@@ -70,9 +75,12 @@ for _outcome in ("sent", "failed", "dropped"):
     NOTIFICATIONS.labels(_outcome)
 
 _GAUGES = (
-    *(PERCENT, STAGE, NEXT, PHASE, REASON, CONDITION, EVIDENCE, PASS_EVIDENCE, VERDICT, JUDGED),
+    *(PERCENT, STAGE, NEXT, PHASE, REASON, CONDITION, ALARM, EVIDENCE, PASS_EVIDENCE, VERDICT, JUDGED),
     *(VALUE, LIMIT, BLIND, BUDGET, DECIDED, PENDING),
 )
+# What a judge may say of the experiment itself (rules 5 and 7, and the A/A comparison): zeros while it is sound.
+ALARMS = ("SampleRatioMismatch", "SharedDegradation", "NotCalibrated")
+
 _LARGEST = 600.0  # e to this is still a number
 
 Row = tuple[Gauge, tuple[str, ...], float]  # a gauge, its labels after `rollout`, its value
@@ -114,6 +122,9 @@ def _progress(status: RolloutStatus, now: datetime) -> Iterator[Row]:
     for item in status.conditions:
         if item.status in ("True", "False"):  # Unknown is neither
             yield CONDITION, (item.type,), float(item.status == "True")
+    found = {alarm.reason for alarm in status.alarms}
+    for name in sorted(found.union(ALARMS)):
+        yield ALARM, (name,), float(name in found)
     for decision in status.decisions:  # the newest of a kind comes last, and stays
         yield DECIDED, (decision.action, decision.reason), decision.at.timestamp()
 
