@@ -82,8 +82,8 @@ def document(board: Board) -> dict[str, Any]:
         for panel in row.panels:
             made.with_panel(panel)
     model = made.build()
-    for number, panel in enumerate(model.panels or (), start=1):
-        panel.id_val = number  # what links and screenshots name a panel by
+    for number, made_panel in enumerate(model.panels or (), start=1):
+        made_panel.id_val = number  # what links and screenshots name a panel by
     plain: dict[str, Any] = json.loads(json.dumps(model, cls=JSONEncoder))
     if board.rollouts:
         plain["annotations"] = {"list": [_decisions()]}
