@@ -78,11 +78,12 @@ def _failing(window: str) -> str:
 def _burning(objective: float) -> tuple[Alert, ...]:
     """Burn rates over two windows each: the long one says that it matters, the short one that it still goes on.
 
-    Factors and windows: Google's Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts".
+    Factors and windows: Google's Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts". They have
+    to hold for a while beside: in its first minutes a new installation has no three days behind it.
     """
     budget = round(1 - objective, 6)
 
-    def burn(name: str, factor: float, long: str, short: str, severity: str, spent: str) -> Alert:
+    def burn(name: str, factor: float, long: str, short: str, lasts: str, severity: str, spent: str) -> Alert:
         limit = round(factor * budget, 6)
         enough = f"{_ended(long, 'success|failed')} >= {_ENOUGH}"
         return Alert(
@@ -90,7 +91,7 @@ def _burning(objective: float) -> tuple[Alert, ...]:
             severity=severity,
             signals=(_failing(long), _failing(short)),
             expression=f"({_failing(long)} > {limit}) and ({_failing(short)} > {limit}) and ({enough})",
-            lasts="0s",
+            lasts=lasts,
             summary="{{ $labels.engine }} fails {{ $value | humanizePercentage }} of its executions",
             description=f"Over {long} and over {short} the share of failed executions is above {limit:.4g}: {factor:g} "
             f"times what an objective of {objective:.4g} allows. {spent}",
@@ -100,17 +101,17 @@ def _burning(objective: float) -> tuple[Alert, ...]:
     return (
         burn(
             "OrchestratorErrorBudgetBurnsFast",
-            *(14.4, "1h", "5m", PAGE),
+            *(14.4, "1h", "5m", "2m", PAGE),
             "At this rate a month's budget is gone in two days.",
         ),
         burn(
             "OrchestratorErrorBudgetBurns",
-            *(6, "6h", "30m", PAGE),
+            *(6, "6h", "30m", "15m", PAGE),
             "At this rate a month's budget is gone in five days.",
         ),
         burn(
             "OrchestratorErrorBudgetBurnsSlowly",
-            *(1, "3d", "6h", TICKET),
+            *(1, "3d", "6h", "1h", TICKET),
             "At this rate the month will use up its budget.",
         ),
     )

@@ -12,6 +12,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import panels
 from dashboards.panels import SOURCE
+from dashboards.promql import rollout, series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,8 +99,11 @@ def _variables(board: Board) -> list[Builder[models.VariableModel]]:
         _values("job", "Job", "label_values(" + _OURS % ',namespace=~"$namespace"' + ", job)", everything),
     ]
     if board.rollouts:
-        query = 'label_values(orchestrator_rollout_percent{namespace=~"$namespace",job=~"$job"}, rollout)'
+        query = f"label_values({series('orchestrator_rollout_percent')}, rollout)"
         found.append(_values("rollout", "Rollout", query, everything).all_value(".*"))
+        # Of comparisons alone: a guardrail has no arms. All of them one by one, for a panel is repeated for each.
+        query = f"label_values({rollout('orchestrator_rollout_judged_executions')}, criterion)"
+        found.append(_values("criterion", "Criterion", query, everything))
     return found
 
 
@@ -122,16 +126,14 @@ def _decisions() -> dict[str, Any]:
 
     The SDK's model knows only what all data sources share, so this one is written out.
     """
-    selector = (
-        'orchestrator_rollout_decision_timestamp_seconds{namespace=~"$namespace",job=~"$job",rollout=~"$rollout"}'
-    )
+    moments = rollout("orchestrator_rollout_decision_timestamp_seconds")
     return {
         "name": "Decisions",
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "enable": True,
         "hide": False,
         "iconColor": "purple",
-        "expr": f"max by (rollout, action, reason) ({selector}) * 1000",
+        "expr": f"max by (rollout, action, reason) ({moments}) * 1000",
         "step": "",
         "useValueForTime": True,
         "titleFormat": "{{action}}: {{reason}}",

@@ -44,8 +44,9 @@ NOW = Row(
             base=BLUE,
         ),
         number(
-            "Running for over 10 min",
-            "As the monitoring SQL counts them. Waiting for a timer, a signal or an approval is not running.",
+            "Over 10 minutes",
+            "Running for longer than that, as the monitoring SQL counts them. Waiting for a timer, a signal or an "
+            "approval is not running.",
             [Query(_store("orchestrator_executions_long_running"), "{{engine}}")],
             limits=[Limit(1, YELLOW)],
         ),
@@ -91,13 +92,14 @@ EXECUTIONS = Row(
         ),
         lines(
             "Duration of executions",
-            "From start to end, by engine: half of them, 95 % and 99 % were faster.",
+            "From start to end, by engine: half of them (dotted), 95 % (dashed) and 99 % were faster.",
             [
                 Query(quantile(share, "orchestrator_execution_duration_seconds", by="engine"), "{{engine}} p" + name)
                 for share, name in ((0.5, "50"), (0.95, "95"), (0.99, "99"))
             ],
             unit="s",
             colors=_ENGINES,
+            dashes={".* p50": (2, 6), ".* p95": (8, 6)},
         ),
     ],
 )

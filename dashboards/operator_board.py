@@ -41,14 +41,14 @@ NOW = Row(
             nothing="never",
         ),
         number(
-            "Failed reconciles, last hour",
+            "Failed, last hour",
             "Looks at a resource that failed, and were repeated or quarantined. The log says at which and why.",
             [Query(f"sum(increase({series('orchestrator_reconcile_errors_total')}[1h]))", "errors")],
             limits=[Limit(1, YELLOW), Limit(100, RED)],
             decimals=0,
         ),
         number(
-            "Memory, largest process",
+            "Largest memory",
             "Resident memory of the largest of our processes.",
             [Query(f"max({series('process_resident_memory_bytes')})", "memory")],
             unit="bytes",
@@ -63,7 +63,7 @@ RECONCILE = Row(
     [
         lines(
             "Reconcile latency",
-            "One look at one resource and what followed of it: half of them and 99 % were faster.",
+            "One look at one resource and what followed of it: half of them (dashed) and 99 % were faster.",
             [
                 Query(
                     quantile(share, "orchestrator_reconcile_duration_seconds", by="resource"), "{{resource}} p" + name
@@ -71,6 +71,8 @@ RECONCILE = Row(
                 for share, name in ((0.5, "50"), (0.99, "99"))
             ],
             unit="s",
+            colors={"enginerollouts.*": "purple", "executions.*": BLUE, "workflows.*": GREEN},
+            dashes={".* p50": (6, 6)},
         ),
         lines(
             "Reconciles",

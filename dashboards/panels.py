@@ -57,9 +57,12 @@ def lines(
     least: float | None = 0,
     most: float | None = None,
     colors: Mapping[str, str] | None = None,
+    dashes: Mapping[str, Sequence[int]] | None = None,
     points: bool = False,
-) -> Builder[models.Panel]:
-    """A graph over time. `colors`: a regular expression of the legend -> the colour of those series."""
+) -> timeseries.Panel:
+    """A graph over time. `colors` and `dashes`: a regular expression of a whole legend -> those series' colour, and the
+    lengths of their dashes and gaps.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -96,10 +99,15 @@ def lines(
         panel.scale_distribution(scale)
     elif least is not None:
         panel.min(least)
+    if most is None and unit == "short" and not logarithmic:
+        most = 1  # a graph of nothing but zeros is one from 0 to 1, not to 100
     if most is not None:
         panel.axis_soft_max(most)
     for pattern, color in (colors or {}).items():
-        panel.override_by_regexp(pattern, [_fixed(color)])
+        panel.override_by_regexp(_whole(pattern), [_fixed(color)])
+    for pattern, lengths in (dashes or {}).items():
+        style = models.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": list(lengths)})
+        panel.override_by_regexp(_whole(pattern), [style])
     return panel
 
 
@@ -245,6 +253,11 @@ def _thresholds(limits: Sequence[Limit], base: str = GREEN) -> dashboard_builder
     first = models.Threshold(value=None, color="transparent" if limits and base == "" else base)
     steps = [first, *(models.Threshold(value=limit.value, color=limit.color) for limit in limits)]
     return dashboard_builder.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _whole(pattern: str) -> str:
+    """A regular expression as Grafana takes it, of the whole name."""
+    return f"/^(?:{pattern})$/"
 
 
 def _fixed(color: str) -> models.DynamicConfigValue:

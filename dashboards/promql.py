@@ -6,6 +6,7 @@ from typing import Final
 
 PROCESS: Final = 'namespace=~"$namespace",job=~"$job"'  # the dashboards' variables
 ROLLOUT: Final = f'{PROCESS},rollout=~"$rollout"'
+CRITERION: Final = 'criterion=~"$criterion"'
 RATE: Final = "[$__rate_interval]"
 
 

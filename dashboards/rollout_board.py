@@ -21,7 +21,7 @@ from dashboards.panels import (
     number,
     timeline,
 )
-from dashboards.promql import PROCESS, RATE, ROLLOUT, growth, ratio, rollout, series, shared, states
+from dashboards.promql import CRITERION, PROCESS, RATE, ROLLOUT, growth, ratio, rollout, series, shared, states
 
 PHASES: Final = {
     "Pending": GREY,
@@ -59,12 +59,13 @@ def _largest(metric: str, by: str = "rollout, criterion", labels: str = "") -> s
 
 def _bad(engine: str) -> str:
     bad, everything = (
-        _largest("orchestrator_rollout_judged_executions", labels=f'engine="{engine}",outcome="{outcome}"')
+        _largest("orchestrator_rollout_judged_executions", labels=f'{CRITERION},engine="{engine}",outcome="{outcome}"')
         for outcome in ("bad", "all")
     )
     return ratio(bad, everything)
 
 
+_NEXT = _largest("orchestrator_rollout_next_timestamp_seconds", "rollout")
 _SEEN = "100 * " + ratio(_started('engine="v2"'), _started('engine=~"v1|v2"'))
 
 
@@ -84,17 +85,17 @@ NOW = Row(
             "The share of new executions that the rollout asks for, and the share that the router gives V2 by the "
             "flag right now. They differ while the flag is being written, and when somebody else's hand is on it.",
             [
-                Query(_largest("orchestrator_rollout_percent", "rollout"), "asked for"),
+                Query(f"max({rollout('orchestrator_rollout_percent')})", "asked for"),
                 Query(f"max({series('orchestrator_flag_percent')})", "by the flag"),
             ],
             unit="percent",
             base=BLUE,
         ),
         number(
-            "Strongest evidence against V2",
-            "Of all criteria, as a share of what convicts: at 100 % the controller rolls back. It may be looked at as "
-            "often as you like: the guarantee holds at every moment.",
-            [Query(f"max({rollout('orchestrator_rollout_evidence')})", "evidence")],
+            "Evidence against V2",
+            "The strongest of all criteria, as a share of what convicts: at 100 % the controller rolls back. "
+            "It may be looked at as often as you like: the guarantee holds at every moment.",
+            [Query(f"clamp_max(max({rollout('orchestrator_rollout_evidence')}), 1)", "evidence")],
             unit="percentunit",
             limits=[Limit(0.1, YELLOW), Limit(1, RED)],
             nothing="none yet",
@@ -118,7 +119,7 @@ NOW = Row(
             "Next move in",
             "Until the next planned move is due: the end of the stage, of an extension, of a cooldown. "
             "Evidence against V2 does not wait for it.",
-            [Query(_largest("orchestrator_rollout_next_timestamp_seconds", "rollout") + " - time()", "{{rollout}}")],
+            [Query(f"clamp_min({_NEXT} - time(), 0)", "{{rollout}}")],
             unit="s",
             base=BLUE,
             nothing="nothing planned",
@@ -136,16 +137,16 @@ COURSE = Row(
             "first age. The seen share scatters at low traffic; a real mismatch holds the rollout, with the reason "
             "SampleRatioMismatch.",
             [
-                Query(_largest("orchestrator_rollout_percent", "rollout"), "asked for by {{rollout}}"),
-                Query(f"max({series('orchestrator_flag_percent')})", "given by the flag"),
+                Query(_largest("orchestrator_rollout_percent", "rollout"), "asked: {{rollout}}"),
+                Query(f"max({series('orchestrator_flag_percent')})", "by the flag"),
                 Query(_SEEN, "seen"),
             ],
             unit="percent",
             most=100,
-            colors={"asked.*": BLUE, "given.*": GREEN, "seen": ORANGE},
+            colors={"asked.*": BLUE, "by the flag": GREEN, "seen": ORANGE},
         ),
         timeline(
-            "Phase",
+            "Phases",
             "Which phase held when. The marks above the graphs are the controller's decisions: hover over them.",
             [Query(states("orchestrator_rollout_phase", "phase", tuple(PHASES), "rollout", ROLLOUT), "{{rollout}}")],
             PHASES,
@@ -160,20 +161,27 @@ COURSE = Row(
     ],
 )
 
-EVIDENCE = Row(
-    "Criteria: V1 against V2",
+ARMS = Row(
+    "Criteria: bad executions on V1 and on V2",
     [
         lines(
-            "Bad executions, V1 against V2",
-            "The share of bad executions of this attempt, by criterion, at the age whose numbers the status shows. "
-            "This is what one sees; what counts is the evidence beside it.",
-            [
-                Query(_bad("v1"), "{{criterion}} V1"),
-                Query(_bad("v2"), "{{criterion}} V2"),
-            ],
+            "$criterion",
+            "The share of bad executions of this attempt on each engine, at the age whose numbers the status shows. "
+            "This is what one sees; what counts is the evidence below.",
+            [Query(_bad("v1"), "V1 {{rollout}}"), Query(_bad("v2"), "V2 {{rollout}}")],
             unit="percentunit",
-            colors={".* V1": V1_COLOR, ".* V2": V2_COLOR},
-        ),
+            colors={"V1.*": V1_COLOR, "V2.*": V2_COLOR},
+            width=24,
+        )
+        .repeat("criterion")
+        .repeat_direction("h")
+        .max_per_row(3)
+    ],
+)
+
+EVIDENCE = Row(
+    "Evidence and its limits",
+    [
         lines(
             "Evidence that V2 is worse",
             "E as a share of what convicts, on a logarithmic scale: at 1 the controller clears the flag. "
@@ -190,12 +198,6 @@ EVIDENCE = Row(
             limits=[Limit(1, GREEN)],
             logarithmic=True,
         ),
-    ],
-)
-
-VERDICTS_ROW = Row(
-    "Verdicts, and what they stand on",
-    [
         timeline(
             "Verdicts",
             "What each criterion said when. Blind is never counted as success nor as failure.",
@@ -207,17 +209,23 @@ VERDICTS_ROW = Row(
             ],
             VERDICTS,
         ),
+    ],
+)
+
+COUNTS = Row(
+    "What the verdicts stand on",
+    [
         lines(
             "Executions judged",
             "How many executions of each engine the comparisons stand on. "
-            "A stage needs spec.analysis.minimumExecutions of each.",
+            "A stage needs spec.analysis.minimumExecutions of each. V1 is dashed.",
             [
                 Query(
                     _largest("orchestrator_rollout_judged_executions", "rollout, criterion, engine", 'outcome="all"'),
                     "{{criterion}} {{engine}}",
                 )
             ],
-            colors={".* v1": V1_COLOR, ".* v2": V2_COLOR},
+            dashes={".* v1": (6, 6)},
         ),
         lines(
             "Guardrails and their limits",
@@ -229,12 +237,6 @@ VERDICTS_ROW = Row(
             ],
             colors={"limit.*": RED},
         ),
-    ],
-)
-
-SIGHT = Row(
-    "Sight and log",
-    [
         lines(
             "Blind time of the stage",
             "How long the stage could not read its metrics in all, and how long it may. A new stage begins at zero.",
@@ -245,6 +247,12 @@ SIGHT = Row(
             unit="s",
             colors={"budget.*": RED},
         ),
+    ],
+)
+
+LOG = Row(
+    "Conditions and decisions",
+    [
         timeline(
             "Conditions and alarms",
             "The conditions of the resource, as kubectl shows them: RollbackNotEffective and FlagConflict should be "
@@ -255,13 +263,13 @@ SIGHT = Row(
                 Query(_largest("orchestrator_rollout_alarm", "rollout, alarm") + " + 1", "{{alarm}}"),
             ],
             CONDITION,
+            width=12,
         ),
         listing(
             "Decisions",
             "The last decision of each kind, newest first; all of them: orchestrator rollout history NAME.",
             f"max by (rollout, action, reason) ({rollout('orchestrator_rollout_decision_timestamp_seconds')}) * 1000",
             {"action": "Decision", "reason": "Reason", "rollout": "Rollout"},
-            width=8,
         ),
         lines(
             "Decisions not in the log yet",
@@ -287,6 +295,6 @@ BOARD: Final = Board(
     title="Orchestrator / Rollout",
     description="A rollout from V1 to V2: where it stands, each criterion with its evidence, blindness, decisions.",
     since="now-24h",
-    rows=[NOW, COURSE, EVIDENCE, VERDICTS_ROW, SIGHT],
+    rows=[NOW, COURSE, ARMS, EVIDENCE, COUNTS, LOG],
     rollouts=True,
 )

@@ -73,7 +73,13 @@ def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[Query]:
 
 def interpolated(expression: str, namespace: str) -> str:
     """With the variables that a person has chosen one namespace in, and all else left at All."""
-    values = {"$namespace": namespace, "$job": "(operator|worker)", "$rollout": ".*", "$__rate_interval": _WINDOW}
+    values = {
+        "$namespace": namespace,
+        "$job": "(operator|worker)",
+        "$rollout": ".*",
+        "$criterion": ".*",
+        "$__rate_interval": _WINDOW,
+    }
     for variable, value in values.items():
         expression = expression.replace(variable, value)
     assert "$" not in expression, expression
