@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from orchestrator_operator.demo.traffic import order
 
+from dashboards.alerts import OPERATOR, alerts
 from orchestrator.router import bucket
 from tests.support import boards, runbook
 from tests.support.live import SAMPLES
@@ -446,6 +447,13 @@ def test_prometheus_evaluates_every_alert_and_tells_of_the_rollback(asked: board
     names = {query.place for query in boards.alert_expressions()}
     eventually(lambda: asked.rules() == dict.fromkeys(names, "ok"), "every alert evaluated")
     eventually(lambda: "OrchestratorRolledBack" in asked.firing(), "the alert of the rollback")
+
+
+def test_nothing_is_wrong_with_the_operator_itself(asked: boards.Asked) -> None:
+    """Of errors and stalled executions the story has its share; of these it must have none."""
+    own = {alert.name for alert in alerts() if alert.board == OPERATOR}
+    assert own
+    assert asked.firing().isdisjoint(own)
 
 
 def test_the_dashboards_variables_offer_what_there_is(asked: boards.Asked) -> None:
