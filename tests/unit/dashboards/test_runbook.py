@@ -34,6 +34,10 @@ class TestAlert:
         assert len(alert.summary) < 100
         assert alert.description.endswith(".")
 
+    def test_it_tells_only_labels_that_its_expression_keeps(self, alert: Alert) -> None:
+        kept = {label for by in re.findall(r"\bby \(([^)]*)\)", alert.expression) for label in by.split(", ")}
+        assert set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description)) <= kept
+
 
 def test_each_rule_bears_the_place_of_its_section() -> None:
     groups = yaml.safe_load(boards.RULES.read_text(encoding="utf-8"))["groups"]
