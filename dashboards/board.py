@@ -144,7 +144,9 @@ def _decisions() -> dict[str, Any]:
 
 def alarms(width: int = 4) -> Builder[models.Panel]:
     """How many of our alerts fire now."""
-    query = panels.Query('count(ALERTS{alertname=~"Orchestrator.*",alertstate="firing"}) or vector(0)', "firing")
+    # Or without a namespace: where no operator is left, nothing says whose it was.
+    ours = 'ALERTS{alertname=~"Orchestrator.*",alertstate="firing",namespace=~"$namespace|"}'
+    query = panels.Query(f"count({ours}) or vector(0)", "firing")
     description = (
         "Alerts of Orchestrator that fire now, if the rules of deploy/monitoring are installed. "
         "What to do about each: docs/runbook.md."
