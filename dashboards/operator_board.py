@@ -16,8 +16,8 @@ NOW = Row(
     [
         number(
             "Leaders",
-            "Operators that route, judge and write status now. It should be 1 in each namespace: with 0 nothing new "
-            "starts and nobody judges; with 2 both do the same work, and preconditions keep it right.",
+            "Operators that route, judge and write status now: 1 in each namespace, while the others wait. "
+            "With 0 nothing new starts and nobody judges. 2 can be seen at the scrapes around a failover.",
             [Query(f"sum({series('orchestrator_operator_leader')})", "leaders")],
             base=RED,
             limits=[Limit(1, GREEN)],
