@@ -1,0 +1,113 @@
+"""The guides keep their word: what they say is typed, by the real kubectl and the real program, on a real API server.
+
+Each guide is read at a site of its own, at the same time as the other: they mostly wait. The pages of `AFTERWARDS` are
+read where the long guide was, for they speak of a rollout that is there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.main import get_command
+
+from orchestrator.cli.main import app
+from tests.support.pages import ROOT, blocks, typed
+from tests.support.postgres import plain_url
+from tests.support.reading import missing, read_along
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.support.live import ControlPlane
+    from tests.support.pages import Block
+    from tests.support.postgres import LocalPostgres
+    from tests.support.reading import Reading
+    from tests.support.site import Site
+
+pytestmark = pytest.mark.e2e
+
+#: By the page: the namespace of its site. The first is the one that the page shows.
+GUIDES = {"docs/quick-guide.md": "orchestrator", "docs/ORCHESTRATOR_V2_ROLLOUT.md": "guide"}
+AFTERWARDS = ("docs/rollout-log.md", "docs/rollout-report.md")
+READ = (*GUIDES, *AFTERWARDS)
+TYPED = {page: typed(blocks(ROOT / page)) for page in READ}
+AWAITED = tuple(
+    f"orchestrator {name}"
+    for name in ("report ", "support-bundle")
+    if name.strip() not in get_command(app).list_commands(None)
+)
+WITHIN = 240  # seconds a page
+SHORTER = {"--runs 100": "--runs 2"}  # what a reader takes the time for
+
+
+def environment(site: Site, kubeconfig: Path) -> dict[str, str]:
+    """What the blocks marked `yours` set, as it is at this site."""
+    return {
+        "KUBECONFIG": str(kubeconfig),
+        "ORCHESTRATOR_NAMESPACE": site.namespace,
+        "ORCHESTRATOR_DATABASE": plain_url(site.database),
+        "PROMETHEUS": site.plane.cluster.prometheus_url,
+    }
+
+
+def read(site: Site, page: str, folder: Path, postgres: LocalPostgres) -> Reading:
+    kubeconfig = folder / "kubeconfig"
+    shutil.copy(site.plane.cluster.kubeconfig, kubeconfig)
+    site.plane.kubectl("config", "set-context", "--current", f"--namespace={site.namespace}", user=kubeconfig)
+    scripts = [known(block.text) for block, _ in TYPED[page]]
+    for long, short in SHORTER.items():
+        scripts = [script.replace(long, short) for script in scripts]
+    path = [str(site.plane.cluster.kubectl.parent), str(postgres.binaries)]
+    return read_along(scripts, folder, environment(site, kubeconfig), within=WITHIN, path=path)
+
+
+def known(script: str) -> str:
+    """Without the lines of commands that the program does not have yet."""
+    return "".join(line for line in script.splitlines(keepends=True) if not line.startswith(AWAITED))
+
+
+@pytest.fixture(scope="module")
+def readings(
+    control_plane: ControlPlane, postgres: LocalPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Reading]]:
+    folders = {page: tmp_path_factory.mktemp("page") for page in READ}
+    with (
+        control_plane.site("orchestrator", database=postgres.create_database()) as short,
+        control_plane.site("guide", database=postgres.create_database()) as long,
+        ThreadPoolExecutor(max_workers=2) as pool,
+    ):
+        sites = {"docs/quick-guide.md": short, "docs/ORCHESTRATOR_V2_ROLLOUT.md": long}
+        short.start("operator", "worker")
+        long.start("operator", "worker")
+        done = {page: pool.submit(read, sites[page], page, folders[page], postgres) for page in GUIDES}
+        found = {page: future.result() for page, future in done.items()}
+        for page in AFTERWARDS:
+            found[page] = read(long, page, folders[page], postgres)
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "block", "wanted"),
+    [(page, number, *shown) for page in READ for number, shown in enumerate(TYPED[page])],
+    ids=[block.place for page in READ for block, _ in TYPED[page]],
+)
+def test_a_block_does_what_its_page_says(
+    readings: Mapping[str, Reading], page: str, number: int, block: Block, wanted: str
+) -> None:
+    assert missing(wanted, readings[page].of(number, block)) == []
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_what_a_reader_sets_is_what_the_test_sets(control_plane: ControlPlane, page: str) -> None:
+    named = {name for block in blocks(ROOT / page) if block.mark == "yours" for name in settings(block)}
+    known = {"KUBECONFIG", "ORCHESTRATOR_NAMESPACE", "ORCHESTRATOR_DATABASE", "PROMETHEUS"}
+    assert named <= known
+
+
+def settings(block: Block) -> list[str]:
+    return re.findall(r"^export (\w+)=", block.text, re.MULTILINE)
