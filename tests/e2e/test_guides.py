@@ -15,6 +15,7 @@ import pytest
 from typer.main import get_command
 
 from orchestrator.cli.main import app
+from tests.support.forking import loaded
 from tests.support.pages import ROOT, blocks, typed
 from tests.support.postgres import plain_url
 from tests.support.reading import missing, read_along
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-#: By the page: the namespace of its site. The first is the one that the page shows.
-GUIDES = {"docs/quick-guide.md": "orchestrator", "docs/ORCHESTRATOR_V2_ROLLOUT.md": "guide"}
+GUIDES = ("docs/quick-guide.md", "docs/ORCHESTRATOR_V2_ROLLOUT.md")
 AFTERWARDS = ("docs/rollout-log.md", "docs/rollout-report.md")
 READ = (*GUIDES, *AFTERWARDS)
 TYPED = {page: typed(blocks(ROOT / page)) for page in READ}
@@ -55,15 +55,15 @@ def environment(site: Site, kubeconfig: Path) -> dict[str, str]:
     }
 
 
-def read(site: Site, page: str, folder: Path, postgres: LocalPostgres) -> Reading:
+def read(site: Site, page: str, folder: Path, program: Path, path: list[str]) -> Reading:
     kubeconfig = folder / "kubeconfig"
     shutil.copy(site.plane.cluster.kubeconfig, kubeconfig)
     site.plane.kubectl("config", "set-context", "--current", f"--namespace={site.namespace}", user=kubeconfig)
     scripts = [known(block.text) for block, _ in TYPED[page]]
     for long, short in SHORTER.items():
         scripts = [script.replace(long, short) for script in scripts]
-    path = [str(site.plane.cluster.kubectl.parent), str(postgres.binaries)]
-    return read_along(scripts, folder, environment(site, kubeconfig), within=WITHIN, path=path)
+    mine = environment(site, kubeconfig)
+    return read_along(scripts, folder, mine, within=WITHIN, path=path, program=program)
 
 
 def known(script: str) -> str:
@@ -76,18 +76,22 @@ def readings(
     control_plane: ControlPlane, postgres: LocalPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Reading]]:
     folders = {page: tmp_path_factory.mktemp("page") for page in READ}
+    path = [str(control_plane.cluster.kubectl.parent), str(postgres.binaries)]
     with (
         control_plane.site("orchestrator", database=postgres.create_database()) as short,
         control_plane.site("guide", database=postgres.create_database()) as long,
+        loaded(tmp_path_factory.mktemp("program")) as program,
         ThreadPoolExecutor(max_workers=2) as pool,
     ):
-        sites = {"docs/quick-guide.md": short, "docs/ORCHESTRATOR_V2_ROLLOUT.md": long}
-        short.start("operator", "worker")
-        long.start("operator", "worker")
-        done = {page: pool.submit(read, sites[page], page, folders[page], postgres) for page in GUIDES}
+
+        def start(site: Site, page: str) -> Reading:
+            site.start("operator", "worker")
+            return read(site, page, folders[page], program, path)
+
+        done = {page: pool.submit(start, site, page) for page, site in zip(GUIDES, (short, long), strict=True)}
         found = {page: future.result() for page, future in done.items()}
         for page in AFTERWARDS:
-            found[page] = read(long, page, folders[page], postgres)
+            found[page] = read(long, page, folders[page], program, path)
         yield found
 
 

@@ -40,17 +40,24 @@ class Reading:
 
 
 def read_along(
-    scripts: Sequence[str], folder: Path, environment: Mapping[str, str], *, within: float, path: Sequence[str] = ()
+    scripts: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    within: float,
+    path: Sequence[str] = (),
+    program: Path | None = None,
 ) -> Reading:
     """Run scripts one after the other in one shell, in a checkout's likeness, until one fails.
 
     The shell knows nothing of our own settings but `environment`; folders of `path` come before the machine's.
+    `program` is the program `orchestrator`; by default an interpreter starts for each command.
     Everything that was started in the background ends with it.
     """
     for name in ("deploy", "docs", "crds"):
         (folder / name).symlink_to(ROOT / name)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "USE_ORCH"))}
-    searched = os.pathsep.join([str(programs(folder / "bin")), *path, os.environ["PATH"]])
+    searched = os.pathsep.join([str(programs(folder / "bin", program)), *path, os.environ["PATH"]])
     script = "set -euo pipefail\n" + "".join(f"{script}\necho '{MARK}'\n" for script in scripts)
     with (
         (folder / "stderr").open("wb") as errors,
@@ -74,12 +81,12 @@ def read_along(
     return Reading(printed, shell.returncode, rest + (folder / "stderr").read_text(encoding="utf-8", errors="replace"))
 
 
-def programs(folder: Path) -> Path:
+def programs(folder: Path, program: Path | None) -> Path:
     """What a reader has on PATH in the active environment; where there is no `curl`, what pages need of it."""
     folder.mkdir()
     scripts = {
         "python": f'exec "{sys.executable}" "$@"',
-        "orchestrator": f'exec "{sys.executable}" -m orchestrator.cli.main "$@"',
+        "orchestrator": f'exec {program or f"{sys.executable} -m orchestrator.cli.main"} "$@"',
     }
     if shutil.which("curl") is None:
         fetch = "import sys, urllib.request as u; print(u.urlopen(sys.argv[-1]).read().decode())"
