@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from orchestrator.cli.main import app
 from tests.support.forking import loaded
-from tests.support.pages import ROOT, blocks, typed
+from tests.support.pages import AWAITED, ROOT, blocks, typed
 from tests.support.postgres import plain_url
 from tests.support.reading import missing, read_along
 
@@ -36,11 +36,7 @@ GUIDES = ("docs/quick-guide.md", "docs/ORCHESTRATOR_V2_ROLLOUT.md")
 AFTERWARDS = ("docs/rollout-log.md", "docs/rollout-report.md")
 READ = (*GUIDES, *AFTERWARDS)
 TYPED = {page: typed(blocks(ROOT / page)) for page in READ}
-AWAITED = tuple(
-    f"orchestrator {name}"
-    for name in ("report ", "support-bundle")
-    if name.strip() not in get_command(app).list_commands(None)
-)
+MISSING = tuple(f"orchestrator {name}" for name in AWAITED if name not in get_command(app).list_commands(None))
 WITHIN = 240  # seconds a page
 SHORTER = {"--runs 100": "--runs 2"}  # what a reader takes the time for
 
@@ -68,7 +64,7 @@ def read(site: Site, page: str, folder: Path, program: Path, path: list[str]) ->
 
 def known(script: str) -> str:
     """Without the lines of commands that the program does not have yet."""
-    return "".join(line for line in script.splitlines(keepends=True) if not line.startswith(AWAITED))
+    return "".join(line for line in script.splitlines(keepends=True) if not line.startswith(MISSING))
 
 
 @pytest.fixture(scope="module")
