@@ -62,6 +62,8 @@ class Stack:
         """What a person may want to open or to run."""
         return {
             "KUBECONFIG": str(self.cluster.kubeconfig),
+            "ORCHESTRATOR_NAMESPACE": NAMESPACE,
+            "ORCHESTRATOR_DATABASE": f"sqlite:///{self.store}",
             "kubectl": f"{self.cluster.kubectl} --namespace={NAMESPACE}",
             "kubernetes": self.cluster.api_url,
             "prometheus": self.cluster.prometheus_url,
