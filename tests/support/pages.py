@@ -5,6 +5,7 @@ What a shell block's second word says:
 | fence | what it means |
 |---|---|
 | `sh` | a reader types it, and a test runs it |
+| `sh acts` | the same, and it changes what it speaks of: the test brings that about first |
 | `sh yours` | settings of the reader's own place; a test checks that it supplies the same names |
 | `sh elsewhere` | needs a service that no test has; the reason stands in tests/unit/docs/test_commands.py |
 """

@@ -90,7 +90,7 @@ def test_a_link_leads_somewhere(document: Path, link: str) -> None:
 
 def test_every_page_is_in_the_table_of_what_to_read() -> None:
     table = section("Where to read on", README_PAGE)
-    listed = [path for path in re.findall(r"\]\(([^)#\s]+)\)", table)]
+    listed = list(re.findall(r"\]\(([^)#\s]+)\)", table))
     found = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")]
     assert [
         page for page in found if not any(page == path or page.startswith(f"{path.rstrip('/')}/") for path in listed)

@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
     from tests.support.pages import Block
 
-#: The tests that type what pages say: each names its pages as constants.
-READERS = ("tests/unit/test_readme.py", "tests/unit/docs/test_without_a_cluster.py", "tests/e2e/test_guides.py")
+#: By the page: the test that types what it says.
+READ_BY = {
+    "README.md": "tests/unit/test_readme.py",
+    "docs/ORCHESTRATOR_V2_ROLLOUT.md": "tests/e2e/test_guides.py",
+    "docs/coming-from.md": "tests/unit/docs/test_without_a_cluster.py",
+    "docs/from-supabase.md": "tests/unit/docs/test_without_a_cluster.py",
+    "docs/quick-guide.md": "tests/e2e/test_guides.py",
+    "docs/rollout-evidence.md": "tests/unit/docs/test_without_a_cluster.py",
+    "docs/rollout-log.md": "tests/e2e/test_guides.py",
+    "docs/rollout-report.md": "tests/e2e/test_guides.py",
+    "docs/runbook.md": "tests/e2e/test_main_line.py",
+}
+PODS = "needs Pods, and the control plane of the tests runs none"
 
 #: What no test types, by the page and the first line: why not.
 ELSEWHERE = {
@@ -42,9 +53,23 @@ ELSEWHERE = {
     (
         "deploy/local/README.md",
         "orchestrator local up       # start in the background, print KUBECONFIG and addresses",
-    ): "a second control plane for seconds of memory and time: tests/e2e/test_local.py starts one by these commands",
+    ): "starts a second control plane: tests/e2e/test_local.py does so by these commands",
+    (
+        "docs/runbook.md",
+        (
+            'kubectl rollout restart deployment --namespace "$ORCHESTRATOR_NAMESPACE" '
+            "--selector app.kubernetes.io/component=worker"
+        ),
+    ): PODS,
+    (
+        "docs/runbook.md",
+        (
+            'kubectl scale deployment --namespace "$ORCHESTRATOR_NAMESPACE" '
+            "--selector app.kubernetes.io/component=worker --replicas 4"
+        ),
+    ): PODS,
 }
-MARKS = {"", "yours", "elsewhere"}
+MARKS = {"", "acts", "yours", "elsewhere"}
 COMMAND = re.compile(r"^ {4,}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:orchestrator|kubectl|make|curl|python|psql|supabase|export) ")
 
 
@@ -64,15 +89,19 @@ def test_every_shell_is_called_sh_and_every_mark_is_known() -> None:
 
 
 def test_every_page_with_commands_is_read_by_a_test() -> None:
-    texts = "".join((ROOT / reader).read_text(encoding="utf-8") for reader in READERS)
-    typed = {named(block.page) for block in shell_blocks() if not block.mark}
-    assert sorted(page for page in typed if f'"{page}"' not in texts) == []
+    typed = {named(block.page) for block in shell_blocks() if block.mark in ("", "acts")}
+    assert sorted(typed - READ_BY.keys()) == []
+
+
+@pytest.mark.parametrize("page", [page for page in READ_BY if (ROOT / page).exists()])
+def test_the_test_that_reads_a_page_speaks_of_it(page: str) -> None:
+    assert (ROOT / page).stem in (ROOT / READ_BY[page]).read_text(encoding="utf-8")
 
 
 def test_what_no_test_types_has_its_reason() -> None:
     found = {(named(b.page), b.text.splitlines()[0]) for b in shell_blocks() if b.mark == "elsewhere"}
-    assert found == set(ELSEWHERE)
-    assert all(ELSEWHERE.values())
+    assert sorted(found - ELSEWHERE.keys()) == []
+    assert sorted(key for key in ELSEWHERE.keys() - found if (ROOT / key[0]).exists()) == []
 
 
 @pytest.mark.parametrize("page", pages(), ids=named)
@@ -88,7 +117,7 @@ def variables() -> set[str]:
     names = {f"ORCHESTRATOR_{name.upper()}" for name in engine_settings.Settings.__dataclass_fields__}
     names |= {operator_settings.variable(name) for name in operator_settings.Settings.model_fields}
     names |= {f"{v1_settings.PREFIX}{name.upper()}" for name in v1_settings.V1HttpSettings.model_fields}
-    return names | {"KUBECONFIG", "PROMETHEUS", "ADMIN_DATABASE"}
+    return names | {"KUBECONFIG", "PROMETHEUS", "ROLLOUT", "ADMIN_DATABASE"}
 
 
 @pytest.mark.parametrize("block", [b for b in shell_blocks() if b.mark == "yours"], ids=lambda block: block.place)

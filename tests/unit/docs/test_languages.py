@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.pages import ROOT, blocks, prose
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TRANSLATED = sorted((ROOT / "docs").rglob("*.pt-BR.md"))
 CELL = re.compile(r"(?<!\\)[|]")
