@@ -27,11 +27,14 @@ READ_BY = {
     "docs/ORCHESTRATOR_V2_ROLLOUT.md": "tests/e2e/test_guides.py",
     "docs/coming-from.md": "tests/unit/docs/test_without_a_cluster.py",
     "docs/from-supabase.md": "tests/unit/docs/test_without_a_cluster.py",
+    "docs/http-door.md": "tests/unit/door/test_docs.py",
     "docs/quick-guide.md": "tests/e2e/test_guides.py",
+    "docs/reports.md": "tests/unit/cli/test_reports_page.py",
     "docs/rollout-evidence.md": "tests/unit/docs/test_without_a_cluster.py",
     "docs/rollout-log.md": "tests/e2e/test_guides.py",
     "docs/rollout-report.md": "tests/e2e/test_guides.py",
     "docs/runbook.md": "tests/e2e/test_main_line.py",
+    "docs/tracing.md": "tests/unit/door/test_docs.py",
 }
 PODS = "needs Pods, and the control plane of the tests runs none"
 
