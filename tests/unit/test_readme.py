@@ -15,6 +15,7 @@ from orchestrator_operator.specs.rollout import Analysis, Criterion, RolloutSpec
 
 from orchestrator.nodes.registry import NODE_TYPES, NOT_BUILT_YET
 from orchestrator.workflow_spec import NodeSpec, RetrySpec, WorkflowSpec
+from tests.support.forking import loaded
 from tests.support.pages import AWAITED, ROOT, blocks, pages, prose, section, typed
 from tests.support.ports import free_port
 from tests.support.reading import missing, read_along
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 README_PAGE = ROOT / "README.md"
 README = README_PAGE.read_text(encoding="utf-8")
 DOCUMENTS = pages()
-WITHIN = 240  # seconds for the tour: fifteen of them are its timer, the rest are interpreters that start
+WITHIN = 240  # seconds for the tour: thirty of them are its timer and a lease that must end
 
 
 # -- the tour
@@ -46,7 +47,9 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Reading:
     # A reader reads on meanwhile.
     wait = f"until curl -s http://127.0.0.1:{port}/healthz > /dev/null; do kill -0 $shop; sleep 0.2; done"
     first, *others = [block.text.replace("8080", str(port)) for block, _ in typed(TOUR)]
-    return read_along([f"{first}\n{wait}", *others], tmp_path_factory.mktemp("tour"), {}, within=WITHIN)
+    scripts, folder = [f"{first}\n{wait}", *others], tmp_path_factory.mktemp("tour")
+    with loaded(tmp_path_factory.mktemp("program")) as program:
+        return read_along(scripts, folder, {}, within=WITHIN, program=program)
 
 
 @pytest.mark.parametrize(
