@@ -12,11 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.main import get_command
 
-from orchestrator.cli.main import app
 from tests.support.forking import loaded
-from tests.support.pages import AWAITED, ROOT, blocks, typed
+from tests.support.pages import ROOT, blocks, typed
 from tests.support.postgres import plain_url
 from tests.support.reading import missing, read_along
 
@@ -36,10 +34,8 @@ GUIDES = ("docs/quick-guide.md", "docs/ORCHESTRATOR_V2_ROLLOUT.md")
 AFTERWARDS = ("docs/rollout-log.md", "docs/rollout-report.md")
 READ = (*GUIDES, *AFTERWARDS)
 TYPED = {page: typed(blocks(ROOT / page)) for page in READ}
-MISSING = tuple(f"orchestrator {name}" for name in AWAITED if name not in get_command(app).list_commands(None))
 WITHIN = 240  # seconds a page
 SHORTER = {"--runs 100": "--runs 2"}  # what a reader takes the time for
-
 
 #: What the blocks marked `yours` set.
 YOURS = ("KUBECONFIG", "ORCHESTRATOR_NAMESPACE", "ORCHESTRATOR_DATABASE", "PROMETHEUS")
@@ -55,16 +51,11 @@ def read(site: Site, page: str, folder: Path, program: Path, path: list[str]) ->
     kubeconfig = folder / "kubeconfig"
     shutil.copy(site.plane.cluster.kubeconfig, kubeconfig)
     site.plane.kubectl("config", "set-context", "--current", f"--namespace={site.namespace}", user=kubeconfig)
-    scripts = [known(block.text) for block, _ in TYPED[page]]
+    scripts = [block.text for block, _ in TYPED[page]]
     for long, short in SHORTER.items():
         scripts = [script.replace(long, short) for script in scripts]
     mine = environment(site, kubeconfig)
     return read_along(scripts, folder, mine, within=WITHIN, path=path, program=program)
-
-
-def known(script: str) -> str:
-    """Without the lines of commands that the program does not have yet."""
-    return "".join(line for line in script.splitlines(keepends=True) if not line.startswith(MISSING))
 
 
 @pytest.fixture(scope="module")

@@ -93,11 +93,9 @@ def test_a_link_leads_somewhere(document: Path, link: str) -> None:
 
 def test_every_page_is_in_the_table_of_what_to_read() -> None:
     table = section("Where to read on", README_PAGE)
-    listed = list(re.findall(r"\]\(([^)#\s]+)\)", table))
-    found = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")]
-    assert [
-        page for page in found if not any(page == path or page.startswith(f"{path.rstrip('/')}/") for path in listed)
-    ] == []
+    listed = set(re.findall(r"\]\(([^)#\s]+)\)", table))
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(page for page in found - listed if not page.startswith("docs/reference/")) == []
 
 
 NAMED = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", README)

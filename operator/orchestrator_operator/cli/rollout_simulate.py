@@ -12,10 +12,9 @@ from typing import Annotated
 import typer
 
 from orchestrator import durations
-from orchestrator.cli.options import Output, OutputOption, examples, print_json, print_table
+from orchestrator.cli.options import Output, OutputOption, duration, examples, print_json, print_table
 from orchestrator.documents import read_document
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator_operator.cli.rollout_asking import duration
 from orchestrator_operator.rollout.simulation.history import Row, read
 from orchestrator_operator.rollout.simulation.replay import Replayed, replay
 from orchestrator_operator.rollout.simulation.showing import HEADER, described, line, sentences
