@@ -16,7 +16,6 @@ from orchestrator_operator.rollout.judging.power import power
 from orchestrator_operator.rollout.model import Judgement, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.statistics import evidence
-from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout import CriterionType, Preset
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Alarm, Gathered, Judged, Power
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
 
-__all__ = ["JUDGE", "current_stage", "judge", "pass_age", "show_counts", "show_evidence"]
 
 # Which judge and plan these are. It is raised with every change that lets them come to other figures, verdicts or
 # actions from the same inputs; rows of the log bear it, so that nobody takes an earlier judge's for forged ones.

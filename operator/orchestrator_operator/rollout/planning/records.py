@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import durations
-from orchestrator_operator.rollout.judging.judge import show_evidence
+from orchestrator_operator.rollout.wording import show_evidence
 from orchestrator_operator.specs.rollout_status import CriterionStatus, Phase, Verdict
 
 if TYPE_CHECKING:
