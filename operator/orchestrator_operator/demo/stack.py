@@ -68,6 +68,8 @@ class Stack:
         grafana = {"grafana": self.grafana_url} if self.grafana_url else {}
         return grafana | {
             "KUBECONFIG": str(self.cluster.kubeconfig),
+            "ORCHESTRATOR_NAMESPACE": NAMESPACE,
+            "ORCHESTRATOR_DATABASE": f"sqlite:///{self.store}",
             "kubectl": f"{self.cluster.kubectl} --namespace={NAMESPACE}",
             "kubernetes": self.cluster.api_url,
             "prometheus": self.cluster.prometheus_url,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from orchestrator_operator.rollout.simulation.score import Hours, Share, share_of
+from orchestrator_operator.rollout.simulation.score import Hours, Share, quantile, share_of
 
 from tests.benchmarks.rollout.trace import HOUR
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_FEW = 200  # runs
 _AFTERWARDS = HOUR  # an action so soon after an outage is put down to it
 
 
@@ -77,9 +78,9 @@ def judged(name: str, trace: Trace, outcome: Outcome) -> Score:
         rolled_back_falsely=share_of(outcome.rolled_back < onset),
         held_falsely=share_of(outcome.held < onset),
         caught=share_of(np.isfinite(delay)) if len(delay) else None,
-        hours=_hours(delay),
-        excess=_quantile(_excess(trace, outcome)[reached], 0.5),
-        to_all=_hours(outcome.completed / HOUR),
+        hours=Hours.of(delay),
+        excess=quantile(_excess(trace, outcome)[reached], 0.5),
+        to_all=Hours.of(outcome.completed / HOUR),
         actions_per_outage=_actions_per_outage(trace, stopped),
     )
 
@@ -106,19 +107,25 @@ class Setting:
 def false_rollbacks(family: Iterable[Rule], nulls: Sequence[Trace], hopeless: float = 1.0) -> list[tuple[Rule, Share]]:
     """Each member's rate in the null world where it is worst; with a rate above `hopeless` in one it is tried no more.
 
-    So the worlds that deceive most rules belong first.
+    So the worlds that deceive most rules belong first. A few runs are enough to say of most that they are hopeless.
     """
     found = []
     for rule in family:
         worst: Share | None = None
         for null in nulls:
-            share = share_of(np.isfinite(rule.decide(null).rolled_back))
+            share = _rolled_back(rule, null.some(slice(0, _FEW)))
+            if share.low <= hopeless and null.runs > _FEW:
+                share = _rolled_back(rule, null)
             worst = share if worst is None or share.value > worst.value else worst
             if worst.value > hopeless:
                 break
         if worst is not None:
             found.append((rule, worst))
     return found
+
+
+def _rolled_back(rule: Rule, null: Trace) -> Share:
+    return share_of(np.isfinite(rule.decide(null).rolled_back))
 
 
 def settings(family: Iterable[tuple[Rule, Share]], world: Trace) -> list[Setting]:
@@ -159,12 +166,3 @@ def _actions_per_outage(trace: Trace, stopped: Floats) -> float:
     met = at >= begins[:, 1] * trace.bin_seconds  # a run that was stopped before did not meet the outage
     soon = met & (at <= ends[:, 1] * trace.bin_seconds + _AFTERWARDS)
     return float(soon.sum() / met.sum()) if met.any() else math.nan
-
-
-def _hours(values: Floats) -> Hours:
-    return Hours(_quantile(values, 0.5), _quantile(values, 0.9))
-
-
-def _quantile(values: Floats, share: float) -> float:
-    """The nearest rank, for an interpolation between a number and infinity is neither; infinite of nothing."""
-    return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else math.inf
