@@ -32,7 +32,8 @@ Prometheus' conventions: base units, counters end in `_total`, no label names an
 client library.
 
 What only the store knows is exported by the operator, from one snapshot a second, and left out while the store cannot
-be read; the flag is told as the router reads it. Where several operators are scraped, take `max without (pod, instance)` before any delta."""
+be read; the flag is told as the router reads it. Where several operators are scraped, take
+`max without (pod, instance)` before any delta."""
 _SKIPPED: Final = (
     "__main__",
     "migrations",
