@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Gathered, Plan
 
 _FASTEST, _SLOWEST = timedelta(seconds=1), timedelta(seconds=15)  # between two looks at a stage that runs
+_BEFORE_THE_START = timedelta(seconds=5)  # somebody has just applied it, and waits for its first counters
 _AT_REST = timedelta(seconds=30)  # between two looks at a rollout that is over
 _AT_ONCE = 0.05  # seconds: what is overdue does not make a loop without a pause
 _FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0  # seconds
@@ -22,7 +23,7 @@ _FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0  # seconds
 def next_look(gathered: Gathered, planned: Plan, now: datetime) -> float:
     """Seconds until the plan's own moment, or until the next poll, whichever is sooner."""
     until = planned.wake_at - now if planned.wake_at else _AT_REST
-    return min(max(until.total_seconds(), _AT_ONCE), _poll(gathered).total_seconds())
+    return min(max(until.total_seconds(), _AT_ONCE), _poll(gathered, planned).total_seconds())
 
 
 def retry(failures: int) -> float:
@@ -30,10 +31,15 @@ def retry(failures: int) -> float:
     return float(min(_FIRST_RETRY * 2.0 ** min(failures, 10), LONGEST_RETRY))
 
 
-def _poll(gathered: Gathered) -> timedelta:
-    """How often a rollout is looked at when nothing is due: a quarter of the first age while a stage runs."""
-    if gathered.status.phase is Phase.ROLLING_BACK or gathered.spec is None:
+def _poll(gathered: Gathered, planned: Plan) -> timedelta:
+    """How often a rollout is looked at when nothing is due: a quarter of the first age while a stage runs.
+
+    The phase is the one that it has now: a rollback that was just decided is watched at once.
+    """
+    phase = planned.status.phase
+    if phase is Phase.ROLLING_BACK or gathered.spec is None:
         return _FASTEST
-    if gathered.status.phase in IN_A_STAGE | {Phase.PENDING}:
-        return min(max(gathered.spec.analysis.ages[0] / 4, _FASTEST), _SLOWEST)
+    if phase in IN_A_STAGE | {Phase.PENDING}:
+        slowest = _BEFORE_THE_START if phase is Phase.PENDING else _SLOWEST
+        return min(max(gathered.spec.analysis.ages[0] / 4, _FASTEST), slowest)
     return _AT_REST
