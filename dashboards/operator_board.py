@@ -145,6 +145,30 @@ SERVER = Row(
     ],
 )
 
+DOOR = Row(
+    "HTTP door",
+    [
+        lines(
+            "Answers of the HTTP door",
+            "Requests a second by the answer's status. 429: workers do not keep up; 401: somebody without a token; "
+            "503: the store, the tokens or the API server are away, and callers come again. Zeros: it is closed, or "
+            "nobody calls.",
+            [Query(rate("orchestrator_door_requests_total", by="code"), "{{code}}")],
+            unit="reqps",
+            width=12,
+            colors={"20.": GREEN, "40.|41.|422": ORANGE, "429": YELLOW, "5..": RED},
+        ),
+        lines(
+            "Callers that wait",
+            "Requests with ?wait= that are held now. At ORCHESTRATOR_DOOR_WAITS (500 by default) the next ones get a "
+            "202 at once.",
+            [Query(f"sum({series('orchestrator_door_waits')})", "waiting")],
+            width=12,
+            colors={"waiting": BLUE},
+        ),
+    ],
+)
+
 COST = Row(
     "What it costs",
     [
@@ -178,7 +202,7 @@ COST = Row(
 BOARD: Final = Board(
     uid="orchestrator-operator",
     title="Orchestrator / Operator",
-    description="The operator: leader, watch, reconciles, status writes, API server, and what it costs.",
+    description="The operator: leader, watch, reconciles, status writes, API server, HTTP door, and what it costs.",
     since="now-6h",
-    rows=[NOW, RECONCILE, WRITING, SERVER, COST],
+    rows=[NOW, RECONCILE, WRITING, SERVER, DOOR, COST],
 )

@@ -59,6 +59,12 @@ def retries(attempt: int) -> str:
     return str(attempt - 1) if attempt <= _MANY else f"{_MANY}+"
 
 
+def begin_door() -> None:
+    """Export the zeros of the HTTP door, open or not: a rate needs the value before the first request."""
+    for status in (200, 202, 400, 401, 422, 429, 503):
+        DOOR_REQUESTS.labels(str(status))
+
+
 def begin(engines: Iterable[str]) -> None:
     """Export the zeros of these engines: a rate needs the value before the first failure."""
     for engine in engines:

@@ -25,6 +25,7 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
+from orchestrator.telemetry import begin_door
 from orchestrator.tracing import open_tracing
 from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
 from orchestrator_operator.door import open_door
@@ -215,6 +216,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
         exporter = Exporter(store, rollouts, clock, health)
         stack.callback(exporter.close)
         await rollouts.start()
+        begin_door()
         door: Door | None = None
         if settings.door_listen:
             tracing = open_tracing(settings.tracing, "orchestrator-operator")

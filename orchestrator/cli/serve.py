@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import durations, flag
+from orchestrator import durations, flag, telemetry
 from orchestrator.authoring import compile_workflow, read_document
 from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.processes import opened, stop_on_signals
@@ -121,6 +121,7 @@ async def _serve(
         stack.push_async_callback(submissions.aclose)
         intake = Intake(submissions, FromEnvironment(), clock, v1_available=settings.v1 != "off")
         door = Door(Inside(store, StoreAcceptor(store, intake), FromFiles(known), callers, clock), bounds, tracing)
+        telemetry.begin_door()
         tune()
         stop = stop_on_signals()
         try:
