@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.demo.traffic import order
+from typer.testing import CliRunner
 
 from dashboards.alerts import OPERATOR, alerts
+from orchestrator.cli.main import app
 from orchestrator.router import bucket
 from tests.support import boards, runbook
 from tests.support.live import SAMPLES
@@ -94,7 +96,7 @@ def story(control_plane: ControlPlane) -> Iterator[Story]:
         site.start()
         story = Story(site)
         site.kubectl("apply", "-f", str(SAMPLES / "order-fulfilment.yaml"), "-f", str(SAMPLES / "fan-out.yaml"))
-        site.apply(slow := workflow("slow", {"id": "nap", "type": "wait", "with": {"duration": "8s"}}))
+        site.apply(slow := workflow("slow", {"id": "woken", "type": "signal"}))
         for name in ("order-fulfilment", "fan-out", slow["metadata"]["name"]):
             site.until_condition("Workflow", name, "Valid", "True")
         stream = Stream(site, lambda number: order("main", number, site.shop, site.namespace), RATE)
@@ -133,11 +135,22 @@ def rolled_back(story: Story, site: Site, eyes: Eyes, stream: Stream) -> None:
     sticky = next(key for number in itertools.count() if bucket(key := f"customer-{number}") < 2500)
     site.apply(execution("in-flight", "slow", routingKey=sticky))
     site.until_phase("in-flight", "Waiting")
-    eyes.until(lambda s: s.rollout == "failing" and s.phase in ("RollingBack", "RolledBack"), "the rollback", within=60)
+    eyes.until(lambda s: s.rollout == "failing" and s.phase == "RollingBack", "the rollback", within=60)
+    site.until_status(
+        "EngineRollout", "failing", lambda status: status.get("flagClearedAt"), "the flag read back clear"
+    )
+    wake(site, "in-flight")
     eyes.until(lambda s: s.rollout == "failing" and s.phase == "RolledBack", "RolledBack", within=90)
     sent = len(stream.names)
     eventually(lambda: len(stream.names) > sent + 2 * RATE, "two seconds of traffic after the rollback")
     story.bad = eyes.of("failing")
+
+
+def wake(site: Site, name: str) -> None:
+    """Send the signal that an execution of the workflow `slow` waits for."""
+    words = ["executions", "signal", site.get("Execution", name)["metadata"]["uid"], "woken"]
+    done = CliRunner().invoke(app, [*words, "--database", site.database])
+    assert done.exit_code == 0, done.output
 
 
 def at_rest(story: Story, site: Site) -> None:
