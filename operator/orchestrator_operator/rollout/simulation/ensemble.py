@@ -123,7 +123,8 @@ class Ensemble:
 
     def _look(self, now: int, running: Mask) -> None:
         step, out = self.look_at - 1, self.outcomes
-        out.outages += running & self.traffic.blind[:, step] & ~self.traffic.blind[:, step - 1]
+        away = self.traffic.blind
+        out.outages += running & away[:, step] & ~(away[:, step - 1] & (step > 0))
         looked = running & ~self.traffic.missed[:, step]
         blind, before = looked & self.traffic.blind[:, step], self.stage.copy()
         readable = looked & ~blind
