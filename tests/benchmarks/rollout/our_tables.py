@@ -83,7 +83,8 @@ def _ratios(row: Row) -> tuple[float | None, ...]:
     if median is None:
         return None, None, row["ratioOfOwn"], None
     waited = (row["ageMinutes"] + row["stepMinutes"]) / 60
-    return row["ratio"], max(median - waited, 0) / limit, row["ratioOfOwn"], median / row["coinLimitHours"]
+    rest = (median - waited) / limit if median > waited else None  # sooner than that age: by an earlier one
+    return row["ratio"], rest, row["ratioOfOwn"], median / row["coinLimitHours"]
 
 
 def _outages(rows: list[Row]) -> list[str]:

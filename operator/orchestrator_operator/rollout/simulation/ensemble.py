@@ -97,7 +97,7 @@ class Ensemble:
         self._breached = np.full(runs, NEVER)
         self.look_at, self.stage, self.stage_started = 0, np.zeros(runs, dtype=np.int64), np.zeros(runs, dtype=np.int64)
         self.reason = np.full(runs, "StageRunning", dtype=object)
-        self.outcomes = nothing_yet(runs, float(self._step), keys, self.traffic.blind)
+        self.outcomes = nothing_yet(runs, float(self._step), keys)
         counters = [item for item in spec.comparisons if own and item.preset is None]
         self._own = OwnCounter(spec, counters[0], runs, self.steps, step) if counters else None
 
@@ -133,6 +133,8 @@ class Ensemble:
 
     def _look(self, now: int, running: Mask) -> None:
         step, out = self.look_at - 1, self.outcomes
+        away = self.traffic.blind
+        out.outages += running & away[:, step] & ~(away[:, step - 1] & (step > 0))
         looked = running & ~self.traffic.missed[:, step]
         blind, before = looked & self.traffic.blind[:, step], self.stage.copy()
         readable = looked & ~blind

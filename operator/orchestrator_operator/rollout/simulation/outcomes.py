@@ -35,7 +35,7 @@ class Outcomes:
     holds: dict[str, Ints]  # how often a hold began, by reason
     unexplained: Mask  # held although nothing in the world gave reason to
     blind_moves: Ints  # how often the percent moved while nothing could be read
-    outages: Ints  # of Prometheus
+    outages: Ints  # of Prometheus, that began while the rollout ran
     excess: Floats  # bad executions of V2 beyond what V1 would have had, from the onset until the rollback
     on_v2: Ints  # executions of V2 in that time
 
@@ -48,13 +48,12 @@ class Outcomes:
         self.convicted_by[sooner] = len(self.keys) - 1
 
 
-def nothing_yet(runs: int, step: float, keys: tuple[Test, ...], blind: Mask) -> Outcomes:
-    """Before anything has happened; `blind` are Prometheus' outages, (runs, steps)."""
+def nothing_yet(runs: int, step: float, keys: tuple[Test, ...]) -> Outcomes:
+    """Before anything has happened."""
 
     def zeros() -> Ints:
         return np.zeros(runs, dtype=np.int64)
 
-    began = blind & ~np.concatenate((np.zeros((runs, 1), dtype=np.bool_), blind[:, :-1]), axis=1)
     return Outcomes(
         step=step,
         keys=keys,
@@ -66,7 +65,7 @@ def nothing_yet(runs: int, step: float, keys: tuple[Test, ...], blind: Mask) -> 
         holds={reason: zeros() for reason in REASONS},
         unexplained=np.zeros(runs, dtype=np.bool_),
         blind_moves=zeros(),
-        outages=began.sum(axis=1),
+        outages=zeros(),
         excess=np.zeros(runs),
         on_v2=zeros(),
     )

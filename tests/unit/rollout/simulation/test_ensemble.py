@@ -126,6 +126,12 @@ def test_nothing_moves_and_nobody_is_convicted_while_prometheus_is_away() -> Non
         assert ensemble.running[away].all()
 
 
+def test_every_outage_of_prometheus_that_a_rollout_meets_holds_it_once() -> None:
+    found = outcome(replace(CALM, outages=5 * HOUR), runs=100)
+    assert 0 < found.outages.sum() == pytest.approx(found.holds["Blind"].sum(), rel=0.05)
+    assert found.blind_moves.sum() == 0
+
+
 def test_the_same_seed_gives_the_same_outcome() -> None:
     first, again = (score(CALM, outcome(CALM, runs=8)).described() for _ in range(2))
     assert first == again

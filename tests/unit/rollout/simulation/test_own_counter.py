@@ -67,7 +67,7 @@ def test_a_look_that_is_missed_convicts_nobody() -> None:
 
 
 def test_it_ends_the_runs_that_had_not_ended_before() -> None:
-    out = nothing_yet(3, 1800.0, (("failures", STEP),), np.zeros((3, 2), dtype=np.bool_))
+    out = nothing_yet(3, 1800.0, (("failures", STEP),))
     out.rolled_back[:], out.completed[:] = [7200, NEVER, NEVER], [NEVER, 9000, 3600]
     out.convicted_by[0] = 0
     out.convicted_as_well("orders", np.array([9000.0, 5400.0, 5400.0]))

@@ -20,7 +20,7 @@ KEYS = (("failures", timedelta(minutes=10)), ("failures", timedelta(hours=24)))
 
 def outcomes(*rolled_back: int, completed: int = NEVER) -> Outcomes:
     runs = len(rolled_back)
-    found = nothing_yet(runs, 600.0, KEYS, np.zeros((runs, 10), dtype=np.bool_))
+    found = nothing_yet(runs, 600.0, KEYS)
     found.rolled_back = np.array(rolled_back)
     found.convicted_by = np.where(found.rolled_back == NEVER, NEVER, 0)
     found.completed = np.full(runs, completed)
