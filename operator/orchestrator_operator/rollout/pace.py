@@ -22,7 +22,7 @@ _FIRST_RETRY, LONGEST_RETRY = 0.5, 15.0  # seconds
 def next_look(gathered: Gathered, planned: Plan, now: datetime) -> float:
     """Seconds until the plan's own moment, or until the next poll, whichever is sooner."""
     until = planned.wake_at - now if planned.wake_at else _AT_REST
-    return min(max(until.total_seconds(), _AT_ONCE), _poll(gathered).total_seconds())
+    return min(max(until.total_seconds(), _AT_ONCE), _poll(gathered, planned).total_seconds())
 
 
 def retry(failures: int) -> float:
@@ -30,10 +30,11 @@ def retry(failures: int) -> float:
     return float(min(_FIRST_RETRY * 2.0 ** min(failures, 10), LONGEST_RETRY))
 
 
-def _poll(gathered: Gathered) -> timedelta:
+def _poll(gathered: Gathered, planned: Plan) -> timedelta:
     """How often a rollout is looked at when nothing is due: a quarter of the first age while a stage runs."""
-    if gathered.status.phase is Phase.ROLLING_BACK or gathered.spec is None:
+    phase = planned.status.phase
+    if phase is Phase.ROLLING_BACK or gathered.spec is None:
         return _FASTEST
-    if gathered.status.phase in IN_A_STAGE | {Phase.PENDING}:
+    if phase in IN_A_STAGE | {Phase.PENDING}:
         return min(max(gathered.spec.analysis.ages[0] / 4, _FASTEST), _SLOWEST)
     return _AT_REST

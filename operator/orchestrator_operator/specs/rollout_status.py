@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DECISIONS_KEPT = 20
+CHANGES_KEPT = 50  # of the share
 
 
 def _instant(value: Any) -> Any:
@@ -151,6 +152,9 @@ class RolloutStatus(_Part):
     attempt_id: Annotated[str, Field(description="The metric's label `attempt`.")] = ""
     started_at: Annotated[Instant | None, Field(description="When this attempt's first stage began.")] = None
     stage_started_at: Annotated[Instant | None, Field(description="When this stage began.")] = None
+    share_changed_at: Annotated[
+        tuple[Instant, ...], Field(description="When V2's share changed in this attempt: the last 50 times.")
+    ] = ()
     flag_intent: Annotated[FlagIntent | None, Field(description="What the flag should say.")] = None
     flag_cleared_at: Annotated[Instant | None, Field(description="When the flag was read back clear.")] = None
     rolled_back_at: Annotated[Instant | None, Field(description="When V2 had nothing in flight any more.")] = None
@@ -190,4 +194,7 @@ def write_status(status: RolloutStatus) -> dict[str, Any]:
 
 
 def _without_nulls(items: list[Any]) -> list[Any]:
-    return [{key: value for key, value in item.items() if value is not None} for item in items]
+    return [
+        {key: value for key, value in item.items() if value is not None} if isinstance(item, dict) else item
+        for item in items
+    ]

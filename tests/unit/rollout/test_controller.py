@@ -446,6 +446,27 @@ async def test_a_rollout_is_kept_until_its_flag_is_clear(running: Cluster) -> No
     assert FINALIZER not in running.body()["metadata"]["finalizers"]
 
 
+async def test_what_its_evidence_was_counted_from_goes_with_it_and_its_log_stays(running: Cluster) -> None:
+    uid, attempt = running.body()["metadata"]["uid"], running.status()["attemptId"]
+    assert await running.store.baselines(attempt) is not None
+    running.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
+    await running.look(1, times=2)
+    assert await running.store.baselines(attempt) is None
+    assert await running.store.decisions(uid)
+
+
+async def test_a_store_that_is_away_keeps_nobody_from_deleting_a_rollout(
+    running: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> int:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(running.store, "drop_evidence", away)
+    running.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
+    await running.look(1, times=2)
+    assert FINALIZER not in running.body()["metadata"]["finalizers"]
+
+
 async def test_other_finalizers_are_left_alone(cluster: Cluster) -> None:
     await cluster.apply()
     cluster.body()["metadata"]["finalizers"] = ["somebody.else/s"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.reading.own_reading import OwnReader
-from orchestrator_operator.specs.rollout_status import Decision, Phase, RolloutStatus
+from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus
 
 from orchestrator.errors import StoreUnavailable
 from orchestrator.store import KeptBin
@@ -131,13 +131,19 @@ async def test_a_pod_that_started_anew_counts_on(shop: Shop) -> None:
     assert sums(bins)[3] == pytest.approx(1.1 * lasted, abs=2 * SCRAPE)
 
 
-async def test_a_bin_ends_where_the_percent_was_raised(shop: Shop) -> None:
+async def test_a_bin_ends_wherever_the_percent_was_changed(shop: Shop) -> None:
     shop.steady((-1, 2))
-    raised = START + 31 * MINUTE + timedelta(seconds=7)
-    promoted = Decision(at=raised, action="Promote", reason="StagePassed", message="m")
-    shop.status = shop.status.model_copy(update={"stage_started_at": raised, "decisions": (promoted,)})
+    moments = tuple(START + minutes * MINUTE + timedelta(seconds=7) for minutes in (11, 31, 32, 57))
+    shop.status = shop.status.model_copy(update={"share_changed_at": moments})
     bins = await shop.look(HOUR)
-    assert raised in [end(one) for one in bins]
+    assert {*moments} <= {end(one) for one in bins}
+
+
+async def test_a_bin_ends_where_a_stage_began(shop: Shop) -> None:
+    shop.steady((-1, 2))
+    began = START + 31 * MINUTE + timedelta(seconds=7)
+    shop.status = shop.status.model_copy(update={"stage_started_at": began})
+    assert began in [end(one) for one in await shop.look(HOUR)]
 
 
 async def test_a_long_absence_is_caught_up_with_window_by_window(shop: Shop) -> None:

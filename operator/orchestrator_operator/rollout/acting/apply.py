@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from orchestrator.errors import StoreError
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
@@ -36,6 +37,7 @@ from orchestrator_operator.rollout.model import (
     TakeBaselines,
     Tell,
 )
+from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.reading import readings
 from orchestrator_operator.rollout.steps import Step, step
@@ -165,7 +167,7 @@ class Applier:
                 case DropAnnotation(key):
                     await self._drop(known, key)
                 case Release():
-                    await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
+                    await self._let_go(known)
                 case Tell():
                     await self._post(known, status, action)
         if isinstance(action, ClearFlag):
@@ -204,6 +206,16 @@ class Applier:
                     if one.end is not None
                 ]
                 await self._store.save_bins(attempt, criterion, kept)
+
+    async def _let_go(self, known: Known) -> None:
+        """What the evidence was counted from goes with the resource; the log of decisions outlives it. A store that is
+        away keeps nobody from deleting a resource.
+        """
+        try:
+            await self._store.drop_evidence(attempt_id(known.uid, None))
+        except StoreError as error:
+            _log.warning("the evidence of a deleted rollout stays in the store", rollout=known.name, error=str(error))
+        await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
 
     async def _drop(self, known: Known, key: str) -> None:
         namespace, name = known.name.split("/", 1)

@@ -84,7 +84,7 @@ class OwnReader:
             return Unreadable("StoreUnavailable", f"the bins that were kept cannot be read: {error}"), None
         except PrometheusError as error:
             return Unreadable(error.reason, str(error)), None
-        cuts = (begin, *_promotions(status, begin, until))
+        cuts = (begin, *_changes(status, begin, until))
         read_to = until if until == now else _newest(raw, begin, until)
         before = sum(one.n1 + one.n2 for one in kept)
         found = bins(raw, cuts, spec.analysis.interval, read_to, _spacing(raw), before)
@@ -130,10 +130,9 @@ def _joined(chunks: Iterable[Series]) -> list[RawSeries]:
     return [(dict(labels), sorted(found.items())) for labels, found in samples.items()]
 
 
-def _promotions(status: RolloutStatus, begin: datetime, until: datetime) -> list[datetime]:
+def _changes(status: RolloutStatus, begin: datetime, until: datetime) -> list[datetime]:
     """Changes of the percent after `begin`: a bin never spans one."""
-    moments = {decision.at for decision in status.decisions if decision.action == "Promote"}
-    moments |= {status.stage_started_at} if status.stage_started_at else set()
+    moments = {*status.share_changed_at, *([status.stage_started_at] if status.stage_started_at else ())}
     return sorted(moment for moment in moments if begin < moment < until)
 
 
