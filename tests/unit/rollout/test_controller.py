@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -433,6 +434,26 @@ async def test_a_spoiled_status_begins_anew_and_takes_no_flag_over(running: Clus
     running.restarted()
     await running.look(1, times=2)
     assert running.state() == ("Pending", "FlagConflict")
+
+
+# -- news that come in another order
+
+
+async def test_news_that_are_older_than_what_is_known_change_nothing(running: Cluster) -> None:
+    before = copy.deepcopy(running.body())
+    await running.kubernetes.patch(ROLLOUTS, NAMESPACE, "v2", {"spec": {"paused": True}})
+    await running.look(1)
+    await running.controller.handle(before)
+    await running.controller.reconcile(before["metadata"]["uid"])
+    assert running.state() == ("Paused", "Paused")
+
+
+async def test_an_api_server_that_was_set_back_is_believed(running: Cluster) -> None:
+    """Its backup has a rollout that is paused, and lower versions than it had told before."""
+    running.body()["spec"]["paused"] = True
+    running.body()["metadata"]["resourceVersion"] = "1"
+    await running.look(1)
+    assert running.state() == ("Paused", "Paused")
 
 
 # -- deletion
