@@ -126,7 +126,9 @@ async def test_log_lines_are_found_by_what_they_contain(store: Store) -> None:
 
 async def keep_evidence(store: Store, attempt: str) -> None:
     await store.save_totals(attempt, Totals(1, START, {"failures@1m": []}))
-    await store.save_bins(attempt, "own", [KeptBin(0, START, 0.0, 1.0, 0.0, 1.0), KeptBin(1, after(1), 0.0, 1.0, 0.0, 1.0)])
+    await store.save_bins(
+        attempt, "own", [KeptBin(0, START, 0.0, 1.0, 0.0, 1.0), KeptBin(1, after(1), 0.0, 1.0, 0.0, 1.0)]
+    )
     await store.take_baselines(attempt, START, after(60))
 
 

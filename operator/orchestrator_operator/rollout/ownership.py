@@ -25,7 +25,7 @@ def owner(status: RolloutStatus) -> Owner:
 
 
 def attempt_id(uid: str, attempt: int | None) -> str:
-    """The id that an attempt of a rollout is counted under; without `attempt` what the ids of all of them begin with."""
+    """The id that an attempt of a rollout is counted under; None: what the ids of all its attempts begin with."""
     return f"{uid[:8]}-{'' if attempt is None else attempt}"
 
 

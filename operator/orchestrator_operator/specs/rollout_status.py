@@ -102,6 +102,9 @@ class Decision(_Part):
     message: Annotated[str, Field(description="Why, as a sentence.")]
     actor: Annotated[str, Field(description="controller, or which hand.")] = "controller"
     number: Annotated[int | None, Field(description="Its row in the store's log; none: not written there yet.")] = None
+    repeated: Annotated[
+        bool | None, Field(description="True: it comes and goes, so nobody is told again by an Event or the webhook.")
+    ] = None
 
 
 class DecisionHead(_Part):

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_operator.rollout.log import chain
 from orchestrator_operator.rollout.log.chain import NOWHERE, Draft
-from orchestrator_operator.rollout.log.sharing import Shared, resolved, shared_values, shortened, with_closed, without_closed
+from orchestrator_operator.rollout.log.sharing import (
+    Shared,
+    resolved,
+    shared_values,
+    shortened,
+    with_closed,
+    without_closed,
+)
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_457, tzinfo=UTC)

@@ -258,6 +258,8 @@ class Applier:
             message=decision.message,
             actor=decision.actor,
         )
+        if decision.repeated:
+            return
         head = status.decision_head if number is not None else None
         place = f"decision {number}" if number is not None else "not in the log yet: the store does not answer"
         post = self._announcer.warn if action.warning else self._announcer.tell
