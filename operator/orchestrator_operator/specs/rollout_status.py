@@ -132,6 +132,13 @@ class Finding(_Part):
     sentence: str
 
 
+class Counted(_Part):
+    """What was counted beside the criteria, as it was read last: k1, n1, k2, n2 over all percents."""
+
+    starts: Annotated[tuple[int, ...] | None, Field(description="Executions that the coin sent.")] = None
+    calibration: Annotated[tuple[int, ...] | None, Field(description="V1's, split once more.")] = None
+
+
 class Failed(_Part):
     """Why a rollout was rolled back by its criteria: what convicted V2."""
 
@@ -165,6 +172,9 @@ class RolloutStatus(_Part):
     verdict: Annotated[str, Field(description="Of all criteria together.")] = ""
     evidence: Annotated[str, Field(description="The strongest evidence against V2, and its threshold.")] = ""
     criteria: Annotated[tuple[CriterionStatus, ...], Field(description="Each criterion's verdict.")] = ()
+    counted: Annotated[
+        Counted | None, Field(description="Totals beside the criteria's: counters that come back lower were reset.")
+    ] = None
     blind: Annotated[str, Field(description="How long this stage has been blind, of what is allowed.")] = ""
     blind_since: Annotated[Instant | None, Field(description="Since when it is blind now.")] = None
     blind_spent: Annotated[float, Field(description="Seconds of blindness in this stage before that.")] = 0.0

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import durations
 from orchestrator.flag import parse_instant
 from orchestrator_operator.rollout.judging.judge import show_evidence
-from orchestrator_operator.specs.rollout_status import CHANGES_KEPT, CriterionStatus, Phase, Verdict
+from orchestrator_operator.rollout.model import Unreadable
+from orchestrator_operator.rollout.statistics.evidence import totals
+from orchestrator_operator.specs.rollout_status import CHANGES_KEPT, Counted, CriterionStatus, Phase, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,9 +32,19 @@ def with_evidence(g: Gathered, judgement: Judgement, status: RolloutStatus) -> R
         "verdict": next(verdict for verdict in _WORST_FIRST if verdict in verdicts).value,
         "criteria": tuple(_shown(judged, g.status) for judged in judgement.criteria),
         "evidence": _evidence(strongest),
+        "counted": _counted(g),
         **_blindness(g, status, blind=Verdict.BLIND in verdicts),
     }
     return status.model_copy(update=changes)
+
+
+def _counted(g: Gathered) -> Counted:
+    """What cannot be read now stays as it was read last."""
+    before = g.status.counted or Counted()
+    return Counted(
+        starts=before.starts if isinstance(g.starts, Unreadable) else totals(g.starts),
+        calibration=before.calibration if isinstance(g.calibration, Unreadable) else totals(g.calibration),
+    )
 
 
 def with_changes(g: Gathered, status: RolloutStatus, decisions: Iterable[Decision]) -> RolloutStatus:
