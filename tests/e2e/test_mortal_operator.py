@@ -22,7 +22,7 @@ from orchestrator_operator.rollout.steps import Moment, Step
 
 from orchestrator.store import open_store
 from tests.support.exporting import Exporter
-from tests.support.flag_tape import FlagTape, State, recorded, unexplained
+from tests.support.flag_tape import FlagTape, State, recorded, undone, unexplained
 from tests.support.live import ROOT
 from tests.support.mortal_operator import PLACES, deaths
 from tests.support.polling import eventually
@@ -147,6 +147,10 @@ def test_no_rise_of_the_percent_is_without_a_recorded_reason(story: Story) -> No
 
 def test_every_abort_ended_in_a_cleared_flag(story: Story) -> None:
     assert all(story.states[end - 1].clear for end in story.ends)
+
+
+def test_no_rollback_was_undone_without_a_person(story: Story) -> None:
+    assert undone(story.site) == []
 
 
 def test_each_decision_was_made_once(story: Story) -> None:

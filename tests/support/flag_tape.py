@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from orchestrator_operator.adapters.flag import snapshot
 from orchestrator_operator.demo.services import FLAG_SECRET
 
-from orchestrator.flag import is_on
+from orchestrator.flag import ENABLED, PERCENT, is_on
 from tests.support.polling import eventually
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class State:
     at: datetime  # when we were told
     percent: float  # that routers send to V2, had it not expired
     clear: bool  # no key is left
-    manager: str  # who wrote the keys last; "" where there are none
+    manager: str  # who wrote the percent last; "" where there is no key
 
 
 class FlagTape:
@@ -80,7 +80,8 @@ def _state(secret: Mapping[str, Any]) -> State:
     found = snapshot(secret)
     values = found.values
     percent = float(values.percent or 100) if is_on(values) else 0.0
-    return State(datetime.now(UTC), percent, values.clear, " ".join(sorted(set(found.managers.values()))))
+    manager = found.managers.get(PERCENT) or found.managers.get(ENABLED, "")
+    return State(datetime.now(UTC), percent, values.clear, manager)
 
 
 def unexplained(site: Site, states: Sequence[State]) -> list[float]:
@@ -94,6 +95,18 @@ def unexplained(site: Site, states: Sequence[State]) -> list[float]:
         if row["action"] in RAISING and row.get("planned")
     )
     return [percent for percent, often in rises.items() if often > decided[percent]]
+
+
+def undone(site: Site) -> list[str]:
+    """The decisions by which a rollout went on after its rollback without a person who armed it anew."""
+    over: dict[str, bool] = {}
+    found = []
+    for row in recorded(site):
+        if row["action"] in RAISING and over.get(row["rollout"]):
+            found.append(f"row {row['number']}: {row['action']} ({row['reason']})")
+        if row["action"] in ("RollBack", "Rearm"):
+            over[row["rollout"]] = row["action"] == "RollBack"
+    return found
 
 
 def recorded(site: Site) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Read a user's own counters: raw samples since the last bin that was kept, never the whole attempt again.
 
 What lies further back than one look can read is caught up with window by window; until then the criterion cannot be
-read, for a promotion must not stand on what was true hours ago. Nothing is lost on the way: a gap in the samples, however
-long, becomes one long bin (what grew between its two sides is known), and one that still lasts is waited for. A window
-that cannot be understood (a value that is no count) becomes an empty bin: nothing is concluded from it.
+read, for a promotion must not stand on what was true hours ago. Nothing is lost on the way: a gap in the samples,
+however long, becomes one long bin (what grew between its two sides is known), and one that still lasts is waited for. A
+window that cannot be understood (a value that is no count) becomes an empty bin: nothing is concluded from it.
 """
 
 from __future__ import annotations
