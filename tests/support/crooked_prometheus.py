@@ -12,6 +12,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_AGE = "time() - "  # how the question for the age of the samples begins
 _MANY = 6000  # series
 _OLD = 1000.0  # seconds
 _WITHIN = 30.0  # seconds that an answer is held back at most
@@ -30,13 +31,15 @@ def _empty(answer: Any, _: str) -> Any:
     return answer
 
 
-def _nan(answer: Any, _: str) -> Any:
+def _nan(answer: Any, query: str) -> Any:
+    if query.startswith(_AGE):
+        return answer
     return _values(answer, lambda item: {**item, "value": [item["value"][0], "NaN"]})
 
 
 def _stale(answer: Any, query: str) -> Any:
     """As of a server whose scrapes stand still: what asks for the age of samples is told how old they are."""
-    if not query.startswith("time() - "):
+    if not query.startswith(_AGE):
         return answer
     return _values(answer, lambda item: {**item, "value": [item["value"][0], str(float(item["value"][1]) + _OLD)]})
 
