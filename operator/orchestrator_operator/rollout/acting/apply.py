@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from orchestrator.errors import StoreError
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
-from orchestrator.store.port import Control, KeptBin, Totals
+from orchestrator.store.port import Control
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import steps
+from orchestrator_operator.rollout.acting import keeping
 from orchestrator_operator.rollout.acting.letters import due
 from orchestrator_operator.rollout.acting.raising import raises
 from orchestrator_operator.rollout.log.chain import identity
@@ -39,7 +38,6 @@ from orchestrator_operator.rollout.model import (
 )
 from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import OVER
-from orchestrator_operator.rollout.reading import readings
 from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs import GROUP, ROLLOUTS
 from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
@@ -60,7 +58,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
-BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
 HEAD_NUMBER = f"{GROUP}/decision"  # annotations of an Event: the end of the log of decisions when it was posted
 HEAD_HASH = f"{GROUP}/decision-hash"
@@ -163,11 +160,12 @@ class Applier:
                 case CancelInFlight():
                     await self._cancel()
                 case TakeBaselines() | RememberBins() | RememberTotals():
-                    await self._keep(status.attempt_id, action)
+                    await keeping.keep(self._store, status.attempt_id, action)
                 case DropAnnotation(key):
                     await self._drop(known, key)
                 case Release():
-                    await self._let_go(known)
+                    await keeping.drop(self._store, known.name, attempt_id(known.uid, None))
+                    await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
                 case Tell():
                     await self._post(known, status, action)
         if isinstance(action, ClearFlag):
@@ -191,31 +189,6 @@ class Applier:
         async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
-
-    async def _keep(self, attempt: str, action: TakeBaselines | RememberBins | RememberTotals) -> None:
-        """What the evidence will be counted from, in the store."""
-        match action:
-            case TakeBaselines(until):
-                await self._store.take_baselines(attempt, until - BASELINE, until)
-            case RememberTotals(restart):
-                await self._store.save_totals(attempt, Totals(restart.index, restart.at, readings.dump(restart)))
-            case RememberBins(criterion, first, bins):
-                kept = [
-                    KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
-                    for number, one in enumerate(bins, first)
-                    if one.end is not None
-                ]
-                await self._store.save_bins(attempt, criterion, kept)
-
-    async def _let_go(self, known: Known) -> None:
-        """What the evidence was counted from goes with the resource; the log of decisions outlives it. A store that is
-        away keeps nobody from deleting a resource.
-        """
-        try:
-            await self._store.drop_evidence(attempt_id(known.uid, None))
-        except StoreError as error:
-            _log.warning("the evidence of a deleted rollout stays in the store", rollout=known.name, error=str(error))
-        await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
 
     async def _drop(self, known: Known, key: str) -> None:
         namespace, name = known.name.split("/", 1)
