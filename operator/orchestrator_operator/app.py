@@ -1,5 +1,7 @@
 """The composition root: settings become adapters, adapters become handlers, and everything runs until it is stopped.
 
+    one operator leads: only it opens what follows, and acts; the others wait, and answer probes and scrapes
+
     Kubernetes watch ─▶ handlers ─▶ store.submit ─▶ (workers) ─▶ store.dirty ─▶ status writer ─▶ Kubernetes
     resync, sweeper, exporter, rollout controller: loops beside it
 
@@ -9,7 +11,8 @@ A loop that fails in an unforeseen way is logged and begun again; a store or a s
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +24,7 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
 from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
+from orchestrator_operator.endpoint import Endpoint
 from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.handlers.execution import ExecutionHandler
@@ -28,6 +32,7 @@ from orchestrator_operator.handlers.guard import Guard
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.health import Health
+from orchestrator_operator.leadership.leader import Leader
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
@@ -36,9 +41,10 @@ from orchestrator_operator.sweeper import Sweeper
 from orchestrator_operator.watch import Handler, watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from orchestrator.clock import Clock
     from orchestrator.store.port import Store, Submission, Submitted
     from orchestrator_operator.settings import Settings
 
@@ -74,7 +80,6 @@ class App:
     handlers: Mapping[Resource, Handler]
     loops: Mapping[str, Callable[[], Awaitable[None]]]
     resync: Resync
-    health: Health
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what ended the watch, if that ends by itself."""
@@ -98,20 +103,71 @@ class App:
             await _cancel(*tasks[len(self.loops) :])
 
 
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[App]:
-    """An App on open adapters, closed at the end. Raises InvalidInput, StoreError or KubernetesError."""
+async def run(settings: Settings) -> None:
+    """Lead, or wait until it is our turn, and then act until SIGTERM or SIGINT.
+
+    Raises Deposed when another operator may lead by now: whoever runs us starts us again, and then we wait. A process
+    that acted cannot be trusted to forget what it was about to do. Further InvalidInput, StoreError, KubernetesError.
+    """
     async with AsyncExitStack() as stack:
         clock = SystemClock()
+        health = Health(clock)
+        endpoint = Endpoint(health)
+        stack.push_async_callback(endpoint.aclose)
+        port = await endpoint.serve(settings.metrics_host, settings.metrics_port)
+        _log.info("serving /metrics and /healthz", address=f"{settings.metrics_host}:{port}")
         kubernetes = await Kubernetes.connect(settings.kubeconfig)
         stack.push_async_callback(kubernetes.aclose)
         await wait_for_resources(kubernetes, settings.namespace)
+
+        async def act() -> None:
+            async with opened(settings, kubernetes, health, clock) as app:
+                await app.run()
+
+        if settings.leader_election == "off":
+            await act()
+            return
+        leader = Leader.build(settings, kubernetes, clock)
+        kubernetes.gate = leader.check
+        with _signals_cancel():  # until the watch has handlers of its own, which drain
+            await leader.lead(act)
+
+
+@contextmanager
+def _signals_cancel() -> Iterator[None]:
+    """SIGTERM and SIGINT end what is done in here, quietly: a process that waits has nothing to drain."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None  # noqa: S101 - for the type checker: this runs in a task
+    told = False
+
+    def end() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not told:
+            raise
+
+
+@asynccontextmanager
+async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clock: Clock) -> AsyncIterator[App]:
+    """An App on an open store, closed at the end. Raises StoreError or KubernetesError."""
+    async with AsyncExitStack() as stack:
         store = await _open(settings)
         stack.push_async_callback(store.close)
 
-        submissions: GroupCommit[Submission, Submitted] = GroupCommit(lambda batch: store.submit(batch, clock.now()))
+        async def submit(batch: Sequence[Submission]) -> Sequence[Submitted]:
+            kubernetes.gate()  # what an operator that leads no more has routed is routed anew by the one that does
+            return await store.submit(batch, clock.now())
+
+        submissions: GroupCommit[Submission, Submitted] = GroupCommit(submit)
         stack.push_async_callback(submissions.aclose)
-        health, guard, announcer = Health(clock), Guard(), Announcer(kubernetes, clock)
+        guard, announcer = Guard(), Announcer(kubernetes, clock)
         sweeper, versions = Sweeper(kubernetes, clock), Versions()
         rollouts = RolloutController.build(settings, store=store, kubernetes=kubernetes, clock=clock)
         stack.push_async_callback(rollouts.aclose)
@@ -147,10 +203,7 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             parallel=settings.status_writes,
         )
         exporter = Exporter(store, rollouts, clock, health)
-        stack.push_async_callback(exporter.aclose)
-        port = await exporter.serve(settings.metrics_host, settings.metrics_port)
-        _log.info("serving /metrics and /healthz", address=f"{settings.metrics_host}:{port}")
-
+        stack.callback(exporter.close)
         await rollouts.start()
         health.expect("store", timedelta(seconds=30))
         health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
@@ -166,7 +219,6 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
                 **rollouts.loops(),
             },
             resync=resync,
-            health=health,
         )
 
 

@@ -1,4 +1,4 @@
-"""/metrics and /healthz, and the metrics that only the store knows.
+"""The metrics that only the store knows.
 
 A scrape never waits for the database: a background task refreshes a snapshot each second, and the collector renders
 the last one. When the store cannot be read the store's metrics are left out: a stale number would look like health.
@@ -13,8 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -125,7 +124,6 @@ class Exporter:
     ) -> None:
         self._store, self._routing, self._clock, self._health = store, routing, clock, health
         self._collector, self._registry = StoreCollector(), registry
-        self._runner: web.AppRunner | None = None
         registry.register(self._collector)
 
     async def run(self, interval: float = 1.0) -> None:
@@ -152,25 +150,6 @@ class Exporter:
         self._collector.snapshot = Snapshot(series(self._routing.facts(now), counts), gauges)
         self._health.beat("store")
 
-    async def serve(self, host: str, port: int) -> int:
-        """Listen; returns the port."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._healthz)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
-
-    async def aclose(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+    def close(self) -> None:
+        """Nothing is told of the store any more."""
         self._registry.unregister(self._collector)
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        silent = self._health.silent()
-        return web.json_response({"ok": not silent, "silent": silent}, status=503 if silent else 200)

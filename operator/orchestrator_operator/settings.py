@@ -66,6 +66,23 @@ class Settings(BaseModel):
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="The port of /metrics and /healthz; 0 takes a free one and logs it.")
     ] = 9464
+    leader_election: Annotated[
+        Literal["on", "off"],
+        Field(description="Whether a Lease says which of several operators acts; off where there is only ever one."),
+    ] = "on"
+    lease: Annotated[str, Field(min_length=1, description="The Lease's name.")] = "orchestrator-operator"
+    lease_duration: Annotated[
+        int,
+        Field(ge=3, le=600, description="Seconds after which another operator takes over from one that is silent."),
+    ] = 15
+    identity: Annotated[
+        str,
+        Field(
+            max_length=200,
+            description="This operator's name in the Lease, which no other one has at the same time: a process that is "
+            "restarted under its name leads again at once. Empty: the host's name and a random part.",
+        ),
+    ] = ""
     resync_interval: Annotated[Seconds, Field(description="How often everything is compared with the store.")] = 60.0
     status_interval: Annotated[
         Seconds, Field(description="At most one status write of an execution in this time while its node changes.")

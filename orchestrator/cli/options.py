@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +39,20 @@ class Output(StrEnum):
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form of the answer.")]
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int) -> None:
+    """A table as wide as the terminal; `width` characters where the answer goes into a file or a pipe."""
+    # Imported here: it takes a while to import, which `--help` and JSON should not pay.
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
 def print_json(value: Any) -> None:

@@ -56,7 +56,7 @@ class GuardedConnector(aiohttp.TCPConnector):
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:  # noqa: ARG002 - the signature is aiohttp's
         """The judged addresses of a host, whatever it is written like; raises StepError `AddressRefused`."""
-        found = await self._look_ups.run(functools.partial(_addresses, host, port), host)
+        found = _written(host) or await self._look_ups.run(functools.partial(_addresses, host, port), host)
         good = [address for address in found if self._allowed.allows(host, port, address)]
         if not good:
             raise StepError(
@@ -98,6 +98,14 @@ def _judged_socket(address: Any) -> socket.socket:
     if where[0] not in _judged.get():
         raise StepError("AddressRefused", f"{where[0]} was never judged; nothing was sent", retryable=False)
     return socket.socket(family, kind, protocol)
+
+
+def _written(host: str) -> list[Address]:
+    """The address that a host is, where it is written as one: nobody has to be asked. Any other spelling gives []."""
+    try:
+        return [ipaddress.ip_address(host)] if "%" not in host else []
+    except ValueError:
+        return []
 
 
 def _addresses(host: str, port: int) -> list[Address]:

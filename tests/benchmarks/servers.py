@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.temporal_server import binary, tool
+from tests.support.ports import free_port
 from tests.support.postgres import LocalPostgres
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def http_service() -> Iterator[str]:
 def temporal(*, in_memory: bool) -> Iterator[tuple[str, int]]:
     """A fresh development server of Temporal; gives its address and process id."""
     folder = Path(tempfile.mkdtemp(prefix="orchestrator-temporal-"))
-    port = _free_port()
+    port = free_port()
     command = [str(binary()), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
     command += ["--log-level", "error"]
     command += [] if in_memory else ["--db-filename", str(folder / "temporal.db")]
@@ -64,12 +65,6 @@ def temporal(*, in_memory: bool) -> Iterator[tuple[str, int]]:
                 process.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

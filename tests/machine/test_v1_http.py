@@ -17,7 +17,8 @@ from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Control, ExecutionRecord, Store
 from orchestrator.worker import WorkerSettings
 from tests.support.engine import ended
-from tests.support.legacy import Legacy, LegacyTable, Request, call_back, free_port, read, until, working_with
+from tests.support.legacy import Legacy, LegacyTable, Request, call_back, read, until, working_with
+from tests.support.ports import free_port
 from tests.support.stores import submission
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Self
 
 import psycopg
 from sqlalchemy import make_url
+
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -232,7 +233,7 @@ class LocalPostgres:
         atexit.register(self.stop)
         if not self._account.reaches(self.binaries):
             self.binaries = _copied(self.binaries, self._folder)
-        self._port = _free_port()
+        self._port = free_port()
         command = [str(self.binaries / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         command += ["--locale=C", "--no-sync", "--no-instructions"]
         made = subprocess.run(
@@ -301,12 +302,6 @@ def _copied(binaries: Path, folder: Path) -> Path:
         shutil.copytree(libraries, folder / libraries.name, symlinks=True)
     package.chmod(0o755)
     return package / installation.name / binaries.name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _complete(folder: Path) -> bool:

@@ -109,9 +109,9 @@ class Site:
             first,
             name="operator-2",
             ready=f"http://{HOST}:{port}/healthz",
-            environ={**first.environ, **self._settings["operator"], "ORCHESTRATOR_METRICS_PORT": str(port)},
         )
         self._settings["operator-2"] = {**self._settings["operator"], "ORCHESTRATOR_METRICS_PORT": str(port)}
+        self._settings["operator-2"]["ORCHESTRATOR_IDENTITY"] = "operator-2"
         self.plane.background.run(self._start(second))
         self.plane.scrape()
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from orchestrator_operator.local import Toolbox, catalogue
 
-from tests.support.fleet import free_port
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ import ast
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from orchestrator_operator.specs.rollout import Analysis, Criterion, RolloutSpec
 
 from orchestrator.nodes.registry import NODE_TYPES, NOT_BUILT_YET
 from orchestrator.workflow_spec import NodeSpec, RetrySpec, WorkflowSpec
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,12 +57,6 @@ def shown_and_wanted() -> list[tuple[str, str]]:
         for (kind, commands), (after, output) in zip(blocks, following, strict=True)
         if kind == "sh"
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def programs(folder: Path) -> Path:

@@ -28,7 +28,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator_operator.specs import GROUP, VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 MERGE_PATCH = "application/merge-patch+json"
 _PAGE = 500  # objects a list page
@@ -67,6 +67,7 @@ class Kubernetes:
         self._api = api
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._attempts = attempts
+        self.gate: Callable[[], None] = _open  # asked before every write; raises what forbids it
 
     @classmethod
     async def connect(
@@ -217,12 +218,20 @@ class Kubernetes:
             reraise=True,
         ):
             with attempt:
-                return await self._once(method, path, query=query, body=body)
+                if method != "GET":
+                    self.gate()  # before each try: the one before may have taken long
+                return await self.once(method, path, query=query, body=body)
         raise AssertionError("tenacity either returns or raises")  # pragma: no cover - see the message
 
-    async def _once(
-        self, method: str, path: str, *, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+    async def once(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        """One request, neither repeated nor asked the gate."""
         headers = {"Accept": "application/json"}
         headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         try:
@@ -243,6 +252,10 @@ class Kubernetes:
         if response.ok:
             return dict(json.loads(content))
         raise _failure(method, path, response, content)
+
+
+def _open() -> None:
+    """Nothing forbids a write."""
 
 
 def in_cluster() -> bool:

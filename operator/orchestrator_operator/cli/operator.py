@@ -43,6 +43,10 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     kubeconfig: Annotated[str | None, _option("kubeconfig")] = None,
     metrics_host: Annotated[str | None, _option("metrics_host")] = None,
     metrics_port: Annotated[int | None, _option("metrics_port")] = None,
+    leader_election: Annotated[str | None, _option("leader_election")] = None,
+    lease: Annotated[str | None, _option("lease")] = None,
+    lease_duration: Annotated[int | None, _option("lease_duration")] = None,
+    identity: Annotated[str | None, _option("identity")] = None,
     resync_interval: Annotated[str | None, _option("resync_interval")] = None,
     status_interval: Annotated[str | None, _option("status_interval")] = None,
     status_writes: Annotated[int | None, _option("status_writes")] = None,
@@ -79,10 +83,9 @@ def show() -> None:
 
 
 async def _run(settings: settings_.Settings) -> None:
-    from orchestrator_operator.app import opened  # noqa: PLC0415 - kopf takes a second to import: not for other commands
+    from orchestrator_operator.app import run as run_operator  # noqa: PLC0415 - kopf takes a second to import: not for other commands
 
-    async with opened(settings) as operator:
-        await operator.run()
+    await run_operator(settings)
 
 
 def configure_logs(level: str, form: str) -> None:

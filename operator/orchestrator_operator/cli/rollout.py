@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from orchestrator.cli.options import Output, OutputOption, print_json
+from orchestrator.cli.options import Output, OutputOption, print_json, print_table
 from orchestrator_operator.cli import rollout_report, rollout_simulate
 from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_lines import standing
@@ -47,7 +44,7 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
         status = read_status(body.get("status"))
         shown = (status.phase.value, status.reason, status.stage, status.percent, status.verdict, status.evidence)
         rows.append((body["metadata"]["name"], *shown))
-    _print_table(columns, rows)
+    print_table(columns, rows, width=_WIDTH)
 
 
 @app.command()
@@ -72,7 +69,7 @@ def status(
         typer.echo(line)
     columns = ("CRITERION", "VERDICT", "V1 BAD/ALL", "V2 BAD/ALL", "WHY")
     rows = [(c.name, c.verdict.value, _share(c.k1, c.n1), _share(c.k2, c.n2), c.sentence) for c in found.criteria]
-    _print_table(columns, rows)
+    print_table(columns, rows, width=_WIDTH)
     rollout_report.print_chart(body, database)
 
 
@@ -108,12 +105,3 @@ for verb in (verify, *VERBS):
 
 def _share(bad: int | None, total: int | None) -> str:
     return "-" if bad is None or total is None else f"{bad}/{total}"
-
-
-def _print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)

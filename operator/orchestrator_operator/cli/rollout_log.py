@@ -13,9 +13,10 @@ from orchestrator.store import open_store
 from orchestrator_operator import settings as settings_
 from orchestrator_operator.adapters.kubernetes import Kubernetes, NotFound, Refused
 from orchestrator_operator.rollout.log import export
+from orchestrator_operator.rollout.log.chain import HEAD_HASH, HEAD_NUMBER
 from orchestrator_operator.rollout.log.recorder import read_all
 from orchestrator_operator.rollout.log.verify import Published, Verified
-from orchestrator_operator.specs import GROUP, ROLLOUTS
+from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import DecisionHead, RolloutStatus, read_status
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ def _published(status: RolloutStatus, events: Sequence[dict[str, Any]]) -> list[
     for event in events:
         meta = event["metadata"]
         said = meta.get("annotations") or {}
-        number = str(said.get(f"{GROUP}/decision", ""))
+        number = str(said.get(HEAD_NUMBER, ""))
         if number.isdigit():
-            head = DecisionHead(number=int(number), hash=str(said.get(f"{GROUP}/decision-hash", "")))
+            head = DecisionHead(number=int(number), hash=str(said.get(HEAD_HASH, "")))
             found.append(Published(f"the Event {meta['name']}", head))
     return found
 

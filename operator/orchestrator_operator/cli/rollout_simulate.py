@@ -7,16 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from orchestrator import durations
-from orchestrator.cli.options import Output, OutputOption, examples, print_json
+from orchestrator.cli.options import Output, OutputOption, examples, print_json, print_table
 from orchestrator.documents import read_document
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator_operator.cli.rollout_asking import duration
 from orchestrator_operator.rollout.simulation.history import Row, read
 from orchestrator_operator.rollout.simulation.replay import Replayed, replay
 from orchestrator_operator.rollout.simulation.showing import HEADER, described, line, sentences
@@ -74,7 +73,7 @@ def simulate(  # noqa: PLR0917 - typer's options are parameters
     if worlds:
         _predict(parsed, load, base_rate, runs, seed, output)
         return
-    length = _duration(every, "--every") if every else None
+    length = _interval(every, "--every") if every else None
     if prometheus is not None:
         length = length or timedelta(hours=1)
         rows = asyncio.run(_recorded(parsed, prometheus, _window(since, until), length, attempt))
@@ -142,7 +141,7 @@ def _print_as_json(replayed: Iterator[Replayed]) -> None:
 
 
 def _print_as_table(replayed: Sequence[Replayed]) -> None:
-    _print(HEADER, [line(one) for one in replayed])
+    print_table(HEADER, [line(one) for one in replayed], width=_WIDTH)
     for sentence in sentences(replayed):
         typer.echo(sentence)
 
@@ -195,20 +194,8 @@ def _moment(text: str, option: str, now: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _duration(text: str, option: str) -> timedelta:
-    try:
-        found = durations.parse(text)
-    except ValueError as error:
-        raise InvalidInput([Problem(option, str(error))]) from None
+def _interval(text: str, option: str) -> timedelta:
+    found = duration(text, option)
     if found <= timedelta(0):
         raise InvalidInput([Problem(option, "must be longer than nothing")])
     return found
-
-
-def _print(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import durations
 from orchestrator.cli.options import Output, OutputOption, print_json
-from orchestrator.errors import InvalidInput, OrchestratorError, Problem
-from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
+from orchestrator.errors import OrchestratorError
+from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask, duration
 from orchestrator_operator.cli.rollout_saying import Said, say
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
@@ -124,7 +122,7 @@ def _say(
     timeout: str,
     output: Output,
 ) -> None:
-    patience = _patience(timeout)
+    patience = duration(timeout, "--timeout")
 
     def progress(line: str) -> None:
         typer.echo(line, err=True)
@@ -133,13 +131,6 @@ def _say(
         lambda kubernetes: say(kubernetes, name, namespace, annotation, word, timeout=patience, progress=progress)
     )
     _show(said, timeout, output, waited=bool(patience))
-
-
-def _patience(text: str) -> timedelta:
-    try:
-        return durations.parse(text)
-    except ValueError as error:
-        raise InvalidInput([Problem("--timeout", str(error))]) from None
 
 
 def _show(said: Said, timeout: str, output: Output, *, waited: bool) -> None:

@@ -84,6 +84,7 @@ def services(folder: Path, ports: Ports, *, kubeconfig: Path, prometheus: str) -
                 "ORCHESTRATOR_FLAG_SECRET": FLAG_SECRET,
                 "ORCHESTRATOR_PROMETHEUS": prometheus,
                 "ORCHESTRATOR_METRICS_PORT": str(ports.operator),
+                "ORCHESTRATOR_IDENTITY": "operator",
             },
         ),
         Service(

@@ -28,17 +28,6 @@ class Announcer:
     def __init__(self, kubernetes: Kubernetes, clock: Clock) -> None:
         self._kubernetes, self._clock = kubernetes, clock
 
-    async def warn(
-        self,
-        resource: Resource,
-        metadata: Mapping[str, Any],
-        reason: str,
-        message: str,
-        *,
-        annotations: Mapping[str, str] | None = None,
-    ) -> None:
-        await self._post(event(resource, metadata, "Warning", reason, message, self._clock.now()), annotations)
-
     async def tell(
         self,
         resource: Resource,
@@ -46,11 +35,11 @@ class Announcer:
         reason: str,
         message: str,
         *,
+        warning: bool = False,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
-        await self._post(event(resource, metadata, "Normal", reason, message, self._clock.now()), annotations)
-
-    async def _post(self, body: dict[str, Any], annotations: Mapping[str, str] | None) -> None:
+        """Post that something happened to a resource; a warning is what somebody should look into."""
+        body = event(resource, metadata, "Warning" if warning else "Normal", reason, message, self._clock.now())
         if annotations:
             body["metadata"]["annotations"] = dict(annotations)
         try:

@@ -167,7 +167,7 @@ class ExecutionHandler:
             status["conditions"] = upsert(seen.status.get("conditions"), [says])
         await self._patch(seen, status)
         _log.warning("execution lost", execution=f"{seen.namespace}/{seen.name}", uid=seen.uid, was=decision.was)
-        await self._announcer.warn(EXECUTIONS, _metadata(seen), "StoreMissing", message)
+        await self._announcer.tell(EXECUTIONS, _metadata(seen), "StoreMissing", message, warning=True)
 
     async def _refuse(self, seen: Seen, decision: Refuse) -> None:
         message = tell(decision.problems)
@@ -176,7 +176,7 @@ class ExecutionHandler:
             status = {"phase": "Pending", "reason": decision.reason, "message": clip(message)}
             seen = await self._patch(seen, status | {"conditions": upsert(seen.status.get("conditions"), [says])})
             _log.warning("execution refused", execution=f"{seen.namespace}/{seen.name}", message=message)
-            await self._announcer.warn(EXECUTIONS, _metadata(seen), decision.reason, message)
+            await self._announcer.tell(EXECUTIONS, _metadata(seen), decision.reason, message, warning=True)
         workflow = mapping(seen.spec).get("workflow")
         if isinstance(workflow, str):
             self._refused[seen.namespace, workflow][seen.uid] = seen
@@ -262,7 +262,7 @@ class ExecutionHandler:
     async def _quarantine(self, seen: Seen, why: str) -> None:
         problem = Problem("spec", f"the operator could not handle this execution ({why}): please report it")
         if seen.uid in self._known:  # it runs: its status belongs to the status writer
-            await self._announcer.warn(EXECUTIONS, _metadata(seen), "Quarantined", str(problem))
+            await self._announcer.tell(EXECUTIONS, _metadata(seen), "Quarantined", str(problem), warning=True)
         else:
             await self._refuse(seen, Refuse("Quarantined", (problem,)))
 

@@ -111,7 +111,7 @@ class WorkflowHandler:
             _log.info("workflow accepted", workflow=f"{namespace}/{name}", revision=status["revision"])
         else:
             _log.warning("workflow refused", workflow=f"{namespace}/{name}", message=said["message"])
-            await self._announcer.warn(WORKFLOWS, body["metadata"], said["reason"], said["message"])
+            await self._announcer.tell(WORKFLOWS, body["metadata"], said["reason"], said["message"], warning=True)
 
     async def _quarantine(self, body: Mapping[str, Any], why: str) -> None:
         problem = Problem("spec", f"the operator could not read this workflow ({why}): please report it")

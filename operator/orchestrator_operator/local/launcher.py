@@ -26,12 +26,18 @@ def main(record: str, death_signal: int, parent: int, command: list[str]) -> Non
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
         if os.getppid() != parent:
             sys.exit("the parent ended before its child had started")
-    partial = f"{record}.partial"
-    with open(partial, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would triple the start-up time
-        json.dump({"pid": os.getpid(), "started": start_time(os.getpid()), "boot": boot_id()}, file)
-    os.rename(partial, record)  # noqa: PTH104 - as above
+    remember(record, f"{record}.partial", os.getpid())
     os.chdir("/")
     os.execv(command[0], command)  # noqa: S606 - an argument list of ours, no shell
+
+
+def remember(record: str, partial: str, pid: int) -> dict[str, int | str]:
+    """Write down which process this is: first under a name of the writer's own, so that no half record is ever read."""
+    found: dict[str, int | str] = {"pid": pid, "started": start_time(pid), "boot": boot_id()}
+    with open(partial, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would triple the start-up time
+        json.dump(found, file)
+    os.rename(partial, record)  # noqa: PTH104 - as above
+    return found
 
 
 def start_time(pid: int) -> int:

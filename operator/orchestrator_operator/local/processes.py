@@ -71,11 +71,10 @@ class Records:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
-    def write(self, process: Process) -> None:
+    def remember(self, name: str, pid: int) -> Process:
         """What the child writes too, a moment later: so that it is known as soon as it was started."""
-        partial = self.folder / f"{process.name}.known"
-        partial.write_text(json.dumps({"pid": process.pid, "started": process.started, "boot": process.boot}))
-        partial.rename(self.path(process.name))
+        found = launcher.remember(str(self.path(name)), str(self.folder / f"{name}.known"), pid)
+        return Process(name, pid, int(found["started"]), str(found["boot"]))
 
     def forget(self, name: str) -> None:
         """Remove a record."""
@@ -104,9 +103,7 @@ def start(
     arguments = [*prefix, str(os.getpid()), *command]
     # "The parent" of PR_SET_PDEATHSIG is the thread that starts the child, so that must be one that lasts as we do.
     pid = _spawner().submit(_spawn, arguments, log, dict(os.environ if environ is None else environ)).result()
-    process = Process(name, pid, launcher.start_time(pid), launcher.boot_id())
-    records.write(process)
-    return process
+    return records.remember(name, pid)
 
 
 def stop(process: Process, grace: float) -> None:

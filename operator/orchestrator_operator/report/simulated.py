@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.report.counted import finite
 from orchestrator_operator.report.model import Decided, Moment, Report
-from orchestrator_operator.rollout.judging.judge import show_evidence
 from orchestrator_operator.rollout.statistics.evidence import Cell
+from orchestrator_operator.rollout.wording import show_evidence
 from orchestrator_operator.specs.rollout_status import CriterionStatus, RolloutStatus
 
 if TYPE_CHECKING:

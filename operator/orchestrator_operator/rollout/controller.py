@@ -232,7 +232,7 @@ class RolloutController:
     async def _say_once(self, known: Known, trouble: str) -> None:
         if trouble not in known.told:
             known.told.add(trouble)
-            await self._announcer.warn(ROLLOUTS, known.metadata, "ReconcileFailed", trouble)
+            await self._announcer.tell(ROLLOUTS, known.metadata, "ReconcileFailed", trouble, warning=True)
 
     def _due(self, known: Known) -> None:
         known.due = 0.0

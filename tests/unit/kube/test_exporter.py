@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest_asyncio
+from orchestrator_operator.endpoint import Endpoint
 from orchestrator_operator.exporter import Exporter, expected, series
 from orchestrator_operator.health import Health
 from orchestrator_operator.routing import RoutingFacts
@@ -77,11 +78,14 @@ class TestSeries:
 async def served(operator: Operator) -> AsyncIterator[tuple[Exporter, Health, httpx.AsyncClient]]:
     health = Health(operator.clock)
     operator.flag = Flag(FlagValues.on(Decimal(5), None), Owner.ACTIVE, "5f0c-1", (60.0,))
-    exporter = Exporter(operator.store, operator.flag, operator.clock, health, CollectorRegistry())
-    port = await exporter.serve("127.0.0.1", 0)
+    registry = CollectorRegistry()
+    exporter = Exporter(operator.store, operator.flag, operator.clock, health, registry)
+    endpoint = Endpoint(health, registry)
+    port = await endpoint.serve("127.0.0.1", 0)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         yield exporter, health, client
-    await exporter.aclose()
+    await endpoint.aclose()
+    exporter.close()
 
 
 Served = tuple[Exporter, Health, httpx.AsyncClient]

@@ -185,6 +185,17 @@ async def test_a_name_that_never_resolves_is_left_and_holds_no_other(
         over.set()
 
 
+async def test_an_address_is_not_looked_up(
+    runner: NodeRunner, context: StepContext, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many names hang, and however few threads there are, an address waits for none of them."""
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host))
+    service.answer("/x", ok)
+    assert (await runner.run(HTTP, {"url": service.url("/x", "127.0.0.1")}, context))["status"] == 200
+    assert asked == []
+
+
 async def test_redirects_take_of_the_same_time(runner: NodeRunner, hurried: StepContext, service: Service) -> None:
     async def slowly(_: web.Request) -> web.Response:
         await asyncio.sleep(0.1)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from orchestrator_operator.rollout.judging.comparisons import levels
-from orchestrator_operator.rollout.judging.judge import judge, show_counts, show_evidence
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.model import Bin, Gathered, Health, Judged, Restart, Unreadable
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.rollout.statistics.evidence import Cell
+from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout_status import CriterionStatus, Phase, Verdict
 
 from tests.support.rollouts import AGES, FAILING, GOOD, PASSING, START, World, cells, cohorts, spec

@@ -24,7 +24,7 @@ from orchestrator_operator.rollout import steps
 from orchestrator_operator.rollout.acting import keeping
 from orchestrator_operator.rollout.acting.letters import due
 from orchestrator_operator.rollout.acting.raising import raises
-from orchestrator_operator.rollout.log.chain import identity
+from orchestrator_operator.rollout.log.chain import HEAD_HASH, HEAD_NUMBER, identity
 from orchestrator_operator.rollout.model import (
     CancelInFlight,
     ClearFlag,
@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
-HEAD_NUMBER = f"{GROUP}/decision"  # annotations of an Event: the end of the log of decisions when it was posted
-HEAD_HASH = f"{GROUP}/decision-hash"
 _MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
 
 _log = structlog.get_logger(__name__)
@@ -235,10 +233,11 @@ class Applier:
             return
         head = status.decision_head if number is not None else None
         place = f"decision {number}" if number is not None else "not in the log yet: the store does not answer"
-        post = self._announcer.warn if action.warning else self._announcer.tell
         annotations = {} if head is None else {HEAD_NUMBER: str(head.number), HEAD_HASH: head.hash}
         message = f"{decision.action}: {clip(decision.message, _MESSAGE)} [{place}]"
-        await post(ROLLOUTS, known.metadata, decision.reason, message, annotations=annotations)
+        await self._announcer.tell(
+            ROLLOUTS, known.metadata, decision.reason, message, warning=action.warning, annotations=annotations
+        )
 
 
 def _finalizers(metadata: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,6 @@ from orchestrator_operator.rollout.judging.power import power
 from orchestrator_operator.rollout.model import Alarm, Judgement, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.statistics import evidence
-from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout import CriterionType, Preset
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.judging.comparisons import Test
     from orchestrator_operator.rollout.model import Gathered, Judged, Power
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
-
-__all__ = ["current_stage", "judge", "pass_age", "show_counts", "show_evidence"]
 
 
 def judge(gathered: Gathered) -> Judgement:

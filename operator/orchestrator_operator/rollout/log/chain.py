@@ -31,6 +31,7 @@ from orchestrator.store.port import DecisionRow
 from orchestrator_operator.rollout.log import jsonform
 from orchestrator_operator.rollout.log.sharing import shortened, without_closed
 from orchestrator_operator.rollout.model import RememberBins, RememberTotals, Tell
+from orchestrator_operator.specs import GROUP
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 OBSERVED = "Observed"  # the action of a row that decided nothing: the evidence as it stood
 NOWHERE = DecisionHead(number=0, hash="")  # the end of a log that has no row
+HEAD_NUMBER = f"{GROUP}/decision"  # annotations of an Event: the end of the log when it was posted
+HEAD_HASH = f"{GROUP}/decision-hash"
 
 Content = dict[str, Any]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import durations
 from orchestrator.flag import parse_instant
-from orchestrator_operator.rollout.judging.judge import show_evidence
 from orchestrator_operator.rollout.model import Unreadable
 from orchestrator_operator.rollout.statistics.evidence import totals
+from orchestrator_operator.rollout.wording import show_evidence
 from orchestrator_operator.specs.rollout_status import CHANGES_KEPT, Counted, CriterionStatus, Phase, Verdict
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator import durations
-from orchestrator_operator.rollout.judging.judge import show_counts, show_evidence
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.planning.rules import pause
 from orchestrator_operator.rollout.planning.situation import Outcome, roll_back, sentences
+from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout import Breach, Then
 from orchestrator_operator.specs.rollout_status import Failed, Phase, Verdict
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout.judging.comparisons import planned_restarts
-from orchestrator_operator.rollout.judging.judge import pass_age
+from orchestrator_operator.rollout.judging.comparisons import pass_age, planned_restarts
 from orchestrator_operator.rollout.planning import windows
 from orchestrator_operator.rollout.simulation.counting import V2, Counting
 from orchestrator_operator.rollout.simulation.experiment import Experiment

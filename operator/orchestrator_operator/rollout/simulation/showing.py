@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import durations
 from orchestrator.flag import show_percent
-from orchestrator_operator.rollout.judging.judge import show_evidence
 from orchestrator_operator.rollout.phases import IN_A_STAGE
+from orchestrator_operator.rollout.wording import show_evidence
 from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:

@@ -1,0 +1,93 @@
+"""A Lease as the election reads it, and what follows from it. Pure.
+
+The fields are those of coordination.k8s.io/v1, used as client-go uses them, so that `kubectl get lease` and other tools
+show what they always show. Nobody's clock is compared with anybody else's: who waits counts from the moment at which it
+saw the record change last, who leads from the moment before it asked for its last renewal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+_MICROS = "%Y-%m-%dT%H:%M:%S.%fZ"  # MicroTime
+_MARGIN = 0.2  # of the duration: the leader stops so much earlier than another one may begin
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Who leads, as one version of the Lease says; no holder: nobody does."""
+
+    version: str  # metadata.resourceVersion
+    holder: str = ""
+    duration: float = 0.0  # seconds after its last change until another one may take it
+    acquired: str = ""
+    transitions: int = 0
+
+
+class Next(Enum):
+    """What a candidate does about a record."""
+
+    TAKE = "take"
+    WAIT = "wait"
+
+
+def identity(name: str, nonce: str) -> str:
+    """What a holder is called: its name, and what tells this process from those before it."""
+    return f"{name}_{nonce}"
+
+
+def name_of(holder: str) -> str:
+    """The name in an identity."""
+    return holder.rpartition("_")[0]
+
+
+def read(body: Mapping[str, Any]) -> Record:
+    """A Lease as the API server has it; without a holder nobody has it."""
+    spec = body.get("spec") or {}
+    return Record(  # the API server checks the types
+        version=str(body["metadata"]["resourceVersion"]),
+        holder=str(spec.get("holderIdentity") or ""),
+        duration=float(spec.get("leaseDurationSeconds") or 0),
+        acquired=str(spec.get("acquireTime") or ""),
+        transitions=int(spec.get("leaseTransitions") or 0),
+    )
+
+
+def decide(record: Record, me: str, seen: float, now: float) -> Next:
+    """What a candidate does that saw this version first at `seen`; both in seconds of its own monotonic clock.
+
+    A process before this one under the same name is over, so nobody waits for it: a container that was restarted.
+    """
+    free = not record.holder or name_of(record.holder) == name_of(me) or now - seen >= record.duration
+    return Next.TAKE if free else Next.WAIT
+
+
+def leads_until(asked: float, duration: float) -> float:
+    """Until when a renewal holds that was asked for at `asked`: earlier than anybody else may think so."""
+    return asked + duration * (1 - _MARGIN)
+
+
+def taken(record: Record | None, me: str, duration: int, now: datetime) -> dict[str, Any]:
+    """The spec with which `me` takes the Lease, or keeps it."""
+    kept = record is not None and record.holder == me and bool(record.acquired)
+    before = 0 if record is None else record.transitions
+    moment = now.strftime(_MICROS)
+    return {
+        "holderIdentity": me,
+        "leaseDurationSeconds": duration,
+        "acquireTime": record.acquired if record is not None and kept else moment,
+        "renewTime": moment,
+        "leaseTransitions": before if record is None or kept else before + 1,
+    }
+
+
+def released(now: datetime) -> dict[str, Any]:
+    """The spec with which the holder gives it back, so that the next one need not wait."""
+    moment = now.strftime(_MICROS)
+    return {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": moment, "acquireTime": moment}
