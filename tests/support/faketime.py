@@ -25,6 +25,7 @@ def faketime() -> Path:
 def turning(library: Path, offset: Path) -> Mapping[str, str]:
     """The environment of a process whose clock is off by what stands in the file `offset`, in seconds (`-240`), from a
     second after it was written. What measures durations (CLOCK_MONOTONIC) goes on as it is, as after a real correction.
+    `time.sleep` fails under it; nothing in the operator calls that.
     """
     return {
         "LD_PRELOAD": str(library),
