@@ -196,13 +196,17 @@ def _spoil_the_answers(story: Storm, prometheus: CrookedPrometheus, eyes: Eyes) 
 
 
 def _edit(story: Storm, first: tuple[int, str]) -> None:
-    """Another first stage."""
+    """Another first stage; returns when the controller has seen it."""
     percent, duration = first
     stages = [
         {"name": "week-1", "percent": percent, "duration": duration},
         {"name": "week-2", "percent": 100, "duration": "1h"},
     ]
     story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", json.dumps({"spec": {"stages": stages}}))
+    generation = story.site.get("EngineRollout", "v2")["metadata"]["generation"]
+    story.site.until_status(
+        "EngineRollout", "v2", lambda s: s["observedGeneration"] == generation, "a look at the edit"
+    )
 
 
 def _lower_the_stage(story: Storm, eyes: Eyes) -> None:

@@ -135,6 +135,7 @@ class Finding(_Part):
 class Counted(_Part):
     """What was counted beside the criteria, as it was read last: k1, n1, k2, n2 over all percents."""
 
+    ages: Annotated[tuple[str, ...], Field(description="The ages of these two; of others nothing is known.")] = ()
     starts: Annotated[tuple[int, ...] | None, Field(description="Executions that the coin sent.")] = None
     calibration: Annotated[tuple[int, ...] | None, Field(description="V1's, split once more.")] = None
 

@@ -291,6 +291,22 @@ async def test_what_only_alarms_look_at_holds_when_it_was_reset(
     assert what in cluster.status()["message"]
 
 
+async def test_other_ages_are_no_reset(cluster: Cluster) -> None:
+    """At another age other executions have been read: fewer of them are no sign of anything."""
+    cluster.prometheus.counters = ZERO + starts(950, 50)
+    await cluster.apply()
+    await cluster.look(times=3)
+    await cluster.look(5)
+    analysis = {**DOCUMENT["analysis"], "ages": ["2m", "10m"]}
+    await cluster.kubernetes.patch(ROLLOUTS, NAMESPACE, "v2", {"spec": {"analysis": analysis}})
+    cluster.prometheus.counters = [
+        *counters("5", (0, 0), (0, 0), ages=("2m", "10m")),
+        *counters("5", (0, 19), (0, 1), criteria=("starts",), ages=("2m",)),
+    ]
+    await cluster.look(5, times=2)
+    assert cluster.state() == ("Progressing", "StageRunning")
+
+
 async def test_the_totals_of_a_restart_are_kept_in_the_store(cluster: Cluster) -> None:
     await cluster.apply(analysis={**DOCUMENT["analysis"], "restart": "20m"})
     await cluster.look(times=3)

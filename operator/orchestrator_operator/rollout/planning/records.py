@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import durations
 from orchestrator.flag import parse_instant
 from orchestrator_operator.rollout.model import Unreadable
+from orchestrator_operator.rollout.reading.counters import ages_beside
 from orchestrator_operator.rollout.statistics.evidence import totals
 from orchestrator_operator.rollout.wording import show_evidence
 from orchestrator_operator.specs.rollout_status import CHANGES_KEPT, Counted, CriterionStatus, Phase, Verdict
@@ -40,8 +41,10 @@ def with_evidence(g: Gathered, judgement: Judgement, status: RolloutStatus) -> R
 
 def _counted(g: Gathered) -> Counted:
     """What cannot be read now stays as it was read last."""
-    before = g.status.counted or Counted()
+    ages = ages_beside(g.spec) if g.spec else ()
+    before = g.status.counted if g.status.counted and g.status.counted.ages == ages else Counted()
     return Counted(
+        ages=ages,
         starts=before.starts if isinstance(g.starts, Unreadable) else totals(g.starts),
         calibration=before.calibration if isinstance(g.calibration, Unreadable) else totals(g.calibration),
     )

@@ -90,6 +90,12 @@ class Counters:
         return self.spoiled.get(group) or _cells(self.found.get(group), group)
 
 
+def ages_beside(spec: RolloutSpec) -> tuple[str, str]:
+    """At which ages the starts and V1 against V1 are read."""
+    ages = spec.analysis.ages
+    return durations.show(ages[0]), durations.show(ages[middle(len(ages))])
+
+
 def cohort_keys(spec: RolloutSpec) -> list[CohortKey]:
     """What is compared: each preset at each age. A counter of a user's own is read in another way."""
     presets = [str(criterion.preset) for criterion in spec.comparisons if criterion.preset is not None]
