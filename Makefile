@@ -37,11 +37,12 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@$(RUN) python -m orchestrator_operator.specs.crds --check
+	@$(RUN) python -m orchestrator_operator.reference --check
 
 test: lint tools ## All the tests
 	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
 
-bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-rivals|rollout-argo|clearing)
+bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-rivals|rollout-argo|clearing)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
 	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
 
@@ -52,8 +53,9 @@ chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begi
 pictures: setup ## Take the docs' pictures anew, in a real browser (Debian's Chromium)
 	@$(RUN) python -m tests.support.report_picture docs/images/rollout-report.png
 
-generate: setup ## Write the generated files (CRDs)
+generate: setup ## Write the generated files (CRDs, docs/reference)
 	@$(RUN) python -m orchestrator_operator.specs.crds
+	@$(RUN) python -m orchestrator_operator.reference
 
 clean: down ## Remove what is cached outside the checkout
 	rm -rf $(CACHE)

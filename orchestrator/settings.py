@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 from orchestrator import durations
 from orchestrator.engines.v1_http import settings as v1_http_settings
@@ -17,26 +17,56 @@ from orchestrator.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.engines.v1_http.settings import V1HttpSettings
-
 _SHORTEST_RETENTION = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Every setting, with one sentence; the environment variable is the name in capitals behind `ORCHESTRATOR_`."""
+class Described:
+    """A setting as people read of it: its environment variable, its default as one would write it, one sentence."""
 
-    database: str = "./orchestrator.db"  # a path, sqlite:///… or postgresql://…
-    schema: str = "public"  # PostgreSQL's schema for our tables
-    http_allow: str = ""  # hosts and CIDRs that HTTP nodes may reach although they are not public
-    secrets: str = ""  # the folder of mounted Secrets, <namespace>/<name>/<key>; empty: nodes get none
-    functions: str = ""  # modules that register python functions, separated by commas
-    v1: str = "builtin"  # off | builtin | http
-    concurrency: int = 200  # executions of each engine that a worker holds at once
-    lease: timedelta = timedelta(seconds=15)  # how long a dead worker's executions wait for another
-    patience: timedelta = timedelta(seconds=10)  # with a PostgreSQL that does not answer: then it is asked anew
-    retention: timedelta | None = None  # executions that ended so long ago are dropped with their events; off: none
-    v1_http: V1HttpSettings | None = None  # with v1=http: ORCHESTRATOR_V1_…, each with its sentence over there
+    variable: str
+    default: str
+    meaning: str
+    words: tuple[str, ...] = ()  # if it is one of a few
+
+
+def shown(value: object) -> str:
+    """A setting's value as one would write it into its variable."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return durations.show(value)
+        case _:
+            return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, with one sentence that the reference prints, too. Its environment variable is its name in capitals
+    behind `ORCHESTRATOR_`.
+    """
+
+    database: Annotated[str, "The store: a path, sqlite:///… or postgresql://user:password@host/name."] = (
+        "./orchestrator.db"
+    )
+    schema: Annotated[str, "PostgreSQL's schema for our tables."] = "public"
+    http_allow: Annotated[str, "Hosts and CIDRs that HTTP nodes may reach although they are not public."] = ""
+    secrets: Annotated[str, "The folder of mounted Secrets, namespace/name/key; empty: nodes get none."] = ""
+    functions: Annotated[str, "Modules that register python functions, separated by commas."] = ""
+    v1: Annotated[str, "The legacy engine: off (everything runs on V2), builtin or http."] = "builtin"
+    concurrency: Annotated[int, "Executions of each engine that a worker holds at once."] = 200
+    lease: Annotated[timedelta, "How long a dead worker's executions wait for another."] = timedelta(seconds=15)
+    patience: Annotated[timedelta, "With a database that does not answer: then it is asked anew."] = timedelta(
+        seconds=10
+    )
+    retention: Annotated[
+        timedelta | None, "Executions that ended so long ago are dropped with their events; off: none are."
+    ] = None
+    # With v1=http: ORCHESTRATOR_V1_…, each with its sentence over there.
+    v1_http: v1_http_settings.V1HttpSettings | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -47,7 +77,7 @@ class Settings:
         for field in fields(cls):
             if field.name == "v1_http":
                 continue
-            name = f"ORCHESTRATOR_{field.name.upper()}"
+            name = _variable(field.name)
             text = source.get(name)
             if not text:
                 continue
@@ -63,6 +93,24 @@ class Settings:
         if problems:
             raise InvalidInput(problems)
         return cls(**values)  # type: ignore[arg-type]  # each was read by its own field's rule
+
+
+_NONE = {"retention": "off"}  # how None is written
+
+
+def _variable(name: str) -> str:
+    return f"ORCHESTRATOR_{name.upper()}"
+
+
+def described() -> tuple[Described, ...]:
+    """Every setting of the engine's processes; those of V1 over HTTP stand behind the others."""
+    hints = get_type_hints(Settings, include_extras=True)
+    own = [
+        Described(_variable(field.name), shown(field.default) or _NONE.get(field.name, ""), meaning)
+        for field in fields(Settings)
+        for meaning in getattr(hints[field.name], "__metadata__", ())
+    ]
+    return (*own, *(Described(*one) for one in v1_http_settings.described(shown)))
 
 
 def _read(name: str, text: str) -> object:

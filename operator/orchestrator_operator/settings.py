@@ -5,12 +5,14 @@ takes as an option. One sentence a setting, here and nowhere else.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from orchestrator import durations
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator.settings import Described, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +72,7 @@ class Settings(BaseModel):
         Literal["on", "off"],
         Field(description="Whether a Lease says which of several operators acts; off where there is only ever one."),
     ] = "on"
-    lease: Annotated[str, Field(min_length=1, description="The Lease's name.")] = "orchestrator-operator"
+    lease_name: Annotated[str, Field(min_length=1, description="The Lease's name.")] = "orchestrator-operator"
     lease_duration: Annotated[
         int,
         Field(ge=3, le=600, description="Seconds after which another operator takes over from one that is silent."),
@@ -102,6 +104,18 @@ def variable(name: str) -> str:
 def fields() -> dict[str, FieldInfo]:
     """Every setting as its option spells it, with its declaration."""
     return {(info.alias or name): info for name, info in Settings.model_fields.items()}
+
+
+def described() -> tuple[Described, ...]:
+    """Every setting of the operator."""
+    return tuple(
+        Described(variable(name), _default(info), str(info.description), choices(info))
+        for name, info in fields().items()
+    )
+
+
+def _default(info: FieldInfo) -> str:
+    return durations.show(timedelta(seconds=info.default)) if isinstance(info.default, float) else shown(info.default)
 
 
 def choices(info: FieldInfo) -> tuple[str, ...]:

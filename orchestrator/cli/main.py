@@ -13,7 +13,7 @@ from orchestrator.cli import logs
 from orchestrator.cli.options import examples
 from orchestrator.errors import InvalidInput, OrchestratorError
 
-_OWN = {name: f"orchestrator.cli.{name}" for name in ("run", "worker", "executions", "lint", "route")}
+_OWN = {name: f"orchestrator.cli.{name}" for name in ("run", "worker", "executions", "report", "lint", "route")}
 _COMPLETION = {"install_completion", "show_completion"}
 _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 2, 130
 _EXAMPLES = examples(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from orchestrator.errors import InvalidExecution, Problem
+from orchestrator import durations
+from orchestrator.errors import InvalidExecution, InvalidInput, Problem
 
 DATABASE_FORMS = "A path, sqlite:///… or postgresql://… (default: $ORCHESTRATOR_DATABASE, else ./orchestrator.db)."
 
@@ -39,6 +41,14 @@ class Output(StrEnum):
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form of the answer.")]
+
+
+def duration(text: str, option: str) -> timedelta:
+    """A duration that an option gives. Raises InvalidInput, with the option's name."""
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        raise InvalidInput([Problem(option, str(error))]) from None
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int) -> None:

@@ -27,14 +27,24 @@ def lock(connection: Connection) -> None:
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
+def known_head() -> str:
+    """The newest schema that this version knows."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
 def migrate(connection: Connection, schema: str | None) -> None:
     """Migrate inside the caller's transaction, which holds the lock. `schema` is None on SQLite.
 
     Raises SchemaConflict.
     """
     _refuse_foreign_tables(connection, schema)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _config()
     config.attributes["connection"] = connection
     config.attributes["schema"] = schema
     try:

@@ -7,7 +7,7 @@ import re
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 import structlog
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_CONNECT = {
+CONNECT: Final = {  # of every PostgreSQL connection
     "prepare_threshold": None,  # so that PgBouncer in transaction mode works
     "connect_timeout": 10,  # seconds, as below but for the last
     "keepalives_idle": 10,  # a server that vanished without a word is noticed within a lease or two,
@@ -56,6 +56,17 @@ def database_url(database: str) -> sa.URL:
     return url.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
 
 
+def without_secrets(url: sa.URL) -> str:
+    """An URL for people: neither its password nor its query, where another one may stand."""
+    return url.set(query={}).render_as_string()
+
+
+def check_schema(schema: str) -> None:
+    """Whether a schema's name may become part of SQL; raises InvalidInput."""
+    if not _SCHEMA.match(schema):
+        raise InvalidInput([Problem("schema", f"{schema!r} is no plain name: letters, digits and _ only")])
+
+
 async def open_store(
     database: str, *, schema: str = "public", pool_size: int = 5, patience: timedelta = timedelta(seconds=10)
 ) -> Store:
@@ -67,28 +78,25 @@ async def open_store(
     Raises InvalidInput (the URL), StoreUnavailable (nobody answers), SchemaConflict (tables that are not ours).
     """
     url = database_url(database)
-    if not _SCHEMA.match(schema):
-        raise InvalidInput([Problem("schema", f"{schema!r} is no plain name: letters, digits and _ only")])
+    check_schema(schema)
     try:
         if url.get_backend_name() == "sqlite":
             await asyncio.to_thread(_migrate_sqlite, url)
             return SqliteStore(Thread(url))
         await asyncio.to_thread(_migrate_postgres, url, schema)
     except OperationalError as error:
-        # Without the query: a password may stand there, too.
-        shown = url.set(query={}).render_as_string()
-        raise StoreUnavailable(f"cannot open {shown}: {error.orig}") from error
+        raise StoreUnavailable(f"cannot open {without_secrets(url)}: {error.orig}") from error
     engine = create_async_engine(
         url,
         pool_size=pool_size,
         pool_pre_ping=True,
         execution_options={"schema_translate_map": {None: schema}},  # by name: a search path may lead elsewhere
-        connect_args=_CONNECT,
+        connect_args=CONNECT,
     )
     sa.event.listen(engine.sync_engine, "connect", _ends_transactions(patience))
     _, parameters = engine.dialect.create_connect_args(url)
     seconds = patience.total_seconds()
-    return PostgresStore(engine, Lines({**parameters, **_CONNECT}, pool_size, seconds), schema, seconds)
+    return PostgresStore(engine, Lines({**parameters, **CONNECT}, pool_size, seconds), schema, seconds)
 
 
 def _ends_transactions(patience: timedelta) -> Callable[[Any, Any], None]:
@@ -126,7 +134,7 @@ def _migrate_sqlite(url: sa.URL) -> None:
 
 
 def _migrate_postgres(url: sa.URL, schema: str) -> None:
-    engine = sa.create_engine(url, connect_args=_CONNECT)
+    engine = sa.create_engine(url, connect_args=CONNECT)
     try:
         with engine.connect() as connection, connection.begin():
             lock(connection)

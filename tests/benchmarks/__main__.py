@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
 from tests.benchmarks.rollout import clearing as rollout_clearing
-from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables
+from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_compare
 from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
@@ -117,6 +117,17 @@ def rollout(
 ) -> None:
     """The rollout controller in simulated worlds: false rollbacks and holds, delays, beside what any rule needs."""
     _show(our_scores.run(_tell, scale / 20 if quick else scale, seed), our_tables.scores, output)
+
+
+@app.command()
+def rollout_weights(
+    runs: Annotated[int, typer.Option(min=100, help="Of each harm.")] = weights.RUNS,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """Weights of the coin test's alternatives, and how often its evidence starts afresh: what each choice gives."""
+    _show(weights.run(_tell, runs // 10 if quick else runs, seed), weights.as_table, output)
 
 
 @app.command()

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest_asyncio
 
-from orchestrator import events as e
-from orchestrator.decide import project
-from orchestrator.fold import apply, fold
-from orchestrator.model import Engine, Failure
-from orchestrator.store import open_store
-from tests.support.stores import append, submission, workflow
+from tests.support import monitored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from orchestrator.store import Claim, Store
     from tests.support.postgres import LocalPostgres
 
     Query = Callable[[str], list[tuple[Any, ...]]]
@@ -79,57 +72,11 @@ SELECT execution_id, seq, type, schema_version, data->>'reason', created_at
   FROM workflow_events WHERE execution_id = 'slow' ORDER BY seq"""
 
 
-class History:
-    """Writes one execution's events, one append each."""
-
-    def __init__(self, store: Store, claim: Claim) -> None:
-        self._store, self._claim = store, claim
-        self._timed: int | None = None
-
-    async def record(self, event: e.Event, previous_took_ms: float | None = None) -> None:
-        state = apply(fold(self._claim.id, await self._store.events(self._claim.id)), event)
-        new = append(
-            self._claim,
-            event,
-            first_seq=state.seq,
-            projection=project(workflow(), state),
-            timed_append=self._timed if previous_took_ms is not None else None,
-            timed_ms=previous_took_ms,
-        )
-        await self._store.append([new])
-        self._timed = state.seq
-
-
 @pytest_asyncio.fixture
 async def query(postgres: LocalPostgres) -> AsyncIterator[Query]:
-    """Runs SQL on a store that holds: `ok` (a retry, a slow checkpoint), `bad` (failed), `slow` (since 20 minutes)."""
+    """Runs SQL on a store with the story of tests/support/monitored.py."""
     url = postgres.create_database()
-    store = await open_store(url)
-    now = datetime.now(UTC)
-    old, failure = now - timedelta(minutes=20), Failure("HttpStatus", "503", retryable=True, node="a")
-
-    async def begun(id_: str, at: datetime) -> History:
-        await store.submit([submission(id_, log_line=f"Usando Orchestrator V2 execution={id_}")], at)
-        claims = await store.claim("w", Engine.V2, 10, timedelta(days=1), at)
-        return History(store, next(claim for claim in claims if claim.id == id_))
-
-    slow = await begun("slow", old)
-    await slow.record(e.StepCompleted(old, "a", "transform", 1, {"x": 1}, old, 1.0))
-    ok = await begun("ok", now)
-    await ok.record(e.StepFailed(now, "a", "transform", 1, failure, now, 1.0, now))
-    await ok.record(e.StepCompleted(now, "a", "transform", 2, {"x": 1}, now, 1.0))
-    await ok.record(e.StepCompleted(now, "b", "http", 1, {"y": 1}, now, 1.0), 150.5)
-    await ok.record(e.ExecutionSucceeded(now, {"y": 1}), 3.25)
-    bad = await begun("bad", now)
-    await bad.record(e.StepFailed(now, "a", "transform", 1, failure, now, 1.0, None))
-    await bad.record(e.ExecutionFailed(now, failure))
-    await store.log_edge(["ERROR execution bad: HttpStatus: 503"], now)
-    await store.log_edge(["ERROR of long ago"], old)
-    await store.submit(
-        [submission("legacy", engine=Engine.V1, log_line="Usando Orchestrator V1 execution=legacy")], now
-    )
-    await store.close()
-
+    await monitored.fill(url)
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         yield lambda sql: connection.execute(sql.encode()).fetchall()
 

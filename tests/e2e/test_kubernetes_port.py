@@ -11,6 +11,7 @@ from orchestrator_operator.adapters.flag import SecretFlagStore
 from orchestrator_operator.adapters.kubernetes import Conflict, Kubernetes, NotFound
 from orchestrator_operator.handlers.announce import event
 from orchestrator_operator.specs import EXECUTIONS, ROLLOUTS
+from orchestrator_operator.specs.crds import DEFINITIONS, crd
 
 from orchestrator.clock import SystemClock
 from orchestrator.flag import CLEAR, FlagConflict, FlagValues
@@ -170,3 +171,14 @@ async def test_the_server_names_who_wrote_the_flag(control_plane: ControlPlane) 
         assert written.managers == {"USE_ORCHESTRATOR_V2": "somebody"}
     finally:
         await client.aclose()
+
+
+async def test_the_server_says_its_version(kubernetes: Any) -> None:
+    assert (await kubernetes.version())["gitVersion"].startswith("v1.")
+
+
+async def test_an_installed_definition_has_the_schema_that_it_was_made_with(kubernetes: Any) -> None:
+    """Support bundles compare the two: a server that wrote defaults into it would look like another version."""
+    for definition in DEFINITIONS:
+        installed = await kubernetes.definition(definition.resource)
+        assert installed["spec"]["versions"][0]["schema"] == crd(definition)["spec"]["versions"][0]["schema"]

@@ -12,7 +12,7 @@ import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import groupby, product
+from itertools import cycle, groupby, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,9 +110,16 @@ def _told(story: Story, eyes: Eyes, tape: FlagTape) -> None:
     with Stream(site, lambda n: execution(f"sleeper-{n}", "sleeper"), RATE):
         site.apply(document)
         eyes.until(lambda s: s.flag_percent == "30", "the first stage")
-        eventually(
-            lambda: {*product(RUNNING, Moment)} <= {*deaths(ledger)}, "an end at every step of a stage that runs"
-        )
+        words = cycle(("pause", "resume"))  # something to tell, again and again
+
+        def dead() -> bool:
+            if {*product(RUNNING, Moment)} <= {*deaths(ledger)}:
+                return True
+            site.kubectl("annotate", "--overwrite", "enginerollout", "v2", f"orchestrator.dev/{next(words)}=true")
+            return False
+
+        eventually(dead, "an end at every step of a stage that runs", every=1.0)
+        site.kubectl("annotate", "--overwrite", "enginerollout", "v2", "orchestrator.dev/resume=true")
         site.kubectl("annotate", "enginerollout", "v2", "orchestrator.dev/approve=week-2")
         eyes.until(lambda s: s.flag_percent == "60", "the second stage")
         aborted()

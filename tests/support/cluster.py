@@ -19,6 +19,7 @@ from orchestrator_operator.handlers.guard import Guard
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.routing import RoutingFacts
 from orchestrator_operator.specs import EXECUTIONS, GROUP, VERSION, WORKFLOWS, Resource
+from orchestrator_operator.specs.crds import DEFINITIONS, crd
 
 from orchestrator.flag import CLEAR, FlagValues, parse
 from orchestrator.journal import GroupCommit
@@ -131,6 +132,21 @@ class FakeKubernetes:
         self._fail()
         about = [event for event in self.events.values() if event["involvedObject"]["uid"] == uid]
         return copy.deepcopy([event for event in about if event["metadata"]["namespace"] == namespace])
+
+    async def version(self) -> dict[str, Any]:
+        self._fail()
+        return {"gitVersion": "v1.36.3"}
+
+    async def definition(self, resource: Resource) -> dict[str, Any]:
+        self._fail()
+        (found,) = [crd(definition) for definition in DEFINITIONS if definition.resource == resource]
+        return found
+
+    async def once(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        raise NotFound(f"{method} {path}: there are no Leases in here", status=404)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
 
     # -- what only tests use
     def add_secret(self, name: str, namespace: str = NAMESPACE) -> None:

@@ -89,7 +89,7 @@ class CrookedPrometheus:
         self._client.close()
 
     def turn(self, way: str) -> None:
-        """From the next question on; what is held back is let go."""
+        """From the next question on; what is held back is never answered."""
         self._way = way
         self._changed.set()
         self._changed = threading.Event()
@@ -103,8 +103,10 @@ class CrookedPrometheus:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 way, changed = crooked._way, crooked._changed
-                if way == "slow":
+                if way == "slow":  # too late is never: whoever asked has given up
                     changed.wait(_WITHIN)
+                    self.close_connection = True
+                    return
                 status, answer = crooked._answer(self.path, body, way)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

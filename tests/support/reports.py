@@ -52,6 +52,7 @@ def printed(hour: int, age: str = "10m", **changes: Any) -> dict[str, Any]:
         "logEvidenceBadNoRestarts": 0.1,
         "logEvidenceBad": 0.2,
         "logEvidence": 0.3,
+        "logEvidenceJudged": 0.4,
         "logThreshold": 6.0,
         "logPassEvidence": None,
         "logPassThreshold": None,
@@ -75,7 +76,7 @@ def _decided(hour: float, action: str) -> dict[str, Any]:
 
 SIMULATED = [
     printed(0, "1m", decisions=[_decided(0, "Start")]),
-    printed(0, "10m", decisions=[_decided(0, "Start")], logEvidence=2.5),
+    printed(0, "10m", decisions=[_decided(0, "Start")], logEvidenceJudged=2.5),
     printed(1, "1m", phase="RolledBack", percent=0.0, decisions=[_decided(2, "RollBack")]),
     printed(1, "10m", phase="RolledBack", percent=0.0, decisions=[_decided(2, "RollBack")]),
 ]

@@ -207,6 +207,16 @@ class Kubernetes:
         except Conflict:
             return
 
+    # -- about the server itself
+    async def version(self) -> dict[str, Any]:
+        """What the API server says of its own version."""
+        return await self._call("GET", "/version")
+
+    async def definition(self, resource: Resource) -> dict[str, Any]:
+        """The CustomResourceDefinition that is installed."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{quote(resource.crd, safe='')}"
+        return await self._call("GET", path)
+
     # -- the one way to the server
     async def _call(
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None

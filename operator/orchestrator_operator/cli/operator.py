@@ -44,7 +44,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     metrics_host: Annotated[str | None, _option("metrics_host")] = None,
     metrics_port: Annotated[int | None, _option("metrics_port")] = None,
     leader_election: Annotated[str | None, _option("leader_election")] = None,
-    lease: Annotated[str | None, _option("lease")] = None,
+    lease_name: Annotated[str | None, _option("lease_name")] = None,
     lease_duration: Annotated[int | None, _option("lease_duration")] = None,
     identity: Annotated[str | None, _option("identity")] = None,
     resync_interval: Annotated[str | None, _option("resync_interval")] = None,

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from orchestrator import durations
-from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import timedelta
 
     from orchestrator_operator.adapters.kubernetes import Kubernetes
 
@@ -22,14 +19,6 @@ Namespace = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="The EngineRollout's name.")]
 R = TypeVar("R")
-
-
-def duration(text: str, option: str) -> timedelta:
-    """A duration that an option gives. Raises InvalidInput, with the option's name."""
-    try:
-        return durations.parse(text)
-    except ValueError as error:
-        raise InvalidInput([Problem(option, str(error))]) from None
 
 
 def ask(question: Callable[[Kubernetes], Awaitable[R]]) -> R:

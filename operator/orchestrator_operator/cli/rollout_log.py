@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from orchestrator.errors import InvalidInput, OrchestratorError, Problem
 from orchestrator.store import open_store
 from orchestrator_operator import settings as settings_
 from orchestrator_operator.adapters.kubernetes import Kubernetes, NotFound, Refused
+from orchestrator_operator.rollout.judging.judge import JUDGE
 from orchestrator_operator.rollout.log import export
 from orchestrator_operator.rollout.log.chain import HEAD_HASH, HEAD_NUMBER
 from orchestrator_operator.rollout.log.recorder import read_all
-from orchestrator_operator.rollout.log.verify import Published, Verified
+from orchestrator_operator.rollout.log.verify import Published
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import DecisionHead, RolloutStatus, read_status
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.store.port import DecisionRow
+    from orchestrator_operator.rollout.log.verify import Otherwise, Verified
 
 
 def print_log(uid: str, database: str | None) -> None:
@@ -106,6 +109,7 @@ def as_json(name: str, found: Verified, published: list[Published]) -> dict[str,
         "rows": found.rows,
         "derivedAgain": found.derived,
         "withoutInputs": list(found.without_inputs),
+        "byAnotherJudge": [asdict(one) for one in found.otherwise],
         "comparedWith": [one.place for one in published],
         "difference": found.difference or None,
     }
@@ -122,6 +126,17 @@ def as_text(name: str, found: Verified, published: list[Published]) -> list[str]
     if found.without_inputs:
         rows = ", ".join(map(str, found.without_inputs))
         lines.append(f"written down after a crash, without inputs to derive from: {rows}")
+    if found.otherwise:
+        first, count = found.otherwise[0], len(found.otherwise)
+        lines.append(
+            f"{count} of them were decided by another judge, whose figures this one (judge {JUDGE}) does not come to; "
+            f"row {first.number} is the first, by judge {first.judge}: {first.difference}"
+        )
+        lines.append(f"derive them with the software that wrote them: {_versions(found.otherwise)}")
     ends = ", ".join(one.place for one in published)
     lines.append(f"the end is as published in {ends}" if ends else "nothing outside of the store tells where it ends")
     return lines
+
+
+def _versions(otherwise: Sequence[Otherwise]) -> str:
+    return ", ".join(sorted({f"version {one.version} (judge {one.judge})" for one in otherwise}))

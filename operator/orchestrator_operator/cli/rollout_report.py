@@ -53,6 +53,8 @@ def report(
     """Draw a rollout's story as one page: percent, evidence, counts, and every decision with its reason.
 
     The page needs nothing but itself: it loads nothing and runs no script, so it can be mailed and archived.
+
+    How executions do is another question: `orchestrator report`.
     """
     # Imported here: what draws takes numbers and statistics along, which `--help` should not pay.
     from orchestrator_operator.report import page  # noqa: PLC0415 - see above

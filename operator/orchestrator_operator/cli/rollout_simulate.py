@@ -7,26 +7,29 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator import durations
-from orchestrator.cli.options import Output, OutputOption, examples, print_json, print_table
+from orchestrator.cli.options import Output, OutputOption, duration, examples, print_json, print_table
 from orchestrator.documents import read_document
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator_operator.cli.rollout_asking import duration
 from orchestrator_operator.rollout.simulation.history import Row, read
 from orchestrator_operator.rollout.simulation.replay import Replayed, replay
 from orchestrator_operator.rollout.simulation.showing import HEADER, described, line, sentences
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 
+if TYPE_CHECKING:
+    from orchestrator_operator.rollout.simulation.own_traffic import Recording
+
 _STDIN = "-"
 _WIDTH = 200  # of a table that no terminal bounds
 EPILOG = examples(
     "orchestrator rollout simulate rollout.yaml --data totals.csv --output json",
     "orchestrator rollout simulate rollout.yaml --prometheus http://localhost:9090 --since 14d",
+    "orchestrator rollout simulate rollout.yaml --prometheus http://localhost:9090 --since 28d --v1-against-v1",
     "orchestrator rollout simulate rollout.yaml --worlds --load 1000 --base-rate 0.01",
 )
 
@@ -51,10 +54,17 @@ def simulate(  # noqa: PLR0917 - typer's options are parameters
         str | None, typer.Option(help="With --prometheus: the label `attempt`, if there are several.")
     ] = None,
     worlds: Annotated[bool, typer.Option("--worlds", help="Predict, by rollouts in simulated worlds.")] = False,
+    v1_against_v1: Annotated[
+        bool,
+        typer.Option(
+            "--v1-against-v1",
+            help="Predict, by V1's own history: its executions split by coins, as if one part had run on V2.",
+        ),
+    ] = False,
     load: Annotated[float, typer.Option(min=0.001, help="With --worlds: executions an hour.")] = 1000.0,
     base_rate: Annotated[float, typer.Option(min=1e-6, max=0.5, help="With --worlds: V1's share of failures.")] = 0.01,
-    runs: Annotated[int, typer.Option(min=1, help="With --worlds: rollouts of each kind.")] = 400,
-    seed: Annotated[int, typer.Option(min=0, help="With --worlds: the same seed gives the same figures.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Of a prediction: rollouts of each kind.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Of a prediction: the same seed gives the same figures.")] = 1,
     approve: Annotated[
         bool, typer.Option("--approve", help="A person lets every stage go on at once that awaits approval.")
     ] = False,
@@ -71,7 +81,9 @@ def simulate(  # noqa: PLR0917 - typer's options are parameters
         raise InvalidInput([Problem("rollout simulate", "say one of --data FILE, --prometheus URL and --worlds")])
     parsed = _spec(spec)
     if worlds:
-        _predict(parsed, load, base_rate, runs, seed, output)
+        if v1_against_v1:
+            raise InvalidInput([Problem("--v1-against-v1", "needs a history: --data FILE or --prometheus URL")])
+        _predict(parsed, None, load, base_rate, runs, seed, output)
         return
     length = _interval(every, "--every") if every else None
     if prometheus is not None:
@@ -80,6 +92,12 @@ def simulate(  # noqa: PLR0917 - typer's options are parameters
     else:
         rows = _file(str(data), parsed)
     _note_what_is_missing(parsed, rows)
+    if v1_against_v1:
+        from orchestrator_operator.rollout.simulation.own_traffic import Recording  # noqa: PLC0415 - as in _predict
+
+        recording = Recording(rows, parsed, length=length or parsed.planned)
+        _predict(parsed, recording, load, base_rate, runs, seed, output)
+        return
     replayed = replay(parsed, rows, length=length, approve=approve)
     if output is Output.JSON:
         _print_as_json(replayed)
@@ -146,7 +164,15 @@ def _print_as_table(replayed: Sequence[Replayed]) -> None:
         typer.echo(sentence)
 
 
-def _predict(spec: RolloutSpec, load: float, base_rate: float, runs: int, seed: int, output: Output) -> None:
+def _predict(
+    spec: RolloutSpec,
+    recording: Recording | None,
+    load: float,
+    base_rate: float,
+    runs: int,
+    seed: int,
+    output: Output,
+) -> None:
     # Imported here: scipy's statistics take a second to import.
     from orchestrator_operator.rollout.simulation.forecast import forecast  # noqa: PLC0415 - see above
     from orchestrator_operator.rollout.simulation.showing import forecast_lines  # noqa: PLC0415 - see above
@@ -158,8 +184,9 @@ def _predict(spec: RolloutSpec, load: float, base_rate: float, runs: int, seed: 
         elif done == 1.0:
             typer.echo(f"{name}: simulated {runs} times", err=True)
 
-    world, now = World("the default", load=load, base=base_rate), datetime.now(UTC)
-    found = forecast(spec, world, runs=runs, seed=seed, start=now, tell=tell)
+    world = World("the default", load=load, base=base_rate) if recording is None else recording.world
+    now = datetime.now(UTC)
+    found = forecast(spec, world, runs=runs, seed=seed, start=now, recording=recording, tell=tell)
     if sys.stderr.isatty():
         typer.echo("\r\033[K", nl=False, err=True)
     if output is Output.JSON:

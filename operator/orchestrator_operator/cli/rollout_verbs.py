@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import Output, OutputOption, print_json
+from orchestrator.cli.options import Output, OutputOption, duration, print_json
 from orchestrator.errors import OrchestratorError
-from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask, duration
+from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_saying import Said, say
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME

@@ -65,7 +65,7 @@ class Leader:
         """The candidate that the settings describe."""
         nonce = secrets.token_hex(4)
         name = settings.identity or f"{socket.gethostname()}-{nonce}"
-        leases = Leases(kubernetes, settings.namespace, settings.lease)
+        leases = Leases(kubernetes, settings.namespace, settings.lease_name)
         return cls(leases, identity(name, nonce), settings.lease_duration, clock)
 
     async def lead(self, act: Callable[[], Awaitable[None]]) -> None:

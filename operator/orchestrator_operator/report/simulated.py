@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.statistics.evidence import Cells
 
 _FIELDS = {
-    "logEvidence": "log_evidence",
+    "logEvidenceJudged": "log_evidence",
     "logThreshold": "log_threshold",
     "logPassEvidence": "log_pass_evidence",
     "logPassThreshold": "log_pass_threshold",
@@ -83,7 +83,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _strongest(rows: Sequence[Mapping[str, Any]]) -> CriterionStatus:
     """A criterion by the age whose evidence is nearest to, or farthest beyond, its limit."""
-    row = max(rows, key=lambda item: (finite(item["logEvidence"]) or 0) - (finite(item["logThreshold"]) or 0))
+    row = max(rows, key=lambda item: (finite(item["logEvidenceJudged"]) or 0) - (finite(item["logThreshold"]) or 0))
     totals = row["totals"]
     counts = {name: sum(int(cell[name]) for cell in totals) for name in ("k1", "n1", "k2", "n2")} if totals else {}
     logs = {ours: finite(row[theirs]) for theirs, ours in _FIELDS.items()}

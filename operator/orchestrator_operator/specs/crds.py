@@ -23,7 +23,8 @@ import yaml
 from orchestrator.authoring import WorkflowSpec
 from orchestrator_operator.specs import EXECUTIONS, GROUP, RESOURCES, ROLLOUTS, VERSION, WORKFLOWS, Resource
 from orchestrator_operator.specs.execution import ExecutionSpec, ExecutionStatus
-from orchestrator_operator.specs.rollout import RolloutSpec, RolloutStatus
+from orchestrator_operator.specs.rollout import RolloutSpec
+from orchestrator_operator.specs.rollout_status import RolloutStatus
 from orchestrator_operator.specs.structural import structural
 from orchestrator_operator.specs.workflow import WorkflowStatus
 

@@ -7,53 +7,29 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from orchestrator import durations
+from orchestrator.cohorts import middle
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.specs.rollout_checks import check
-from orchestrator_operator.specs.rollout_status import RolloutStatus
+from orchestrator_operator.specs.rollout_words import (
+    Breach,
+    CriterionType,
+    DeletionPolicy,
+    InFlight,
+    Preset,
+    Then,
+    Underpowered,
+)
+from orchestrator_operator.specs.scalars import Duration, DurationOrZero, Percent  # noqa: TC001 - pydantic reads them
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
-
-__all__ = [
-    "Analysis",
-    "Blindness",
-    "Breach",
-    "Criterion",
-    "CriterionType",
-    "DeletionPolicy",
-    "InFlight",
-    "PassMargin",
-    "Preset",
-    "Rollback",
-    "RolloutSpec",
-    "RolloutStatus",
-    "Stage",
-    "Then",
-    "Underpowered",
-    "parse_rollout",
-]
-
-
-def _number(value: Any) -> Any:
-    """Numbers of a document as exact decimals: 12.3 is 12.3, not the nearest double."""
-    return str(value) if isinstance(value, float) else value
-
-
-def _duration(value: Any) -> timedelta:
-    return value if isinstance(value, timedelta) else durations.parse(value)
-
-
-def _zero_or_duration(value: Any) -> timedelta:
-    return timedelta(0) if value in (0, "0") and not isinstance(value, bool) else _duration(value)
 
 
 def _dates(value: Any) -> Any:
@@ -61,74 +37,6 @@ def _dates(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [item.isoformat() if isinstance(item, date) else item for item in value]
     return value
-
-
-_SHOWN = PlainSerializer(durations.show, return_type=str)
-Duration = Annotated[timedelta, BeforeValidator(_duration), _SHOWN, WithJsonSchema({"type": "string"})]
-DurationOrZero = Annotated[
-    timedelta,
-    BeforeValidator(_zero_or_duration),
-    _SHOWN,
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
-]
-Percent = Annotated[
-    Decimal,
-    BeforeValidator(_number),
-    PlainSerializer(float, return_type=float),
-    WithJsonSchema({"type": "number"}),
-]
-
-
-class CriterionType(StrEnum):
-    """How a criterion is judged."""
-
-    COMPARISON = "comparison"  # V2 against V1: may roll back
-    GUARDRAIL = "guardrail"  # one number against a limit: holds
-
-
-class Preset(StrEnum):
-    """A criterion that comes with the product; a comparison's name is its metric's label `criterion`."""
-
-    FAILURES = "failures"
-    FIRST_ATTEMPT_FAILURES = "first-attempt-failures"
-    SLOWER_THAN_BASELINE = "slower-than-baseline"
-    SLOW_CHECKPOINTS = "slow-checkpoints"
-
-
-class Underpowered(StrEnum):
-    """What a stage does that ends without Pass and without Fail."""
-
-    APPROVE = "Approve"
-    PROMOTE = "Promote"
-    HOLD = "Hold"
-
-
-class Then(StrEnum):
-    """What follows when the budget for blindness is spent."""
-
-    HOLD = "Hold"
-    ROLLBACK = "Rollback"
-
-
-class Breach(StrEnum):
-    """What a broken guardrail does."""
-
-    HOLD = "Hold"
-    ROLLBACK = "Rollback"
-
-
-class InFlight(StrEnum):
-    """What becomes of V2's executions after a rollback."""
-
-    DRAIN = "Drain"
-    CANCEL = "Cancel"
-
-
-class DeletionPolicy(StrEnum):
-    """What becomes of the flag when the resource is deleted."""
-
-    CLEAR = "Clear"
-    KEEP = "Keep"
 
 
 class _Part(BaseModel):
@@ -194,6 +102,11 @@ class Analysis(_Part):
     extend: Annotated[DurationOrZero, Field(description="How much longer a stage may last to reach a Pass.")] = (
         timedelta(days=7)
     )
+
+    @property
+    def middle_age(self) -> timedelta:
+        """Where `failures` spend most of the error level."""
+        return self.ages[middle(len(self.ages))]
 
 
 class Criterion(_Part):

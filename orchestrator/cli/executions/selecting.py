@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import durations
 from orchestrator.cli.executions.common import workflow_id
+from orchestrator.cli.options import duration
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.model import Status
 from orchestrator.store.port import Filter
@@ -106,9 +106,4 @@ async def pages(store: Store, selection: Selection, now: datetime) -> AsyncItera
 
 
 def _since(option: str, age: str | None, now: datetime) -> datetime | None:
-    if age is None:
-        return None
-    try:
-        return now - durations.parse(age)
-    except ValueError as error:
-        raise InvalidInput([Problem(option, str(error))]) from None
+    return None if age is None else now - duration(age, option)

@@ -27,7 +27,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.nodes.http_with import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 PREFIX = "ORCHESTRATOR_V1_"
 _IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
@@ -208,6 +208,19 @@ class V1HttpSettings(BaseModel):
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def described(shown: Callable[[object], str]) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Each setting: variable, default as `shown` writes it, sentence, words. `required` has no default."""
+    return [
+        (
+            variable(name),
+            "required" if info.is_required() else "" if info.default_factory else shown(info.default),
+            str(info.description),
+            tuple(word.value for word in Outcome) if info.annotation is Outcome else (),
+        )
+        for name, info in V1HttpSettings.model_fields.items()
+    ]
 
 
 def read(environment: Mapping[str, str]) -> V1HttpSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
@@ -13,7 +14,9 @@ from orchestrator_operator.rollout.simulation.agreement import rehearsed
 from orchestrator_operator.rollout.simulation.ensemble import Ensemble
 from orchestrator_operator.rollout.simulation.handful import executions_to_convict
 from orchestrator_operator.rollout.simulation.levels import log_threshold, share
-from orchestrator_operator.rollout.simulation.score import factor_of, limit_hours, score
+from orchestrator_operator.rollout.simulation.limits import coin_information, information, limit_hours, own_limit_hours
+from orchestrator_operator.rollout.simulation.outcomes import NEVER
+from orchestrator_operator.rollout.simulation.score import factor_of, quantile, score
 from orchestrator_operator.rollout.simulation.world import MIX, Kind
 
 from tests.benchmarks import machine
@@ -36,6 +39,7 @@ CHECKED = (
 )
 _SEEN = MIX[Kind.FAILS_AT_ONCE] + MIX[Kind.FAILS_SOON]  # of the failures, at the middle age
 _PERCENTS = (5, 25, 50, 99)
+_HOUR = 3600.0
 
 
 def run(tell: Callable[[str], None], scale: float = 1.0, seed: int = 1) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def run(tell: Callable[[str], None], scale: float = 1.0, seed: int = 1) -> dict[
     works = [(setting, healthy, seed) for setting in our_worlds.healthy()]
     works += [(setting, harmful, seed) for setting in our_worlds.harmful()]
     rows = []
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn")) as pool:
         for row in pool.map(_scored, works):
             rows.append(row)
             tell(f"{row['name']}: {_told(row)}")
@@ -59,7 +63,7 @@ def run(tell: Callable[[str], None], scale: float = 1.0, seed: int = 1) -> dict[
 def _scored(work: tuple[Setting, int, int]) -> dict[str, Any]:
     """In a process of its own."""
     setting, runs, seed = work
-    row = one(our_worlds.spec(), setting, runs, seed)
+    row = one(setting.spec, setting, runs, seed)
     if setting.world.name in CHECKED:
         row["differences"] = disagreements(our_worlds.spec(), setting, seed)
     return row
@@ -68,7 +72,8 @@ def _scored(work: tuple[Setting, int, int]) -> dict[str, Any]:
 def one(spec: RolloutSpec, setting: Setting, runs: int, seed: int) -> dict[str, Any]:
     """One world's row."""
     world, began = setting.world, time.perf_counter()
-    found = score(world, Ensemble(world, spec, runs=runs, step=setting.step, seed=seed).run())
+    ensemble = Ensemble(world, spec, runs=runs, step=setting.step, seed=seed, own=setting.own)
+    found = score(world, ensemble.run())
     row = {
         "name": world.name,
         "group": setting.group,
@@ -81,6 +86,7 @@ def one(spec: RolloutSpec, setting: Setting, runs: int, seed: int) -> dict[str, 
     factor = factor_of(world)
     if setting.group in {"effect", "onset"}:
         row |= _limit(spec, setting, factor, found.hours.median)
+        row["ratioOfOwn"] = _ratio_of_own(ensemble, factor)
     return row
 
 
@@ -92,13 +98,13 @@ def disagreements(spec: RolloutSpec, setting: Setting, seed: int, runs: int = 1)
 
 def handful(spec: RolloutSpec, runs: int, seed: int) -> list[dict[str, Any]]:
     """How many of V2's executions a total outage takes, by the percent, at the middle age of `failures`."""
-    threshold = log_threshold(spec, spec.comparisons[0], spec.analysis.ages[1])
+    threshold = log_threshold(spec, spec.comparisons[0], spec.analysis.middle_age)
     rows = []
     for percent in _PERCENTS:
         needed = executions_to_convict(
             Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=runs, most=1200, seed=seed
         )
-        quantiles = (int(np.quantile(needed, part, method="inverted_cdf")) for part in (0.5, 0.99))
+        quantiles = (int(quantile(needed, part)) for part in (0.5, 0.99))
         rows.append({"percent": percent, "runs": runs, **dict(zip(("median", "p99"), quantiles, strict=True))})
     return rows
 
@@ -108,7 +114,7 @@ def _limit(spec: RolloutSpec, setting: Setting, factor: float, median: float) ->
     world = setting.world
     onset = world.harm.onset if world.harm else None
     weeks = 0 if onset is None else min(int(onset.days // 7), len(spec.stages) - 1)
-    criterion, age = spec.comparisons[0], spec.analysis.ages[1]
+    criterion, age = spec.comparisons[0], spec.analysis.middle_age
     limit = limit_hours(
         world.load,
         world.base * _SEEN,
@@ -117,7 +123,27 @@ def _limit(spec: RolloutSpec, setting: Setting, factor: float, median: float) ->
         spec.analysis.false_rollback,
         share(spec, criterion, age),
     )
-    return {"limitHours": limit, "ratio": median / limit if np.isfinite(median) else None}
+    percent = float(spec.stages[weeks].share)
+    return {
+        "limitHours": limit,
+        "ratio": median / limit if np.isfinite(median) else None,
+        "ageMinutes": age.total_seconds() / 60,
+        "coinLimitHours": limit * information(percent, factor) / coin_information(percent, factor),
+    }
+
+
+def _ratio_of_own(ensemble: Ensemble, factor: float) -> float | None:
+    """The median of each run's delay over the limit in its own traffic; None where most never came to it."""
+    spec, harm = ensemble.spec, ensemble.world.harm
+    onset = harm.onset.total_seconds() if harm else 0.0
+    needed = log_threshold(spec, spec.comparisons[0], spec.analysis.middle_age)
+    limits = own_limit_hours(ensemble.traffic, spec, factor, needed)
+    rolled_back = ensemble.outcomes.rolled_back
+    counted = (rolled_back == NEVER) | (rolled_back > onset)
+    delays = np.where(rolled_back == NEVER, np.inf, (rolled_back - onset) / _HOUR)
+    ratios = np.divide(delays, limits, out=np.full_like(limits, np.inf), where=np.isfinite(limits))
+    found = quantile(ratios[counted], 0.5)
+    return found if np.isfinite(found) else None
 
 
 def _told(row: dict[str, Any]) -> str:

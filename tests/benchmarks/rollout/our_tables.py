@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator_operator.rollout.simulation.score import show_share
+
 from tests.benchmarks.report import number, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Row = Mapping[str, Any]
+
+_GOALS = {5: "5", 25: "6", 50: "9", 99: "about 400"}
 
 
 def scores(result: Mapping[str, Any]) -> str:
@@ -18,7 +22,7 @@ def scores(result: Mapping[str, Any]) -> str:
     for row in result["rows"]:
         groups.setdefault(row["group"], []).append(row)
     parts = [f"Seed {result['seed']}, at `{result['machine']['commit']}`. {_checked(result['rows'])}"]
-    parts += ["### A healthy V2", _healthy(groups.get("null", []))]
+    parts += ["### A healthy V2", _healthy(groups.get("null", [])), *_outages(groups.get("null", []))]
     parts += ["### A V2 that fails more often", _limits([*groups.get("effect", []), *groups.get("onset", [])])]
     parts += ["### Other harms", _harms(groups.get("kind", []))]
     parts += ["### A V2 that fails everything", _handful(result["handful"])]
@@ -54,7 +58,8 @@ def _null(row: Row) -> tuple[str, ...]:
 
 
 def _limits(rows: list[Row]) -> str:
-    header = ("world", "caught", "median h", "90 % h", "limit h", "times the limit", "failures too many", "looked at")
+    delays = ("median h", "90 % h", "limit h", "times the limit", "… less age and look", "… of its own traffic")
+    header = ("world", "caught", *delays, "times the coin's limit", "failures too many", "looked at")
     return table(
         header,
         [
@@ -63,13 +68,32 @@ def _limits(rows: list[Row]) -> str:
                 _share(row["rolledBack"]),
                 *_hours(row),
                 number(row["limitHours"], 1),
-                number(row["ratio"], 2),
+                *(number(ratio, 2) for ratio in _ratios(row)),
                 number(row["excessFailures"]),
                 f"{row['stepMinutes']:g} min",
             )
             for row in rows
         ],
     )
+
+
+def _ratios(row: Row) -> tuple[float | None, ...]:
+    """The median delay over the limit: as it is, without the wait for age and look, run by run; over the coin's."""
+    median, limit = row["hoursToRollBack"]["median"], row["limitHours"]
+    if median is None:
+        return None, None, row["ratioOfOwn"], None
+    waited = (row["ageMinutes"] + row["stepMinutes"]) / 60
+    return row["ratio"], max(median - waited, 0) / limit, row["ratioOfOwn"], median / row["coinLimitHours"]
+
+
+def _outages(rows: list[Row]) -> list[str]:
+    """What happened while Prometheus was away, on average, in the worlds where it ever was."""
+    return [
+        f"{row['name']}: {number(row['movesPerOutage'], 2)} moves of the percent an outage, and "
+        f"{number(row['holdsPerOutage'], 2)} holds."
+        for row in rows
+        if row["holdsPerOutage"]
+    ]
 
 
 def _harms(rows: list[Row]) -> str:
@@ -91,8 +115,14 @@ def _harms(rows: list[Row]) -> str:
 
 
 def _handful(rows: list[Row]) -> str:
-    header = ("V2's share", "executions on V2 until it is convicted: median", "99 %")
-    return table(header, [(f"{row['percent']} %", number(row["median"]), number(row["p99"])) for row in rows])
+    header = ("V2's share", "executions on V2 until it is convicted: median", "99 %", "goal")
+    return table(
+        header,
+        [
+            (f"{row['percent']} %", number(row["median"]), number(row["p99"]), _GOALS.get(row["percent"], ""))
+            for row in rows
+        ],
+    )
 
 
 def _hours(row: Row) -> tuple[str, str]:
@@ -101,7 +131,7 @@ def _hours(row: Row) -> tuple[str, str]:
 
 
 def _share(found: Row) -> str:
-    return f"{100 * found['share']:.3g} % ({100 * found['low']:.2g}-{100 * found['high']:.2g})"
+    return show_share(found["share"], found["low"], found["high"])
 
 
 def _most(convicted: Mapping[str, int]) -> str:

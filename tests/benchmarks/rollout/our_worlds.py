@@ -24,9 +24,14 @@ class Setting:
     world: World
     step: timedelta
     group: str
+    own: bool = False  # whether a user's own counter is compared as well
+
+    @property
+    def spec(self) -> RolloutSpec:
+        return spec(own=self.own)
 
 
-def spec() -> RolloutSpec:
+def spec(*, own: bool = False) -> RolloutSpec:
     """Four weeks, 5 · 25 · 50 · 99 %, with every default comparison and the guardrail of slow checkpoints."""
     weeks = [{"name": f"week-{n}", "percent": p, "duration": "7d"} for n, p in enumerate((5, 25, 50, 100), start=1)]
     weeks[-1]["holdback"] = 1
@@ -36,7 +41,11 @@ def spec() -> RolloutSpec:
         {"name": "duration", "type": "comparison", "preset": "slower-than-baseline"},
         {"name": "slow-checkpoint", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "15m"},
     ]
-    return parse_rollout({"stages": weeks, "criteria": criteria})
+    if not own:
+        return parse_rollout({"stages": weeks, "criteria": criteria})
+    counters = {"bad": 'shop_failed_total{engine="$engine"}', "total": 'shop_orders_total{engine="$engine"}'}
+    criteria.append({"name": "orders", "type": "comparison", "required": False, **counters})
+    return parse_rollout({"stages": weeks, "criteria": criteria, "analysis": {"interval": "30m"}})
 
 
 def healthy() -> Iterator[Setting]:
@@ -52,8 +61,13 @@ def healthy() -> Iterator[Setting]:
         "Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6)),
         "the operator restarts all the time": replace(NORMAL, missed=0.3),
         "a slow disk, ten times a week": replace(NORMAL, stalls=10),
+        "a key sends 15 %": replace(NORMAL, keyed=0.15),
+        "a key sends 60 %": replace(NORMAL, keyed=0.6),
     }.items():
         yield Setting(replace(world, name=name), looked, "null")
+    for base in (0.01, 0.05):
+        world = World(f"50/h, {100 * base:g} %, and a counter of one's own", load=50.0, base=base)
+        yield Setting(world, looked, "null", own=True)
 
 
 def harmful() -> Iterator[Setting]:
@@ -65,7 +79,10 @@ def harmful() -> Iterator[Setting]:
     for day in (10, 20):
         for factor in (2.0, 5.0):
             world = replace(NORMAL, name=f"x{factor:g} from day {day}", harm=worse(factor, day * DAY))
-            yield Setting(world, timedelta(minutes=10), "onset")
+            yield Setting(world, _finer(NORMAL.load, factor), "onset")
+    for factor in (2.0, 5.0):  # between two restarts of the evidence, and not with one of them
+        world = replace(NORMAL, name=f"x{factor:g} from noon of day 10", harm=worse(factor, 10.5 * DAY))
+        yield Setting(world, _finer(NORMAL.load, factor), "onset")
     for name, world in {
         "fails everything": replace(NORMAL, harm=Harm(fails=1.0)),
         "one bad host of twenty: half of its executions fail": replace(NORMAL, harm=Harm(fails=0.025)),
@@ -79,9 +96,12 @@ def harmful() -> Iterator[Setting]:
         "x2, Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6), harm=worse(2)),
     }.items():
         yield Setting(replace(world, name=name), timedelta(minutes=10), "kind")
+    own = World("50/h x5, and a counter of one's own", load=50.0, harm=worse(5))
+    yield Setting(own, timedelta(minutes=30), "kind", own=True)
 
 
 def _finer(load: float, factor: float) -> timedelta:
     """Looks that are short beside the delay which is measured."""
-    minutes = 2 if load > 10_000 else 10 if load > 500 or factor > 3 else 30
+    big = factor >= 5
+    minutes = (1 if big else 2) if load > 10_000 else (2 if big else 10) if load > 500 else 10 if big else 30
     return timedelta(minutes=minutes)

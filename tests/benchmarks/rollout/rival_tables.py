@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator_operator.rollout.simulation.score import show_share
+
 from tests.benchmarks.report import number, table
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def _delay(row: Row) -> tuple[str, str, str, str]:
 
 
 def _share(found: Row) -> str:
-    return f"{100 * found['share']:.3g} % ({100 * found['low']:.3g}-{100 * found['high']:.3g})"
+    return show_share(found["share"], found["low"], found["high"])
 
 
 def _plain(text: str) -> str:

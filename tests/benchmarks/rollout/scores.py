@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from orchestrator_operator.rollout.simulation.score import Hours, Share, share_of
+from orchestrator_operator.rollout.simulation.score import Hours, Share, quantile, share_of
 
 from tests.benchmarks.rollout.trace import HOUR
 
@@ -77,9 +77,9 @@ def judged(name: str, trace: Trace, outcome: Outcome) -> Score:
         rolled_back_falsely=share_of(outcome.rolled_back < onset),
         held_falsely=share_of(outcome.held < onset),
         caught=share_of(np.isfinite(delay)) if len(delay) else None,
-        hours=_hours(delay),
-        excess=_quantile(_excess(trace, outcome)[reached], 0.5),
-        to_all=_hours(outcome.completed / HOUR),
+        hours=Hours.of(delay),
+        excess=quantile(_excess(trace, outcome)[reached], 0.5),
+        to_all=Hours.of(outcome.completed / HOUR),
         actions_per_outage=_actions_per_outage(trace, stopped),
     )
 
@@ -159,12 +159,3 @@ def _actions_per_outage(trace: Trace, stopped: Floats) -> float:
     met = at >= begins[:, 1] * trace.bin_seconds  # a run that was stopped before did not meet the outage
     soon = met & (at <= ends[:, 1] * trace.bin_seconds + _AFTERWARDS)
     return float(soon.sum() / met.sum()) if met.any() else math.nan
-
-
-def _hours(values: Floats) -> Hours:
-    return Hours(_quantile(values, 0.5), _quantile(values, 0.9))
-
-
-def _quantile(values: Floats, share: float) -> float:
-    """The nearest rank, for an interpolation between a number and infinity is neither; infinite of nothing."""
-    return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else math.inf

@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator_operator.rollout.simulation.counting import Counting
 from orchestrator_operator.rollout.simulation.score import factor_of
 from orchestrator_operator.rollout.simulation.traffic import Traffic
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 from tests.benchmarks.rollout.trace import Trace, plan
 
@@ -31,7 +31,7 @@ def seen(world: World, spec: RolloutSpec, *, runs: int, step: timedelta, seed: i
     stages = np.repeat(np.arange(len(lengths)), lengths)
     traffic = Traffic(world, runs, len(percent), step, np.random.default_rng([seed, 1]))
     counting = Counting(spec, runs, step)
-    pair = counting.keys.index((str(Preset.FAILURES), spec.analysis.ages[len(spec.analysis.ages) // 2]))
+    pair = counting.keys.index((str(Preset.FAILURES), spec.analysis.middle_age))
     counts = np.zeros((4, runs, len(percent)), dtype=np.int64)
     for place, (stage, share) in enumerate(zip(stages, percent / 100, strict=True)):
         grown = counting.count(place, np.full(runs, stage), traffic.draw(place, np.full(runs, share)))

@@ -7,12 +7,15 @@ import copy
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.adapters.kubernetes import Kubernetes, Refused
 from orchestrator_operator.cli import rollout_log
+from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.log import verify as log_verify
 from orchestrator_operator.specs import ROLLOUTS
 
 from orchestrator.store import open_store
@@ -97,6 +100,18 @@ def test_a_row_that_was_changed_in_the_database_is_told_in_one_sentence(site: Si
     assert (answer.code, answer.out.count("\n")) == (1, 1)
     assert "was changed after it was written" in answer.out
     assert site.verify("-o", "json").json()["difference"] in answer.out
+
+
+def test_rows_of_another_judge_are_told_with_the_software_that_derives_them(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_verify, "JUDGE", 3)
+    monkeypatch.setattr(log_verify, "judge", lambda gathered: replace(judge(gathered), criteria=()))
+    answer = site.verify()
+    assert answer.code == 0
+    assert "were decided by another judge" in answer.out
+    assert "(judge 2)" in answer.out
+    assert site.verify("-o", "json").json()["byAnotherJudge"][0]["judge"] == 2
 
 
 def test_an_end_that_was_cut_off_in_the_database_is_told(site: Site) -> None:

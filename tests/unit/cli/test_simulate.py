@@ -55,9 +55,9 @@ def test_each_row_has_its_verdict_its_percent_and_its_action(told: Answer) -> No
 
 
 def test_each_row_has_the_evidence_as_numbers(told: Answer) -> None:
-    for name in ("logEvidenceBadNoRestarts", "logEvidenceBad", "logEvidence", "logThreshold"):
+    for name in ("logEvidenceBadNoRestarts", "logEvidenceBad", "logEvidence", "logEvidenceJudged", "logThreshold"):
         assert all(isinstance(number, float) for number in column(told, name))
-    assert column(told, "logEvidence")[1] > column(told, "logThreshold")[1]
+    assert column(told, "logEvidenceJudged")[1] > column(told, "logThreshold")[1]
 
 
 def test_the_end_is_told(told: Answer) -> None:
@@ -132,3 +132,19 @@ def test_worlds_say_it_in_sentences_and_their_progress_on_standard_error(shell: 
     assert "a healthy V2 is rolled back in" in answer.out
     assert "a V2 that fails x5 is rolled back in" in answer.out
     assert "a V2 that fails x2: simulated 5 times" in answer.err
+
+
+def test_v1_is_compared_with_itself_in_its_own_history(shell: Shell, spec: Path) -> None:
+    hours = [f"2026-03-{1 + hour // 24:02}T{hour % 24:02}:00:00Z" for hour in range(48)]
+    rows = [f"{start},failures,10m,0,2000,{60 if start.endswith('T05:00:00Z') else 20},0,0" for start in hours]
+    data = shell.write("v1.csv", "\n".join(["start,criterion,age,percent,n1,k1,n2,k2", *rows]))
+    given = ("--data", data, "--v1-against-v1", "--runs", "20", "--output", "json")
+    told = shell("rollout", "simulate", spec, *given).json()
+    assert told["load"] == 2000
+    assert told["falseRollbacks"]["runs"] == 20
+    assert told["harmful"][1]["rolledBack"]["count"] == 20
+
+
+def test_v1_against_v1_needs_a_history(shell: Shell, spec: Path) -> None:
+    answer = shell("rollout", "simulate", spec, "--worlds", "--v1-against-v1")
+    assert (answer.code, "--v1-against-v1: needs a history" in answer.err) == (2, True)

@@ -190,6 +190,35 @@ def test_numbers_may_differ_in_the_digits_that_another_machine_rounds_otherwise(
     assert verify(log).difference == ""
 
 
+def by_an_earlier_judge(one: DecisionRow, log_e: float) -> DecisionRow:
+    """A row as judge 1 wrote it, which put no number in it, where it came to another figure."""
+    path = ("judgement", "criteria", 0, "log_evidence")
+    body = changed_at(json.loads(one.content), path, log_e)
+    return replace(one, content=chain.canonical({key: value for key, value in body.items() if key != "judge"}))
+
+
+def test_a_row_of_an_earlier_judge_is_named_with_what_this_one_comes_to_and_is_no_forgery() -> None:
+    one = row("RollBack")
+    log = sealed([by_an_earlier_judge(one, 99.5) if each is one else each for each in ROWS])
+    found = verify(log)
+    assert (found.difference, found.derived) == ("", len(ROWS) - 1)
+    (other,) = found.otherwise
+    assert (other.number, other.judge) == (one.number, 1)
+    assert "log_evidence: recorded is 99.5, derived again is " in other.difference
+
+
+def test_a_row_of_an_earlier_judge_to_which_this_one_comes_as_well_is_derived() -> None:
+    one = row("Start")
+    log = sealed([with_content(one, ("judge",), 1) if each is one else each for each in ROWS])
+    assert (verify(log).derived, verify(log).otherwise) == (len(ROWS), ())
+
+
+def test_the_hash_covers_the_number_of_the_judge() -> None:
+    one = row("RollBack")
+    log = [with_content(one, ("judge",), 1) if each is one else each for each in ROWS]
+    assert f"row {one.number} was changed" in verify(log).difference
+
+
 def test_a_row_without_inputs_is_named_and_no_difference() -> None:
     late = chain.Draft("r", "shop/v2", "r-1", ROWS[0].at, "RollBack", "Aborted", "", "controller", {"inputs": None})
     found = verify([chain.seal(late, chain.NOWHERE, {"late": True})])

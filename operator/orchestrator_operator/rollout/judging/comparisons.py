@@ -12,8 +12,8 @@ from orchestrator_operator.rollout.model import Judged, Unreadable
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
-from orchestrator_operator.specs.rollout import Preset
 from orchestrator_operator.specs.rollout_status import Verdict
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ def levels(spec: RolloutSpec) -> dict[Test, float]:
     for criterion in spec.comparisons:
         tests += [(criterion.name, age) for age in (ages if criterion.preset else (None,))]
     favourite = next(
-        ((item.name, ages[len(ages) // 2]) for item in spec.comparisons if item.preset is Preset.FAILURES), None
+        ((item.name, spec.analysis.middle_age) for item in spec.comparisons if item.preset is Preset.FAILURES), None
     )
     return evidence.shares(tests, favourite)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from scipy.special import bdtrc
 
 from orchestrator_operator.rollout.model import Alarm
@@ -20,11 +21,26 @@ from orchestrator_operator.rollout.wording import show_share
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import ArrayLike, NDArray
+
     from orchestrator_operator.rollout.model import Health
+
+    Mask = NDArray[np.bool_]
 
 _TIMES = 2.0
 _LEAST = 20
 _CHANCE = 1e-6
+
+
+def degraded(bad: ArrayLike, expected: ArrayLike, known_by: ArrayLike) -> Mask:
+    """Whether an hour with so many bad ones is worse than `expected`, which rests on `known_by` bad ones; any shape.
+
+    The chance is that of so many or more if the share is still the old one: given how many there were in the week and
+    in the hour together, the hour's are binomial (Przyborowski & Wilenski 1940).
+    """
+    found, usual, known = (np.asarray(given, dtype=np.float64) for given in (bad, expected, known_by))
+    chance = bdtrc(found - 1, (found + known).astype(np.int64), usual / (usual + known))
+    return np.asarray((found >= _LEAST) & (found > _TIMES * usual) & (chance < _CHANCE), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +55,7 @@ class _Hour:
 
     @property
     def degraded(self) -> bool:
-        return self.bad >= _LEAST and self.bad > _TIMES * self.expected and self.chance < _CHANCE
-
-    @property
-    def chance(self) -> float:
-        """Of so many bad ones or more, if the share is still the old one: given how many there were in the week and in
-        the hour together, the hour's are binomial (Przyborowski & Wilenski 1940).
-        """
-        part = self.expected / (self.expected + self.known_by)
-        return float(bdtrc(self.bad - 1, self.bad + self.known_by, part))
+        return bool(degraded(self.bad, self.expected, self.known_by))
 
 
 def alarm(health: tuple[Health, ...]) -> Alarm | None:

@@ -16,8 +16,8 @@ from orchestrator_operator.rollout.judging.power import power
 from orchestrator_operator.rollout.model import Alarm, Judgement, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.statistics import evidence
-from orchestrator_operator.specs.rollout import CriterionType, Preset
 from orchestrator_operator.specs.rollout_status import Phase
+from orchestrator_operator.specs.rollout_words import CriterionType, Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.judging.comparisons import Test
     from orchestrator_operator.rollout.model import Gathered, Judged, Power
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
+
+# Which judge and plan these are. It is raised with every change that lets them come to other figures, verdicts or
+# actions from the same inputs; rows of the log bear it, so that nobody takes an earlier judge's for forged ones.
+#   1  the coin test's evidence weighed all its alternatives alike
+#   2  mixture.DECIDING weighs them
+JUDGE = 2
 
 
 def judge(gathered: Gathered) -> Judgement:

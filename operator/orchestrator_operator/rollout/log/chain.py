@@ -12,6 +12,7 @@ The content of a row that was decided, or merely observed:
     judgement   each criterion's verdict with its numbers, and the alarms
     planned     the status that follows, and the actions
     version     of the software
+    judge       the number of the judge; rows without one are of judge 1
     late        true: written down after it was done, because the store did not answer; inputs may be missing then
     same        instead of all that: the number of the row that was decided in the same breath
     lost        the end of the log as it was published, if the store has rows for it no more
@@ -28,6 +29,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.store.port import DecisionRow
+from orchestrator_operator.rollout.judging.judge import JUDGE
 from orchestrator_operator.rollout.log import jsonform
 from orchestrator_operator.rollout.log.sharing import shortened, without_closed
 from orchestrator_operator.rollout.model import RememberBins, RememberTotals, Tell
@@ -111,6 +113,7 @@ def content(g: Gathered, judgement: Judgement, planned: Plan, version: str) -> C
         "judgement": judged(judgement),
         "planned": {"status": status_after(planned.status), "actions": list(actions(planned))},
         "version": version,
+        "judge": JUDGE,
     }
 
 

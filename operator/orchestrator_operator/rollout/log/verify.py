@@ -5,6 +5,9 @@ Two questions of each row, in their order; the first answer that is a difference
     the chain     does it have the next number, the hash of the row before, and a hash that fits what it says?
     the decision  do the very same judge and plan come to the same, from the inputs that it records?
 
+A row that another judge decided (judge.JUDGE) is no forgery for that: this one may come to other figures by right. What
+it comes to is told, and is not the result; the software that wrote the row derives it.
+
 The end of the log is compared with every place where it was published: the status, Events, the last line of an export.
 Pure.
 """
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.judging.judge import JUDGE, judge
 from orchestrator_operator.rollout.log import chain, jsonform
 from orchestrator_operator.rollout.log.chain import OBSERVED
 from orchestrator_operator.rollout.log.sharing import resolved, shared_values, with_closed
@@ -45,12 +48,23 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Otherwise:
+    """A row of another judge, and how this one's decision differs from it."""
+
+    number: int
+    judge: int
+    version: str  # of the software that wrote it
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """What was found. `difference` is one sentence about the first thing that is wrong; "": nothing is."""
 
     rows: int
     derived: int = 0  # rows whose verdicts and actions were derived again
     without_inputs: tuple[int, ...] = ()  # written down late, after their process had ended: nothing to derive from
+    otherwise: tuple[Otherwise, ...] = ()  # rows of another judge, to which this one comes otherwise
     difference: str = ""
 
 
@@ -59,7 +73,7 @@ def verify(rows: Sequence[DecisionRow], published: Iterable[Published] = (), att
     if difference := _chain(rows) or _ends(rows, published):
         return Verified(len(rows), difference=difference)
     derivation = _Derivation()
-    derived, without = 0, []
+    derived, without, otherwise, difference = 0, [], [], ""
     for row in rows:
         try:
             found = derivation.of(row)
@@ -67,11 +81,16 @@ def verify(rows: Sequence[DecisionRow], published: Iterable[Published] = (), att
             found = f"its content cannot be read: {type(error).__name__}: {error}"
         if found is None:
             without.append(row.number)
-        elif attempt is None or row.attempt == attempt:
-            if found:
-                return Verified(len(rows), derived, tuple(without), f"row {row.number}: {found}")
+        elif attempt is not None and row.attempt != attempt:
+            continue
+        elif not found:
             derived += 1
-    return Verified(len(rows), derived, tuple(without))
+        elif (by := derivation.judge_of(row)) is not None:
+            otherwise.append(Otherwise(row.number, *by, found))
+        else:
+            difference = f"row {row.number}: {found}"
+            break
+    return Verified(len(rows), derived, tuple(without), tuple(otherwise), difference)
 
 
 class _Derivation:
@@ -80,6 +99,11 @@ class _Derivation:
     def __init__(self) -> None:
         self._shared: dict[int, dict[str, Any]] = {}
         self._told: dict[int, list[tuple[Any, ...]]] = {}  # what the inputs of a row lead to
+        self._others: dict[int, tuple[int, str]] = {}  # rows that another judge decided
+
+    def judge_of(self, row: DecisionRow) -> tuple[int, str] | None:
+        """The number and the version of the judge that decided the row, if it was another than this one."""
+        return self._others.get(row.number)
 
     def of(self, row: DecisionRow) -> str | None:
         """How a row differs from what follows from its inputs; "" if it does not, None if it has no inputs."""
@@ -87,9 +111,13 @@ class _Derivation:
         if lost := body.get("lost"):
             return f"rows up to {lost['number']} had been published when it was written, and were gone by then"
         if "same" in body:
+            if other := self._others.get(body["same"]):
+                self._others[row.number] = other
             return _told(row, self._told[body["same"]])
         if body["inputs"] is None:
             return None
+        if (number := body.get("judge", 1)) != JUDGE:
+            self._others[row.number] = int(number), str(body["version"])
         inputs = resolved(body["inputs"], self._shared)
         self._shared[row.number] = shared_values(inputs)
         gathered = jsonform.load(with_closed(inputs), Gathered)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator_operator.rollout.model import ClearFlag, SetFlag, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.planning import flagplan
-from orchestrator_operator.specs.rollout import DeletionPolicy
 from orchestrator_operator.specs.rollout_status import FlagIntent, Phase
+from orchestrator_operator.specs.rollout_words import DeletionPolicy
 
 if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Action, Gathered

@@ -15,8 +15,8 @@ from orchestrator_operator.rollout.model import Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.planning import windows, words
 from orchestrator_operator.rollout.planning.situation import APPROVE, PROMOTE, Outcome, sentences
-from orchestrator_operator.specs.rollout import Underpowered
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
+from orchestrator_operator.specs.rollout_words import Underpowered
 
 if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Judged

@@ -23,8 +23,8 @@ from orchestrator_operator.rollout.planning.situation import (
     sentences,
     wait_in,
 )
-from orchestrator_operator.specs.rollout import DeletionPolicy, InFlight
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
+from orchestrator_operator.specs.rollout_words import DeletionPolicy, InFlight
 
 if TYPE_CHECKING:
     from orchestrator_operator.rollout.planning.situation import Situation

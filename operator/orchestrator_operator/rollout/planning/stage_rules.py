@@ -9,8 +9,8 @@ from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.planning.rules import pause
 from orchestrator_operator.rollout.planning.situation import Outcome, roll_back, sentences
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
-from orchestrator_operator.specs.rollout import Breach, Then
 from orchestrator_operator.specs.rollout_status import Failed, Phase, Verdict
+from orchestrator_operator.specs.rollout_words import Breach, Then
 
 if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Judged

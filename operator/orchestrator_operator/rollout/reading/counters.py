@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from orchestrator import durations
-from orchestrator.cohorts import CALIBRATION, ENOUGH_HISTORY, SLOWER, STARTS, middle
+from orchestrator.cohorts import CALIBRATION, ENOUGH_HISTORY, SLOWER, STARTS
 from orchestrator_operator.rollout.model import Unreadable
 from orchestrator_operator.rollout.statistics.evidence import Cell
 
@@ -72,7 +72,7 @@ class Counters:
 
     def calibration(self, spec: RolloutSpec) -> Cells | Unreadable:
         """V1's failures at the middle age: its first arm as if it were V1, its second as if it were V2."""
-        age = spec.analysis.ages[middle(len(spec.analysis.ages))]
+        age = spec.analysis.middle_age
         first, second = (self._cells(arm, age) for arm in CALIBRATION)
         if isinstance(first, Unreadable):
             return first

@@ -11,7 +11,7 @@ from orchestrator_operator.rollout.model import Restart, Unreadable
 from orchestrator_operator.rollout.reading.counters import METRIC, cohort_keys
 from orchestrator_operator.rollout.reading.promql import selector
 from orchestrator_operator.rollout.statistics import evidence
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -65,7 +65,7 @@ def _read(ensemble: Ensemble, run: int, step: int | None = None) -> dict[str, An
         return {"guardrails": away, "starts": _AWAY, "calibration": _AWAY, "health": ()}
     above = ensemble.traffic.stalled[run, step]
     values = {item.name: (item.max or 0.0) + 1.0 if above and item.preset else 0.0 for item in ensemble.spec.guardrails}
-    return {"guardrails": values} | ensemble.experiment.gathered(step, run)
+    return {"guardrails": values} | ensemble.experiment.gathered(step, run, int(ensemble.stage[run]))
 
 
 def _of_arrays(ensemble: Ensemble, run: int) -> Standing:

@@ -11,7 +11,7 @@ import numpy as np
 
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
 from orchestrator_operator.rollout.statistics.evidence import Cell
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

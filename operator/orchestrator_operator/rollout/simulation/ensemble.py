@@ -18,11 +18,13 @@ from orchestrator_operator.rollout.simulation.counting import V2, Counting
 from orchestrator_operator.rollout.simulation.experiment import Experiment
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
+from orchestrator_operator.rollout.simulation.own_counter import OwnCounter
+from orchestrator_operator.rollout.simulation.own_traffic import OwnTraffic
 from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
 from orchestrator_operator.rollout.statistics import coins, evidence
-from orchestrator_operator.specs.rollout import Preset, Underpowered
+from orchestrator_operator.specs.rollout_words import Preset, Underpowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from orchestrator_operator.rollout.simulation.outcomes import Outcomes
+    from orchestrator_operator.rollout.simulation.own_traffic import Recording
     from orchestrator_operator.rollout.simulation.world import World
     from orchestrator_operator.specs.rollout import RolloutSpec
 
@@ -54,13 +57,23 @@ class Ensemble:
         seed: int,
         approve: bool = True,
         start: datetime = START,
+        own: bool = False,
+        recording: Recording | None = None,
     ) -> None:
+        """With `own`, the spec's first comparison without a preset counts executions, see own_counter.py.
+
+        With a recording, what comes and what fails on V1 comes from there, and only the harm from the world.
+        """
         analysis, self.spec, self.approve, self.start = spec.analysis, spec, approve, start
         self.runs, self._step = runs, round(step.total_seconds())
         longest = spec.planned + len(spec.stages) * analysis.extend
         self.steps = math.ceil(longest / step) + math.ceil(analysis.ages[-1] / step)
         rng = np.random.default_rng([seed, 1])
-        self.world, self.traffic = world, Traffic(world, runs, self.steps, step, rng)
+        self.world = world
+        if recording is None:
+            self.traffic = Traffic(world, runs, self.steps, step, rng)
+        else:
+            self.traffic = OwnTraffic(recording, world, runs, self.steps, step, rng)
         self.counting = Counting(spec, runs, step)
         keys = self.counting.keys
         self._percents = np.array([float(stage.share) for stage in spec.stages])
@@ -85,6 +98,8 @@ class Ensemble:
         self.look_at, self.stage, self.stage_started = 0, np.zeros(runs, dtype=np.int64), np.zeros(runs, dtype=np.int64)
         self.reason = np.full(runs, "StageRunning", dtype=object)
         self.outcomes = nothing_yet(runs, float(self._step), keys, self.traffic.blind)
+        counters = [item for item in spec.comparisons if own and item.preset is None]
+        self._own = OwnCounter(spec, counters[0], runs, self.steps, step) if counters else None
 
     @property
     def running(self) -> Mask:
@@ -98,6 +113,8 @@ class Ensemble:
             self.advance()
             if self.look_at % every == 0:
                 tell(self.look_at / self.steps)
+        if self._own is not None:
+            self.outcomes.convicted_as_well(self._own.criterion.name, self._own.convicted(self.traffic.missed))
         return self.outcomes
 
     def advance(self) -> None:
@@ -106,6 +123,8 @@ class Ensemble:
         probability = np.where(running, self._percents[self.stage] / _ALL, 0.0)
         begun = self.traffic.draw(step, probability)
         self._harm_done(step, begun, running)
+        if self._own is not None:
+            self._own.count(begun)
         grown = self.counting.count(step, self.stage, begun)
         self._suspicions.add(grown.stage, grown.bad_v1, grown.good_v1, grown.bad_v2, grown.good_v2)
         self.experiment.count(step, self.stage, begun, grown)
@@ -165,7 +184,8 @@ class Ensemble:
         self.reason[due & ~passed] = "Extended"
         self.reason[overdue] = "Underpowered"
         ready = passed | (overdue if analysis.underpowered is not Underpowered.HOLD else False)
-        asked = ready & (self._asks[self.stage] | (overdue & (analysis.underpowered is Underpowered.APPROVE)))
+        asks = self._asks[self.stage] | self.experiment.sticky(self.stage)
+        asked = ready & (asks | (overdue & (analysis.underpowered is Underpowered.APPROVE)))
         if windows.closed_until(self.spec.windows, self.start + timedelta(seconds=now)):
             return
         onward = ready & ~asked if not self.approve else ready

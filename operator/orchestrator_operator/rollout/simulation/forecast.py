@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.rollout.simulation.ensemble import START, Ensemble
-from orchestrator_operator.rollout.simulation.score import limit_hours, score
+from orchestrator_operator.rollout.simulation.limits import limit_hours
+from orchestrator_operator.rollout.simulation.score import score
 from orchestrator_operator.rollout.simulation.world import World, worse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from orchestrator_operator.rollout.simulation.own_traffic import Recording
     from orchestrator_operator.rollout.simulation.score import Score
     from orchestrator_operator.specs.rollout import RolloutSpec
 
@@ -63,12 +65,14 @@ def forecast(
     runs: int,
     seed: int,
     start: datetime = START,
+    recording: Recording | None = None,
     tell: Callable[[str, float], None] = lambda *_: None,
 ) -> Forecast:
     """`runs` rollouts of a healthy V2, and as many of each harmful one; a person approves at once where one is asked.
 
     They begin at `start`, which matters to windows and freezes. `tell` hears what is simulated, and which share of it
-    is done. Raises InvalidInput for a spec that compares nothing which a world could simulate.
+    is done. With a recording, `world` is its own. Raises InvalidInput for a spec that compares nothing which a world
+    could simulate.
     """
     if not any(criterion.preset for criterion in spec.comparisons):
         message = "no comparison has a preset, and nothing is known of how counters of your own behave"
@@ -76,7 +80,7 @@ def forecast(
     step = step_of(spec)
 
     def simulated(name: str, lived_in: World) -> Score:
-        ensemble = Ensemble(lived_in, spec, runs=runs, step=step, seed=seed, start=start)
+        ensemble = Ensemble(lived_in, spec, runs=runs, step=step, seed=seed, start=start, recording=recording)
         found = score(lived_in, ensemble.run(lambda done: tell(name, done)))
         tell(name, 1.0)
         return found

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from orchestrator_operator.rollout.model import CohortKey
+    from orchestrator_operator.rollout.judging.comparisons import Test
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -26,7 +26,7 @@ class Outcomes:
     """Times in seconds from the start of the rollout, NEVER where it did not come to that."""
 
     step: float  # seconds between two looks
-    keys: tuple[CohortKey, ...]
+    keys: tuple[Test, ...]  # what is compared at which age; None: a user's own counter
     rolled_back: Ints
     convicted_by: Ints  # index into `keys` of the strongest evidence
     completed: Ints
@@ -39,8 +39,16 @@ class Outcomes:
     excess: Floats  # bad executions of V2 beyond what V1 would have had, from the onset until the rollback
     on_v2: Ints  # executions of V2 in that time
 
+    def convicted_as_well(self, name: str, at: Floats) -> None:
+        """Another criterion convicts at these seconds, (runs,): it ends the runs that had not ended before."""
+        ended = np.where(self.rolled_back != NEVER, self.rolled_back, self.completed).astype(np.float64)
+        sooner = at < np.where(ended == NEVER, np.inf, ended)
+        self.keys = (*self.keys, (name, None))
+        self.rolled_back[sooner], self.completed[sooner] = at[sooner].astype(np.int64), NEVER
+        self.convicted_by[sooner] = len(self.keys) - 1
 
-def nothing_yet(runs: int, step: float, keys: tuple[CohortKey, ...], blind: Mask) -> Outcomes:
+
+def nothing_yet(runs: int, step: float, keys: tuple[Test, ...], blind: Mask) -> Outcomes:
     """Before anything has happened; `blind` are Prometheus' outages, (runs, steps)."""
 
     def zeros() -> Ints:

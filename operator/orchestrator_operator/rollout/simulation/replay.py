@@ -24,7 +24,8 @@ from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.rehearsal import Rehearsal
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.rollout.statistics.evidence import Cell
-from orchestrator_operator.specs.rollout import Preset
+from orchestrator_operator.rollout.statistics.mixture import EVEN
+from orchestrator_operator.specs.rollout_words import Preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,8 +49,9 @@ class Numbers:
 
     bad_alone: float | None  # bad executions, no restarts
     bad: float | None  # the same with restarts
-    full: float | None  # as it is judged: with restarts, and with the good executions where ψ₀ = 1
-    threshold: float  # where `full` convicts: ln 1/(w·alpha)
+    full: float | None  # with restarts, and with the good executions where ψ₀ = 1
+    judged: float | None  # the same with the weights that decide; the three above weigh all alternatives alike
+    threshold: float  # where `judged` convicts: ln 1/(w·alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +160,17 @@ class _Told:
 
     def _numbers(self, row: Row, cells: Cells, judged: Judged) -> Numbers:
         if row.age is None:
-            return Numbers(None, None, judged.log_evidence, log_threshold(self._spec, row.criterion, None))
+            threshold = log_threshold(self._spec, row.criterion, None)
+            return Numbers(None, None, judged.log_evidence, judged.log_evidence, threshold)
         key, analysis = (row.preset, row.age), self._spec.analysis
         restarts = {item.index: item.cohorts.get(key, ()) for item in self._rehearsal.restarts}
         planned = planned_restarts(self._spec)
         bad_restarts = {index: bad_only(at) for index, at in restarts.items()}
         return Numbers(
-            bad_alone=evidence.log_fail(bad_only(cells), analysis.tolerate),
-            bad=evidence.log_fail_with_restarts(bad_only(cells), bad_restarts, planned, analysis.tolerate),
-            full=evidence.log_fail_with_restarts(cells, restarts, planned, analysis.tolerate),
+            bad_alone=evidence.log_fail(bad_only(cells), analysis.tolerate, EVEN),
+            bad=evidence.log_fail_with_restarts(bad_only(cells), bad_restarts, planned, analysis.tolerate, EVEN),
+            full=evidence.log_fail_with_restarts(cells, restarts, planned, analysis.tolerate, EVEN),
+            judged=evidence.log_fail_with_restarts(cells, restarts, planned, analysis.tolerate),
             threshold=log_threshold(self._spec, row.criterion, row.age),
         )
 

@@ -1,4 +1,4 @@
-"""How well the rollouts of a world ended, in figures that can be compared, and the limit that no rule passes. Pure."""
+"""How well the rollouts of a world ended, in figures that can be compared. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.simulation.outcomes import Outcomes
     from orchestrator_operator.rollout.simulation.world import World
 
+    Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
 _HOUR = 3600.0
@@ -39,6 +40,14 @@ class Share:
     def described(self) -> dict[str, Any]:
         return {"count": self.count, "runs": self.runs, "share": self.value, "low": self.low, "high": self.high}
 
+    def __str__(self) -> str:
+        return show_share(self.value, self.low, self.high)
+
+
+def show_share(value: float, low: float, high: float) -> str:
+    """`1.5 % (1.1-2.1)`: a share with its interval, in per cent, as sentences and tables have it."""
+    return f"{100 * value:.3g} % ({100 * low:.3g}-{100 * high:.3g})"
+
 
 def share_of(which: Mask) -> Share:
     """Of at least one run."""
@@ -53,6 +62,10 @@ class Hours:
 
     median: float
     p90: float
+
+    @classmethod
+    def of(cls, values: Floats) -> Hours:
+        return cls(quantile(values, 0.5), quantile(values, 0.9))
 
     def described(self) -> dict[str, float | None]:
         """JSON has no infinity: null is "never"."""
@@ -106,7 +119,7 @@ def score(world: World, outcomes: Outcomes) -> Score:
     caught = ever & ~early
     counted = ~early
     outages = max(int(outcomes.outages.sum()), 1)
-    names = [f"{preset}@{age.total_seconds():g}s" for preset, age in outcomes.keys]
+    names = [f"{name}@{age.total_seconds():g}s" if age else name for name, age in outcomes.keys]
     by = np.bincount(outcomes.convicted_by[caught], minlength=len(names))
     return Score(
         runs=len(ever),
@@ -116,10 +129,10 @@ def score(world: World, outcomes: Outcomes) -> Score:
         held={
             reason: (share_of(seconds > 0), float(seconds.mean() / _HOUR)) for reason, seconds in outcomes.held.items()
         },
-        hours=_hours(np.where(caught, (outcomes.rolled_back - onset) / _HOUR, math.inf)[counted]),
-        excess=_median(np.where(caught, outcomes.excess, math.inf)[counted]),
-        executions=_median(np.where(caught, outcomes.on_v2, math.inf)[counted]),
-        to_all=_hours(np.where(outcomes.completed != NEVER, outcomes.completed / _HOUR, math.inf)),
+        hours=Hours.of(np.where(caught, (outcomes.rolled_back - onset) / _HOUR, math.inf)[counted]),
+        excess=quantile(np.where(caught, outcomes.excess, math.inf)[counted], 0.5),
+        executions=quantile(np.where(caught, outcomes.on_v2, math.inf)[counted], 0.5),
+        to_all=Hours.of(np.where(outcomes.completed != NEVER, outcomes.completed / _HOUR, math.inf)),
         people=float(outcomes.people.mean()),
         moves_per_outage=float(outcomes.blind_moves.sum() / outages),
         holds_per_outage=float(outcomes.holds["Blind"].sum() / outages),
@@ -127,35 +140,14 @@ def score(world: World, outcomes: Outcomes) -> Score:
     )
 
 
-def limit_hours(load: float, base: float, percent: float, factor: float, alpha: float, share: float = 1.0) -> float:
-    """The information limit: hours that any rule needs at least, on average, to see V2 fail `factor` times as often.
-
-    ln(1/(w·alpha)) over the information that an hour gives: load · base · p · (r ln r - r + 1), which is the divergence
-    of the failures' coin and that of the extra failures together (Wald 1945; for tests of power one Farrell 1964).
-    """
-    p = percent / 100
-    information = load * base * p * (factor * math.log(factor) - factor + 1)
-    return -math.log(share * alpha) / information
-
-
 def factor_of(world: World) -> float:
     """How many times as often V2 fails at once; 1 where it does not."""
     return world.harm.times.get(Kind.FAILS_AT_ONCE, 1.0) if world.harm else 1.0
 
 
-def _hours(values: NDArray[np.float64]) -> Hours:
-    if not len(values):
-        return Hours(math.inf, math.inf)
-    ordered = np.sort(values)  # nearest rank: an interpolation between a number and infinity is neither
-    return Hours(_at(ordered, 0.5), _at(ordered, 0.9))
-
-
-def _median(values: NDArray[np.float64]) -> float:
-    return _at(np.sort(values), 0.5) if len(values) else math.inf
-
-
-def _at(ordered: NDArray[np.float64], part: float) -> float:
-    return float(ordered[max(0, math.ceil(len(ordered) * part) - 1)])
+def quantile(values: Floats, part: float) -> float:
+    """The nearest rank, for an interpolation between a number and infinity is neither; infinite of nothing."""
+    return float(np.quantile(values, part, method="inverted_cdf")) if len(values) else math.inf
 
 
 def _finite(value: float) -> float | None:

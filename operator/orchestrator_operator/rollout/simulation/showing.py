@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import durations
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
     from orchestrator_operator.rollout.simulation.forecast import Forecast
     from orchestrator_operator.rollout.simulation.replay import Replayed
-    from orchestrator_operator.rollout.simulation.score import Score, Share
+    from orchestrator_operator.rollout.simulation.score import Score
     from orchestrator_operator.specs.rollout_status import Decision
 
 HEADER = ("START", "CRITERION", "AGE", "AT %", "V1 BAD/ALL", "V2 BAD/ALL", "E", "NEEDED", "VERDICT", "%", "ACTION")
 _ASIDES = frozenset({"Warn", "Alert", "Refuse", "RolledBack"})  # are told, and move nothing
+_AS_HOURS = 2.0  # below it hours would hide what a short schedule is about
 _NOTHING_NEW, _NOTHING_MORE = "Continue", "None"
 
 
@@ -42,6 +44,7 @@ def described(replayed: Replayed) -> dict[str, Any]:
         "logEvidenceBadNoRestarts": numbers.bad_alone,
         "logEvidenceBad": numbers.bad,
         "logEvidence": numbers.full,
+        "logEvidenceJudged": numbers.judged,
         "logThreshold": numbers.threshold,
         "logPassEvidence": judged.log_pass_evidence,
         "logPassThreshold": judged.log_pass_threshold,
@@ -68,7 +71,7 @@ def line(replayed: Replayed) -> tuple[str, ...]:
         show_percent(row.percent),
         f"{k1}/{n1}",
         f"{k2}/{n2}",
-        "" if numbers.full is None else show_evidence(numbers.full),
+        "" if numbers.judged is None else show_evidence(numbers.judged),
         show_evidence(numbers.threshold),
         replayed.judged.verdict.value,
         status.percent,
@@ -95,12 +98,12 @@ def sentences(replayed: Iterable[Replayed]) -> list[str]:
 def forecast_lines(found: Forecast) -> Iterator[str]:
     """What the schedule promises, in sentences."""
     world, healthy = found.world, found.healthy
-    yield f"{found.runs} rollouts each, {world.load:g} executions/h, {100 * world.base:g} % of them failing on V1:"
-    yield f"a healthy V2 is rolled back in {_share(healthy.rolled_back)} of them"
-    yield f"a healthy V2 is held, for a reason that nothing in the world gave, in {_share(healthy.falsely_held)}"
+    yield f"{found.runs} rollouts each, {world.load:g} executions/h, {100 * world.base:.3g} % of them failing on V1:"
+    yield f"a healthy V2 is rolled back in {healthy.rolled_back} of them"
+    yield f"a healthy V2 is held, for a reason that nothing in the world gave, in {healthy.falsely_held}"
     for reason, (share, hours) in healthy.held.items():
         if share.count:
-            yield f"  held with reason {reason} in {_share(share)}, {hours:.1f} h each on average"
+            yield f"  held with reason {reason} in {share}, {hours:.1f} h each on average"
     yield f"100 % is reached after {_hours(healthy.to_all.median)} (90 %: {_hours(healthy.to_all.p90)})"
     if healthy.people:
         yield f"  a person is asked {healthy.people:.1f} times, and says yes at once"
@@ -111,15 +114,15 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
 
 
 def _caught(score: Score) -> str:
+    if math.isinf(score.hours.median):  # of a half that is never rolled back there is no median to tell
+        return f"rolled back in {score.rolled_back} within the schedule"
     hours = f"{_hours(score.hours.median)} (90 %: {_hours(score.hours.p90)})"
-    return f"rolled back in {_share(score.rolled_back)}, after {hours} and {score.excess:.0f} failures too many"
-
-
-def _share(share: Share) -> str:
-    return f"{100 * share.value:.2g} % ({100 * share.low:.2g}-{100 * share.high:.2g})"
+    return f"rolled back in {score.rolled_back}, after {hours} and {score.excess:.0f} failures too many"
 
 
 def _hours(hours: float) -> str:
+    if hours < _AS_HOURS:  # a rehearsal in seconds
+        return durations.show(timedelta(seconds=round(hours * 3600)))
     return f"{hours:.1f} h" if math.isfinite(hours) else "never"
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from orchestrator_operator.rollout.statistics.coins import FEWER_GOOD, WORSE, restart_weight
+from orchestrator_operator.rollout.statistics.coins import log_steps, restart_weight
+from orchestrator_operator.rollout.statistics.mixture import DECIDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,44 +29,32 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 
-class Steps:
-    """What one execution adds to the log likelihood ratios, by the percent that it was routed at: (percents, J)."""
-
-    def __init__(self, percents: Sequence[Decimal], alternatives: Floats, null: float) -> None:
-        p = np.array([float(percent) / 100 for percent in percents])[:, None]
-        tossed = (p > 0) & (p < 1)  # elsewhere the coin says nothing
-        safe = np.where(tossed, p, 0.5)
-        on_v1 = np.log((safe * null + 1 - safe) / (safe * alternatives + 1 - safe))
-        self.on_v1: Floats = np.where(tossed, on_v1, 0.0)
-        self.on_v2: Floats = np.where(tossed, on_v1 + np.log(alternatives / null), 0.0)
-
-
 class Suspicions:
     """The evidence against V2 of every run and pair, kept up to date count by count."""
 
     def __init__(self, runs: int, pairs: int, percents: Sequence[Decimal], planned: int, tolerate: float = 1.0) -> None:
-        fewer = FEWER_GOOD if tolerate == 1.0 else np.ones(1)  # else nothing is known of the good ones
-        self._planned = planned
-        self._bad = Steps(percents, tolerate * WORSE, tolerate)
-        self._good = Steps(percents, fewer, 1.0)
-        self._worse = np.zeros((runs, pairs, len(WORSE)))
-        self._fewer = np.zeros((runs, pairs, len(fewer)))
-        self._alternatives = len(WORSE) * len(fewer)
-        start = 0.5 + 0.5 * restart_weight(0, planned)
-        self._begun = np.full((runs, pairs, len(WORSE), len(fewer)), math.log(start / self._alternatives))
-        self._waiting = np.full(runs, 0.5 * (1 - restart_weight(0, planned)))
+        mixture = DECIDING.against(tolerate)
+        self._planned, self._rest = planned, 1 - mixture.whole
+        self._log_weights = mixture.log_weights
+        p = np.array([float(percent) / 100 for percent in percents])
+        self._bad_v1, self._bad_v2 = log_steps(p, tolerate * mixture.worse, tolerate)
+        self._good_v1, self._good_v2 = log_steps(p, mixture.fewer, 1.0)
+        self._logs = np.zeros((runs, pairs, len(mixture.weights)))
+        start = mixture.whole + self._rest * restart_weight(0, planned)
+        self._begun = np.full(self._logs.shape, math.log(start)) + self._log_weights
+        self._waiting = np.full(runs, 1 - start)
 
     def add(self, at: Ints, bad_v1: Ints, good_v1: Ints, bad_v2: Ints, good_v2: Ints) -> None:
         """Count executions, (runs, pairs) each; `at` is the index of the percent that they were routed at."""
-        self._worse += bad_v1[..., None] * self._bad.on_v1[at] + bad_v2[..., None] * self._bad.on_v2[at]
-        self._fewer += good_v1[..., None] * self._good.on_v1[at] + good_v2[..., None] * self._good.on_v2[at]
+        self._logs += bad_v1[..., None] * self._bad_v1[at] + bad_v2[..., None] * self._bad_v2[at]
+        self._logs += good_v1[..., None] * self._good_v1[at] + good_v2[..., None] * self._good_v2[at]
 
     def restart(self, index: int, runs: Mask) -> None:
         """Evidence that starts afresh now, in these runs."""
-        weight = restart_weight(index, self._planned)
-        afresh = math.log(0.5 * weight / self._alternatives) - self._logs(runs)
+        weight = self._rest * restart_weight(index, self._planned)
+        afresh = math.log(weight) + self._log_weights - self._logs[runs]
         self._begun[runs] = np.logaddexp(self._begun[runs], afresh)
-        self._waiting[runs] -= 0.5 * weight
+        self._waiting[runs] -= weight
 
     def log_e(self) -> Floats:
         """Ln E, (runs, pairs)."""
@@ -78,18 +67,15 @@ class Suspicions:
         What waits is at most ½, so half of such an E is in its terms, and the largest of them is not far below: whoever
         has none of that size is not summed up.
         """
-        largest = (self._logs(slice(None)) + self._begun).max(axis=(2, 3))
-        close = (largest >= thresholds - math.log(2 * self._alternatives)).any(axis=1)
+        largest = (self._logs + self._begun).max(axis=2)
+        close = (largest >= thresholds - math.log(2 * len(self._log_weights))).any(axis=1)
         found = np.zeros(largest.shape, dtype=np.bool_)
         if close.any():
             found[close] = self._log_e(close) >= thresholds
         return found
 
-    def _logs(self, runs: Mask | slice) -> Floats:
-        return np.asarray(self._worse[runs][..., :, None] + self._fewer[runs][..., None, :], dtype=np.float64)
-
     def _log_e(self, runs: Mask) -> Floats:
-        begun = logsumexp(self._logs(runs) + self._begun[runs], axis=(2, 3))
+        begun = logsumexp(self._logs[runs] + self._begun[runs], axis=2)
         with np.errstate(divide="ignore"):  # all restarts have begun: nothing waits
             waiting = np.log(np.maximum(self._waiting[runs], 0.0))[:, None]
         return np.asarray(np.logaddexp(begun, waiting), dtype=np.float64)

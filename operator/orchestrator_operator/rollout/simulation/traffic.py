@@ -35,11 +35,11 @@ class Traffic:
     """The accidents of `runs` copies of a world over `steps` intervals, and the counts that follow."""
 
     def __init__(self, world: World, runs: int, steps: int, step: timedelta, rng: np.random.Generator) -> None:
-        self.world, self._runs, self._rng = world, runs, rng
-        self._seconds, self._steps = step.total_seconds(), steps
+        self.world, self.runs, self._rng = world, runs, rng
+        self.seconds, self._steps = step.total_seconds(), steps
         self._onset = world.harm.onset.total_seconds() if world.harm else math.inf
         popularity = 1.0 / np.arange(1, world.tenants + 1) ** world.zipf
-        self._popularity = popularity / popularity.sum()
+        self.popularity = popularity / popularity.sum()
         self._kinds, self._mix = self._base_rates(), self._mixes()
         self._worse = np.ones((runs, steps), dtype=np.float32)  # how many times as often everything fails
         self._extra = np.zeros((runs, steps), dtype=np.float32)  # share of all that fails on top
@@ -55,13 +55,10 @@ class Traffic:
 
     def rates(self, step: int) -> tuple[Floats, Floats]:
         """How likely each kind is in this interval, on V1 and V2: (runs, kinds) each, rows sum to 1."""
-        hour = int(step * self._seconds // _HOUR) % 24
-        v1 = self._kinds * (self._mix[:, hour] * self._worse[:, step])[:, None]
-        v1[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
-        v1[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
+        v1 = self._on_v1(step)
         v2 = v1.copy()
         harm = self.world.harm
-        if harm is not None and step * self._seconds >= self._onset:
+        if harm is not None and step * self.seconds >= self._onset:
             for arm in (v1, v2):
                 arm[:, FAILING] *= harm.both
             for kind, times in harm.times.items():
@@ -76,16 +73,31 @@ class Traffic:
             arm[:, Kind.FINE] = 1.0 - arm.sum(axis=1)
         return v1, v2
 
+    def _on_v1(self, step: int) -> Floats:
+        """How likely each kind is without a harm: (runs, kinds), an array of the caller's own."""
+        hour = int(step * self.seconds // _HOUR) % 24
+        found: Floats = self._kinds * (self._mix[:, hour] * self._worse[:, step])[:, None]
+        found[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
+        found[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
+        return found
+
+    def expected(self, step: int) -> Floats:
+        """How many executions an interval has on average, without batches: (runs,)."""
+        time = step * self.seconds + self._phase
+        swing: Floats = 1 + self.world.daily * np.sin(2 * math.pi * time / _DAY)
+        return self.world.load * self.seconds / _HOUR * swing
+
     @property
     def undisturbed(self) -> Floats:
         """How likely each kind is on V1 while nothing happens, as in the week before: (runs, kinds)."""
         return self._kinds
 
     def draw(self, step: int, share: Floats) -> Ints:
-        """Executions that begin in this interval: (runs, 2 engines, kinds); `share` is V2's probability, (runs,)."""
-        time = step * self._seconds + self._phase
-        swing: Floats = 1 + self.world.daily * np.sin(2 * math.pi * time / _DAY)
-        load = self.world.load * self._seconds / _HOUR * swing
+        """Executions that begin in this interval: (runs, 2 engines, kinds); `share` is V2's probability, (runs,).
+
+        Without those that a key sends: see keyed.py.
+        """
+        load = self.expected(step) * (1 - self.world.keyed)
         v1, v2 = self.rates(step)
         expected = np.stack((v1 * (1 - share)[:, None], v2 * share[:, None]), axis=1) * load[:, None, None]
         counts: Ints = self._rng.poisson(expected).astype(np.int64)
@@ -97,7 +109,7 @@ class Traffic:
         return counts
 
     def _base_rates(self) -> Floats:
-        kinds = np.zeros((self._runs, len(Kind)))
+        kinds = np.zeros((self.runs, len(Kind)))
         for kind, part in MIX.items():
             kinds[:, kind] = self.world.base * part
         kinds[:, Kind.TRANSIENT] = self.world.transient
@@ -109,10 +121,10 @@ class Traffic:
 
         Tenants have odds of their own and come at hours of their own, so who comes at an hour decides what fails then.
         """
-        shape = (self._runs, self.world.tenants, 1)
+        shape = (self.runs, self.world.tenants, 1)
         odds = np.exp(self._rng.normal(0.0, self.world.odds, shape))
         peaks = self._rng.random(shape) * 24
-        comes = self._popularity[:, None] * (1 + np.sin(2 * math.pi * (np.arange(24) + peaks) / 24))
+        comes = self.popularity[:, None] * (1 + np.sin(2 * math.pi * (np.arange(24) + peaks) / 24))
         mixes: Floats = (odds * comes).sum(axis=1) / comes.sum(axis=1)
         mixes /= mixes.mean(axis=1, keepdims=True)
         return mixes
@@ -122,7 +134,7 @@ class Traffic:
         for run, first, last in self._times(world.incidents, _SHARED):
             self._worse[run, first:last] *= rng.lognormal(1.2, 0.5)  # 3.3 times as often, seldom ten times
         for run, first, last in self._times(world.tenant_incidents, _TENANT):
-            self._extra[run, first:last] += _HALF * rng.choice(self._popularity)
+            self._extra[run, first:last] += _HALF * rng.choice(self.popularity)
         for run, first, _ in self._times(world.batches, 0.0):
             self._batch[run, first] += world.batch
         for run, first, last in self._times(world.stalls, _STALL):
@@ -130,17 +142,17 @@ class Traffic:
 
     def _times(self, weekly: float, lasting: float) -> list[tuple[int, int, int]]:
         """(run, first interval, interval after the last) of accidents that come at any time."""
-        weeks = self._steps * self._seconds / _WEEK
-        runs = np.repeat(np.arange(self._runs), self._rng.poisson(weekly * weeks, self._runs))
+        weeks = self._steps * self.seconds / _WEEK
+        runs = np.repeat(np.arange(self.runs), self._rng.poisson(weekly * weeks, self.runs))
         first = self._rng.integers(0, self._steps, len(runs))
-        lasted = np.ceil(self._rng.exponential(lasting, len(runs)) / self._seconds).astype(np.int64)
+        lasted = np.ceil(self._rng.exponential(lasting, len(runs)) / self.seconds).astype(np.int64)
         return list(zip(runs.tolist(), first.tolist(), (first + np.maximum(lasted, 1)).tolist(), strict=True))
 
     def _outages(self) -> Mask:
         """Once a week, at a moment of each run's own."""
-        away = math.ceil(self.world.outages.total_seconds() / self._seconds)
-        week = round(_WEEK / self._seconds)
+        away = math.ceil(self.world.outages.total_seconds() / self.seconds)
+        week = round(_WEEK / self.seconds)
         if not away:
-            return np.zeros((self._runs, self._steps), dtype=np.bool_)
-        begins = self._rng.integers(0, week, self._runs)
+            return np.zeros((self.runs, self._steps), dtype=np.bool_)
+        begins = self._rng.integers(0, week, self.runs)
         return np.asarray((np.arange(self._steps)[None, :] - begins[:, None]) % week < away, dtype=np.bool_)

@@ -64,6 +64,7 @@ class World:
     stalls: float = 2.0  # a week: V2's disk is slow, three minutes on average (the guardrail of slow checkpoints)
     outages: timedelta = timedelta(0)  # how long Prometheus is away once a week
     missed: float = 0.005  # share of looks that do not happen: the operator restarts, or another one takes over
+    keyed: float = 0.0  # share of the executions that a routing key sends: no comparison judges them
     harm: Harm | None = None
 
     @property

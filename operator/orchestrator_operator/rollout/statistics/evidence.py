@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from orchestrator_operator.rollout.statistics import coins
-from orchestrator_operator.rollout.statistics.coins import BETTER, FEWER_GOOD, WORSE, Counts, restart_weight
+from orchestrator_operator.rollout.statistics.coins import BETTER, Counts, restart_weight
+from orchestrator_operator.rollout.statistics.mixture import DECIDING, FEWER_GOOD, WORSE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from orchestrator_operator.rollout.statistics.mixture import Mixture
 
 __all__ = [
     "BETTER",
@@ -27,6 +30,7 @@ __all__ = [
     "WORSE",
     "Cell",
     "Cells",
+    "as_arrays",
     "dump",
     "enough_without_failures",
     "load",
@@ -89,13 +93,15 @@ def since(now: Cells, before: Cells) -> Cells:
     return tuple(Cell(cell.percent, *(int(count) for count in counts)) for cell, counts in zip(now, grown, strict=True))
 
 
-def log_fail(cells: Cells, tolerate: float = 1.0) -> float:
+def log_fail(cells: Cells, tolerate: float = 1.0, mixture: Mixture = DECIDING) -> float:
     """The evidence ln E that V2's relative risk is above `tolerate` (ψ₀), as coins.log_fail has it."""
-    return float(coins.log_fail(_chances(cells), _counts(_table(cells)), tolerate))
+    return float(coins.log_fail(*as_arrays(cells), tolerate, mixture))
 
 
-def log_fail_with_restarts(cells: Cells, restarts: Mapping[int, Cells], planned: int, tolerate: float = 1.0) -> float:
-    """The evidence ln E with late onsets in view: half on the whole, half on evidence that started afresh.
+def log_fail_with_restarts(
+    cells: Cells, restarts: Mapping[int, Cells], planned: int, tolerate: float = 1.0, mixture: Mixture = DECIDING
+) -> float:
+    """The evidence ln E with late onsets in view: a part on the whole, the rest on evidence that started afresh.
 
     `restarts[s]` are the totals as they stood when restart s = 1, 2, … began (the restart 0 is the start itself);
     `planned` is how many restarts, that one included, the planned rollout has. A restart that has not begun counts 1.
@@ -103,14 +109,15 @@ def log_fail_with_restarts(cells: Cells, restarts: Mapping[int, Cells], planned:
     """
     begun = {s: at for s, at in restarts.items() if s > 0}
     grown = _grown(cells, ((), *begun.values()))
-    whole, *fresh = coins.log_fail(_chances(cells), _counts(grown), tolerate).tolist()
-    return coins.log_mixture_of_restarts(whole, dict(zip(begun, fresh, strict=True)), planned)
+    whole, *fresh = coins.log_fail(_chances(cells), _counts(grown), tolerate, mixture).tolist()
+    parts = dict(zip(begun, fresh, strict=True))
+    return coins.log_mixture_of_restarts(whole, parts, planned, for_whole=mixture.whole)
 
 
 def log_pass(cells: Cells, margin: float) -> float:
     """The evidence ln E that V2's relative risk is below `margin` (ψ_m), as coins.log_pass has it."""
-    counts = _counts(_table(cells))
-    return float(coins.log_pass(_chances(cells), counts.bad_v1, counts.bad_v2, margin))
+    p, counts = as_arrays(cells)
+    return float(coins.log_pass(p, counts.bad_v1, counts.bad_v2, margin))
 
 
 def pass_margin(bad_v1: float, n1: float, relative: float, absolute: float) -> float:
@@ -143,6 +150,11 @@ def shares(tests: Sequence[_Test], favourite: _Test | None) -> dict[_Test, float
     if len(tests) == 1 or favourite not in tests:
         return dict.fromkeys(tests, 1 / len(tests))
     return {test: 0.5 if test == favourite else 0.5 / (len(tests) - 1) for test in tests}
+
+
+def as_arrays(cells: Cells) -> tuple[NDArray[np.float64], Counts]:
+    """V2's probability at each percent, and the counts there: shapes (cells,), as coins.py takes them."""
+    return _chances(cells), _counts(_table(cells))
 
 
 def dump(cells: Cells) -> dict[str, list[int]]:

@@ -44,7 +44,7 @@ def test_it_ends_as_the_last_row_says() -> None:
 
 
 def test_evidence_that_is_no_number_is_not_drawn() -> None:
-    row = printed(0, logEvidence=None, logThreshold=float("nan"))
+    row = printed(0, logEvidenceJudged=None, logThreshold=float("nan"))
     (criterion,) = simulated.report([row], "x.json").moments[-1].criteria
     assert (criterion.log_evidence, criterion.log_threshold) == (None, None)
 

@@ -46,6 +46,8 @@ WORLDS = {
     "x10 late": World("late", load=400, base=0.02, harm=worse(10, 20 * HOUR)),
     "outage of Prometheus": World("blind", load=400, base=0.02, outages=5 * HOUR, missed=0.1),
     "slow disks": replace(CALM, load=400, stalls=200),
+    "a key sends some": replace(CALM, load=800, keyed=0.1),
+    "a key sends many": replace(CALM, load=4000, keyed=0.5),
 }
 
 
@@ -138,3 +140,28 @@ def test_every_execution_is_counted_once_at_every_age() -> None:
     for pair, (_, age) in enumerate(ensemble.counting.keys):
         lag = -(-age // HOUR)
         assert np.array_equal(ensemble.counting.totals[:, :, pair].sum(axis=(1, 2)), begun[-1 - lag])
+
+
+def test_where_a_key_sends_many_a_person_is_asked_at_every_promotion_and_where_it_sends_few_at_none() -> None:
+    calm = replace(CALM, load=4000)
+    assert (outcome(replace(calm, keyed=0.5), runs=20).people == len(spec().stages)).mean() > 0.9
+    assert (outcome(replace(calm, keyed=0.1), runs=20).people == 0).mean() > 0.9
+
+
+def test_customers_that_a_key_sends_stay_where_they_are_until_the_percent_moves_them_to_v2() -> None:
+    keyed = Ensemble(replace(CALM, keyed=0.5), spec(), runs=50, step=HOUR, seed=1).experiment.keyed
+    assert keyed is not None
+    all_v1 = np.array([keyed.count(0, np.full(50, stage), np.full(50, 0.02))[1] for stage in range(3)])
+    assert all_v1[2].sum() == 0
+    assert all_v1[0].mean() > all_v1[1].mean() > 0
+    shares = keyed.counts / keyed.counts.sum(axis=1, keepdims=True)
+    assert shares == pytest.approx(np.full((50, 3), 1 / 3), abs=0.1)
+
+
+def test_keyed_customers_differ_in_how_often_they_fail_so_the_engines_differ_by_chance() -> None:
+    """The reason why no comparison may judge them."""
+    keyed = Ensemble(replace(CALM, keyed=0.5), spec(), runs=400, step=HOUR, seed=1).experiment.keyed
+    assert keyed is not None
+    half = keyed._failing_on_v1[:, 1] / keyed._on_v1[:, 1]
+    assert np.std(half) > 0.15
+    assert np.mean(half) == pytest.approx(1, abs=0.1)

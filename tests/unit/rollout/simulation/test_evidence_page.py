@@ -42,7 +42,8 @@ def test_it_speaks_of_the_same_rows(ours: list[dict[str, Any]], theirs: list[lis
 
 
 @pytest.mark.parametrize(
-    ("field", "column"), [("logEvidenceBadNoRestarts", 3), ("logEvidenceBad", 4), ("logEvidence", 5)]
+    ("field", "column"),
+    [("logEvidenceBadNoRestarts", 3), ("logEvidenceBad", 4), ("logEvidence", 5), ("logEvidenceJudged", 6)],
 )
 def test_it_finds_the_same_evidence(
     ours: list[dict[str, Any]], theirs: list[list[str]], field: str, column: int

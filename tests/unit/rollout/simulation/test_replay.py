@@ -88,17 +88,22 @@ def ratio(history: list[Row], alternative: float, column: int) -> float:
     return total
 
 
-def log_e(history: list[Row], *, good: bool) -> float:
-    phis = (1, 0.5, 0.1, 0.01) if good else (1,)
-    logs = [
-        ratio(history, psi, 1) + ratio(history, phi, 0) for psi in (1.25, 1.5, 2, 3, 5, 10, 30, 100) for phi in phis
-    ]
-    return float(logsumexp(logs)) - math.log(len(logs))
+PSIS, PHIS = (1.25, 1.5, 2, 3, 5, 10, 30, 100), (1, 0.5, 0.1, 0.01)
+BAD_ALONE = {(psi, 1): 1 / 8 for psi in PSIS}
+EVEN = {(psi, phi): 1 / 32 for psi in PSIS for phi in PHIS}
+DECIDING = {(psi, 1): w for psi, w in zip(PSIS, (0.02, 0.09, 0.16, 0.12, 0.18, 0.06, 0.02, 0.01), strict=True)}
+DECIDING |= {(30, 0.5): 0.02, (30, 0.1): 0.02, (10, 0.01): 0.1, (30, 0.01): 0.15, (100, 0.01): 0.05}
+Pairs = dict[tuple[float, float], float]
 
 
-def by_hand(history: list[Row], *, good: bool, restarts: bool) -> float:
+def log_e(history: list[Row], pairs: Pairs) -> float:
+    logs = [ratio(history, psi, 1) + ratio(history, phi, 0) for psi, phi in pairs]
+    return float(logsumexp(logs, b=list(pairs.values())))
+
+
+def by_hand(history: list[Row], pairs: Pairs, *, restarts: bool = True, for_whole: float = 0.5) -> float:
     """The evidence at the last row, as docs/rollout-evidence.md says it."""
-    whole = log_e(history, good=good)
+    whole, rest = log_e(history, pairs), 1 - for_whole
     if not restarts:
         return whole
     planned, end = 5, history[-1].start + HOUR  # ⌈25 h / 5 h⌉
@@ -112,8 +117,8 @@ def by_hand(history: list[Row], *, good: bool, restarts: bool) -> float:
         weights.append(weight)
         waits -= weight
         if index:
-            logs.append(log_e([row for row in history if row.start >= begins], good=good))
-    return float(logsumexp([*logs, 0.0], b=[0.5, *(0.5 * weight for weight in weights), 0.5 * waits]))
+            logs.append(log_e([row for row in history if row.start >= begins], pairs))
+    return float(logsumexp([*logs, 0.0], b=[for_whole, *(rest * weight for weight in weights), rest * waits]))
 
 
 @pytest.mark.parametrize("hours", [1, 5, 6, 11, 17, 24])
@@ -124,9 +129,10 @@ def test_the_evidence_can_be_checked_by_hand(hours: int) -> None:
         if found.row.preset == "failures" and found.row.age == timedelta(minutes=10)
     )
     mine = [row for row in rows(hours, broken) if (row.preset, row.age) == ("failures", timedelta(minutes=10))]
-    assert one.numbers.bad_alone == pytest.approx(by_hand(mine, good=False, restarts=False), rel=1e-9)
-    assert one.numbers.bad == pytest.approx(by_hand(mine, good=False, restarts=True), rel=1e-9)
-    assert one.numbers.full == pytest.approx(by_hand(mine, good=True, restarts=True), rel=1e-9)
+    assert one.numbers.bad_alone == pytest.approx(by_hand(mine, BAD_ALONE, restarts=False), rel=1e-9)
+    assert one.numbers.bad == pytest.approx(by_hand(mine, BAD_ALONE), rel=1e-9)
+    assert one.numbers.full == pytest.approx(by_hand(mine, EVEN), rel=1e-9)
+    assert one.numbers.judged == pytest.approx(by_hand(mine, DECIDING, for_whole=0.75), rel=1e-9)
     assert one.numbers.threshold == pytest.approx(math.log(1 / (0.5 * 0.01)))
 
 
@@ -134,7 +140,7 @@ def test_a_verdict_is_fail_from_the_moment_on_that_the_evidence_is_above_its_thr
     for moment in moments(replayed(14, broken)):
         for preset in ("failures", "first-attempt-failures"):
             those = [one for one in moment if one.row.preset == preset]
-            above = any((one.numbers.full or 0) >= one.numbers.threshold for one in those)
+            above = any((one.numbers.judged or 0) >= one.numbers.threshold for one in those)
             assert {one.judged.verdict.value == "Fail" for one in those} == {above}
 
 
@@ -171,7 +177,7 @@ def test_restarts_go_on_after_a_rollback() -> None:
     """Without them the evidence by hand would differ; here they simply go on growing in number."""
     late = replayed(30, broken)[-1]
     mine = [row for row in rows(30, broken) if (row.preset, row.age) == (late.row.preset, late.row.age)]
-    assert late.numbers.full == pytest.approx(by_hand(mine, good=True, restarts=True), rel=1e-9)
+    assert late.numbers.full == pytest.approx(by_hand(mine, EVEN), rel=1e-9)
 
 
 def test_a_stage_that_does_not_pass_waits_for_a_person() -> None:
@@ -228,6 +234,7 @@ def test_json_has_every_number_at_full_precision() -> None:
     one = replayed(3, healthy)[-1]
     told = described(one)
     assert told["logEvidence"] == one.numbers.full
+    assert told["logEvidenceJudged"] == one.numbers.judged
     assert told["logEvidenceBad"] == one.numbers.bad
     assert told["logEvidenceBadNoRestarts"] == one.numbers.bad_alone
     assert (told["percent"], told["action"], told["observed"]["percent"]) == (5.0, "Continue", 5.0)

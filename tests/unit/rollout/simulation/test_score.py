@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from orchestrator_operator.rollout.simulation.handful import executions_to_convict
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, Outcomes, nothing_yet
-from orchestrator_operator.rollout.simulation.score import limit_hours, score, share_of
+from orchestrator_operator.rollout.simulation.score import score, share_of, show_share
 from orchestrator_operator.rollout.simulation.world import World, worse
 
 WORLD = World("any")
@@ -54,19 +54,6 @@ def test_who_convicted_is_told_by_criterion_and_age() -> None:
     assert score(WORLD, outcomes(7, 8, NEVER)).convicted_by == {"failures@600s": 2}
 
 
-def test_twice_the_failures_at_5_percent_need_a_day_whatever_the_rule() -> None:
-    assert limit_hours(1000, 0.01, 5, 2, 0.01) == pytest.approx(23.8, abs=0.1)
-
-
-def test_the_limit_is_the_divergence_of_the_coin_and_of_the_extra_failures() -> None:
-    p, r, rate = 0.25, 3.0, 20.0  # failures of V1 an hour, if it had everything
-    q, all_of_them = p * r / (p * r + 1 - p), rate * (1 - p + p * r)
-    coin = q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p))
-    extra = all_of_them * math.log(all_of_them / rate) - all_of_them + rate
-    expected = math.log(100) / (all_of_them * coin + extra)
-    assert limit_hours(1000, 0.02, 25, r, 0.01) == pytest.approx(expected)
-
-
 @pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 3, 5), (25, 4, 6), (50, 6, 10)])
 def test_a_total_outage_is_convicted_within_a_handful_of_executions(percent: int, median: int, nearly_all: int) -> None:
     threshold = math.log(1 / (0.5 * 0.01))
@@ -75,3 +62,15 @@ def test_a_total_outage_is_convicted_within_a_handful_of_executions(percent: int
     )
     assert np.median(found) <= median
     assert np.quantile(found, 0.99, method="lower") <= nearly_all
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ((1.0, 0.998, 1.0), "100 % (99.8-100)"),
+        ((0.0, 0.0, 0.00192), "0 % (0-0.192)"),
+        ((0.5, 0.4, 0.6), "50 % (40-60)"),
+    ],
+)
+def test_a_share_is_shown_with_its_interval_in_per_cent(shown: tuple[float, float, float], text: str) -> None:
+    assert show_share(*shown) == text
