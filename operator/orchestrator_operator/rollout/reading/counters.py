@@ -92,8 +92,7 @@ class Counters:
 
 def ages_beside(spec: RolloutSpec) -> tuple[str, str]:
     """At which ages the starts and V1 against V1 are read."""
-    ages = spec.analysis.ages
-    return durations.show(ages[0]), durations.show(ages[middle(len(ages))])
+    return durations.show(spec.analysis.ages[0]), durations.show(spec.analysis.middle_age)
 
 
 def cohort_keys(spec: RolloutSpec) -> list[CohortKey]:
