@@ -25,8 +25,8 @@ setup: $(UV) ## Make the virtual environment from uv.lock
 tools: setup ## Get etcd, kube-apiserver, kubectl and Prometheus (built on first use)
 	@$(RUN) orchestrator local tools
 
-demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up)
-	@$(RUN) orchestrator demo $(if $(KEEP),--keep) $(ARGS)
+demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up, GRAFANA=1 adds dashboards)
+	@$(RUN) orchestrator demo $(if $(KEEP),--keep) $(if $(GRAFANA),--grafana) $(ARGS)
 
 down: setup ## End what `make demo KEEP=1` left up
 	@$(RUN) orchestrator demo down
@@ -38,6 +38,7 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 	@$(RUN) lint-imports
 	@$(RUN) python -m orchestrator_operator.specs.crds --check
 	@$(RUN) python -m orchestrator_operator.reference --check
+	@$(RUN) python -m dashboards --check
 
 test: lint tools ## All the tests
 	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
@@ -53,9 +54,10 @@ chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begi
 pictures: setup ## Take the docs' pictures anew, in a real browser (Debian's Chromium)
 	@$(RUN) python -m tests.support.report_picture docs/images/rollout-report.png
 
-generate: setup ## Write the generated files (CRDs, docs/reference)
+generate: setup ## Write the generated files (CRDs, docs/reference, dashboards, alerts)
 	@$(RUN) python -m orchestrator_operator.specs.crds
 	@$(RUN) python -m orchestrator_operator.reference
+	@$(RUN) python -m dashboards
 
 clean: down ## Remove what is cached outside the checkout
 	rm -rf $(CACHE)

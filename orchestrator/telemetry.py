@@ -6,7 +6,12 @@ long-running, stalled, queue) is exported by the operator's leader; see orchestr
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STARTED = Counter("orchestrator_executions_started", "Executions that an engine began.", ["engine"])
 FINISHED = Counter("orchestrator_executions_finished", "Executions that ended, by how.", ["engine", "status"])
@@ -29,6 +34,11 @@ CHECKPOINT_SECONDS = Histogram(
     ["node_type"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+ENDED_STEPS = Counter(
+    "orchestrator_steps_ended",
+    "Steps that ended for good, by how, and by how often they had been retried: 0 … 4, or 5+.",
+    ["engine", "status", "retries"],
+)
 RETRIES = Counter("orchestrator_retries", "Steps that were retried, by how they ended.", ["engine", "outcome"])
 FENCED = Counter(
     "orchestrator_fenced_writes",
@@ -38,3 +48,22 @@ DECISIONS = Counter("orchestrator_router_decisions", "Executions routed, by engi
 THREADS_LOST = Gauge(
     "orchestrator_python_threads_lost", "Threads held by plain python functions whose step has given them up."
 )
+
+_MANY = 5
+
+
+def retries(attempt: int) -> str:
+    """The label `retries` of a step that ended in its attempt number `attempt`, from 1."""
+    return str(attempt - 1) if attempt <= _MANY else f"{_MANY}+"
+
+
+def begin(engines: Iterable[str]) -> None:
+    """Export the zeros of these engines: a rate needs the value before the first failure."""
+    for engine in engines:
+        STARTED.labels(engine)
+        EXECUTION_SECONDS.labels(engine)
+        for status in ("success", "failed", "cancelled"):
+            FINISHED.labels(engine, status)
+        for outcome in ("success", "failed"):
+            RETRIES.labels(engine, outcome)
+            ENDED_STEPS.labels(engine, outcome, retries(1))

@@ -109,6 +109,7 @@ class Worker:
             asyncio.create_task(self._renew_for_ever(), name="renew-leases"),
             asyncio.create_task(keep_house(self._store, self._clock, self._settings.retention), name="keep-house"),
         ]
+        telemetry.begin(engine.value for engine in self._settings.engines)
         log.info("worker started", owner=self.owner, engines=[engine.value for engine in self._settings.engines])
         try:
             engines: Collection[Engine] = self._settings.engines

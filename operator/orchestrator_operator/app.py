@@ -33,6 +33,7 @@ from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.health import Health
 from orchestrator_operator.leadership.leader import Leader
+from orchestrator_operator.leadership.metrics import LEADER
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
@@ -125,6 +126,7 @@ async def run(settings: Settings) -> None:
                 await app.run()
 
         if settings.leader_election == "off":
+            LEADER.set(1)  # nobody else could
             await act()
             return
         leader = Leader.build(settings, kubernetes, clock)

@@ -23,6 +23,7 @@ from orchestrator.errors import StoreError
 from orchestrator.flag import show_percent
 from orchestrator.model import Assignment, Engine
 from orchestrator.router import effective_percent
+from orchestrator_operator.flagmetrics import FlagCollector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -123,8 +124,9 @@ class Exporter:
         self, store: Store, routing: RoutingSource, clock: Clock, health: Health, registry: CollectorRegistry = REGISTRY
     ) -> None:
         self._store, self._routing, self._clock, self._health = store, routing, clock, health
-        self._collector, self._registry = StoreCollector(), registry
+        self._collector, self._flag, self._registry = StoreCollector(), FlagCollector(routing, clock), registry
         registry.register(self._collector)
+        registry.register(self._flag)
 
     async def run(self, interval: float = 1.0) -> None:
         """Until cancelled; a store that is away is waited for."""
@@ -153,3 +155,4 @@ class Exporter:
     def close(self) -> None:
         """Nothing is told of the store any more."""
         self._registry.unregister(self._collector)
+        self._registry.unregister(self._flag)

@@ -9,6 +9,7 @@ import structlog
 
 from orchestrator.errors import StoreError
 from orchestrator.steering import every_active
+from orchestrator_operator import telemetry
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
@@ -76,6 +77,7 @@ class Resync:
             _log.info("its resource is gone", execution=f"{record.workflow_id}: {record.name}", uid=record.id)
             await self._executions.cancel(record.id)
         self._health.beat("resync")
+        telemetry.RESYNCED.set_to_current_time()
 
     async def _ask(self, ids: Iterable[str]) -> set[str]:
         known: set[str] = set()

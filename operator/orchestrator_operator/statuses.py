@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator_operator.adapters.kubernetes import Kubernetes
 
 WRITES = Counter("orchestrator_status_writes", "Status patches of Executions, by how they ended.", ["result"])
+for _result in ("written", "gone", "error"):  # a rate needs the zero before the first error
+    WRITES.labels(_result)
 
 _AHEAD = 4  # rows taken up for each place
 

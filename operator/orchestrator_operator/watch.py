@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import kopf
 
+from orchestrator_operator import telemetry
 from orchestrator_operator.adapters.kubernetes import in_cluster
 from orchestrator_operator.specs import GROUP, RESOURCES, VERSION, Resource
 
@@ -77,6 +78,7 @@ def registry(handlers: Mapping[Resource, Handler]) -> kopf.OperatorRegistry:
 
 def _watch(made: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:
     async def changed(event: Mapping[str, Any], **_: Any) -> None:
+        telemetry.HEARD.labels(resource.plural).set_to_current_time()
         act = handler.gone if event["type"] == "DELETED" else handler.handle
         await act(event["object"])
 

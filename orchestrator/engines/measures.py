@@ -9,7 +9,7 @@ from orchestrator import events as e
 from orchestrator import telemetry
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram
+    from prometheus_client import Counter, Histogram
 
     from orchestrator.model import Execution
 
@@ -19,15 +19,25 @@ def _checkpoints(node_type: str) -> Histogram:
     return telemetry.CHECKPOINT_SECONDS.labels(node_type)
 
 
+@cache
+def _steps(outcome: str, retries: str) -> Counter:
+    return telemetry.ENDED_STEPS.labels("v2", outcome, retries)
+
+
+def _ended(outcome: str, attempt: int) -> None:
+    _steps(outcome, telemetry.retries(attempt)).inc()
+    if attempt > 1:
+        telemetry.RETRIES.labels("v2", outcome).inc()
+
+
 def observe(events: tuple[e.Event, ...], state: Execution, took: float) -> None:
     """Count what a commit made true."""
     for event in events:
         if isinstance(event, e.StepCompleted):
             _checkpoints(event.node_type).observe(took)
-        final = isinstance(event, e.StepCompleted) or (isinstance(event, e.StepFailed) and event.retry_at is None)
-        if final and isinstance(event, e.StepCompleted | e.StepFailed) and event.attempt > 1:
-            outcome = "success" if isinstance(event, e.StepCompleted) else "failed"
-            telemetry.RETRIES.labels("v2", outcome).inc()
+            _ended("success", event.attempt)
+        elif isinstance(event, e.StepFailed) and event.retry_at is None:
+            _ended("failed", event.attempt)
     if state.status.terminal:
         telemetry.FINISHED.labels("v2", state.status.value).inc()
         if state.started_at and state.finished_at:

@@ -107,8 +107,10 @@ class V1Engine:
             output = await step(node, scope, path, skipped, partial(self._attempt, claim))
         except StepError:
             telemetry.STEPS.labels("v1", node.type, "failed").inc()
+            telemetry.ENDED_STEPS.labels("v1", "failed", "0").inc()
             raise
         telemetry.STEPS.labels("v1", node.type, "success").inc()
+        telemetry.ENDED_STEPS.labels("v1", "success", "0").inc()  # it never retries
         telemetry.STEP_SECONDS.labels("v1", node.type).observe(time.perf_counter() - began)
         return output
 

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from orchestrator_operator.demo.traffic import order
 
+from dashboards.alerts import OPERATOR, alerts
 from orchestrator.router import bucket
+from tests.support import boards, runbook
 from tests.support.live import SAMPLES
 from tests.support.polling import eventually
 from tests.support.rollout_documents import rollout
@@ -28,6 +30,7 @@ from tests.support.stream import Eyes, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from orchestrator_operator.demo.facts import Sighting
     from orchestrator_operator.demo.ledger import Summary
@@ -68,6 +71,7 @@ class Story:
     flag_deleted: dict[str, str] = field(default_factory=dict)
     completed_at: datetime = NEVER
     deleted_at: datetime = NEVER
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     ledger: Summary | None = None
     metrics: dict[str, str] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -86,6 +90,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(control_plane: ControlPlane) -> Iterator[Story]:
     with control_plane.site("main-line") as site:
+        control_plane.cluster.set_rules(boards.RULES.read_text(encoding="utf-8"))
         site.start()
         story = Story(site)
         site.kubectl("apply", "-f", str(SAMPLES / "order-fulfilment.yaml"), "-f", str(SAMPLES / "fan-out.yaml"))
@@ -412,3 +417,89 @@ def test_the_metrics_of_the_engines_count_what_the_store_holds(story: Story) -> 
         series = re.compile(rf'^orchestrator_executions_finished_total{{engine="{engine}",.*}} (\S+)', re.MULTILINE)
         found = series.findall(story.metrics["worker"])
         assert sum(float(value) for value in found) == count
+
+
+# -- dashboards and alerts
+
+
+@pytest.fixture(scope="module")
+def asked(story: Story) -> boards.Asked:
+    url = story.site.plane.cluster.prometheus_url
+    return boards.Asked(url, story.site.namespace, story.began, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("query", boards.panel_queries(), ids=str)
+def test_a_panels_query_has_an_answer(asked: boards.Asked, query: boards.Query) -> None:
+    assert asked.answers(query)
+
+
+@pytest.mark.parametrize("signal", boards.alert_signals(), ids=str)
+def test_an_alert_looks_at_something(asked: boards.Asked, signal: boards.Query) -> None:
+    assert asked.answers(signal)
+
+
+@pytest.mark.parametrize("query", boards.alert_expressions(), ids=str)
+def test_prometheus_understands_an_alert(asked: boards.Asked, query: boards.Query) -> None:
+    assert asked.answers(query) >= 0
+
+
+def test_prometheus_evaluates_every_alert_and_tells_of_the_rollback(asked: boards.Asked) -> None:
+    names = {query.place for query in boards.alert_expressions()}
+    eventually(lambda: asked.rules() == dict.fromkeys(names, "ok"), "every alert evaluated")
+    eventually(lambda: "OrchestratorRolledBack" in asked.firing(), "the alert of the rollback")
+
+
+def test_nothing_is_wrong_with_the_operator_itself(asked: boards.Asked) -> None:
+    """Of errors and stalled executions the story has its share; of these it must have none."""
+    own = {alert.name for alert in alerts() if alert.board == OPERATOR}
+    assert own
+    assert asked.firing().isdisjoint(own)
+
+
+def test_the_dashboards_variables_offer_what_there_is(asked: boards.Asked) -> None:
+    ours = '{__name__=~"orchestrator_operator_leader|orchestrator_fenced_writes_total",namespace="main-line"}'
+    assert asked.values_of("job", ours) == {"operator", "worker"}
+    rollouts = asked.values_of("rollout", 'orchestrator_rollout_percent{namespace="main-line"}')
+    assert rollouts == {"main-line/good", "main-line/failing"}
+
+
+# -- the runbook, by a person on call
+
+
+@pytest.fixture(scope="module")
+def on_call(story: Story) -> dict[str, str]:
+    """What the runbook asks to set."""
+    site = story.site
+    found = {
+        "KUBECONFIG": str(site.plane.cluster.kubeconfig),
+        "ORCHESTRATOR_NAMESPACE": site.namespace,
+        "ORCHESTRATOR_DATABASE": site.database,
+        "PROMETHEUS": site.plane.cluster.prometheus_url,
+        "ROLLOUT": "failing",
+    }
+    assert found.keys() == runbook.settings()
+    return found
+
+
+def test_what_the_runbook_looks_at_is_there(
+    story: Story, on_call: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = dict.fromkeys(line for block in runbook.blocks() for line in block.text.splitlines())  # each one once
+    for line in typed:
+        runbook.run(line, story.site.plane.cluster.kubectl, on_call)
+    assert len(typed) > 20
+
+
+def test_what_the_runbook_does_is_done(story: Story, on_call: dict[str, str]) -> None:
+    site = story.site
+    site.kubectl("delete", "enginerollout", "failing", "--timeout=60s")
+    site.apply(rollout("v2", (5, "10m"), (100, "10m"), criteria=CRITERIA))
+    site.until_status("EngineRollout", "v2", lambda status: status.get("phase") == "Progressing", "v2 that goes on")
+    by_verb = {line.split('"')[0]: line for block in runbook.blocks("acts") for line in block.text.splitlines()}
+    assert list(by_verb) == ["orchestrator rollout abort ", "kubectl patch enginerollout "]
+    for line in by_verb.values():
+        runbook.run(line, site.plane.cluster.kubectl, on_call | {"ROLLOUT": "v2"})
+    assert site.status("EngineRollout", "v2")["phase"] in ("RollingBack", "RolledBack")
+    assert site.get("EngineRollout", "v2")["spec"]["attempt"] == 2
+    assert site.flag() == {}

@@ -118,8 +118,8 @@ class Site:
     @property
     def targets(self) -> list[Target]:
         """What Prometheus scrapes of this site."""
-        second = [Target("operator", f"{HOST}:{self.second_port}")] if self.second_port else []
-        return services.targets(self.ports) + second
+        second = [Target("operator", f"{HOST}:{self.second_port}", self.namespace)] if self.second_port else []
+        return services.targets(self.ports, self.namespace) + second
 
     async def _start(self, service: Service, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         command = [self.database if word == self._sqlite else word for word in service.command]

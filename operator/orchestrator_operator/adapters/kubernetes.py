@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from kubernetes_asyncio import config as kubernetes_config
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from orchestrator.errors import OrchestratorError
+from orchestrator_operator import telemetry
 from orchestrator_operator.specs import GROUP, VERSION, Resource
 
 if TYPE_CHECKING:
@@ -244,6 +246,7 @@ class Kubernetes:
         """One request, neither repeated nor asked the gate."""
         headers = {"Accept": "application/json"}
         headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        code, began = 0, time.perf_counter()
         try:
             response = await self._api.call_api(
                 path,
@@ -257,8 +260,11 @@ class Kubernetes:
             )
             async with response:
                 content = await response.read()
+            code = response.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: no answer from the API server: {error!r}") from error
+        finally:
+            telemetry.requested(method, code, time.perf_counter() - began)
         if response.ok:
             return dict(json.loads(content))
         raise _failure(method, path, response, content)

@@ -28,6 +28,7 @@ class Output(StrEnum):
 _EXAMPLES = examples(
     "orchestrator demo",
     "orchestrator demo --keep",
+    "orchestrator demo --keep --grafana",
     "orchestrator demo --output json | jq .claims",
     "orchestrator demo down",
 )
@@ -38,6 +39,9 @@ def demo(
     context: typer.Context,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave everything up at the end, and print where it is.")
+    ] = False,
+    grafana: Annotated[
+        bool, typer.Option("--grafana", help="With Grafana and its dashboards: the official image, by Docker.")
     ] = False,
     rate: Annotated[
         float,
@@ -56,7 +60,7 @@ def demo(
     if context.invoked_subcommand is not None:
         return
     console = Console(stderr=output is Output.JSON)
-    result = run.perform(rate=rate, keep=keep, console=console)
+    result = run.perform(rate=rate, keep=keep, console=console, grafana=grafana)
     if result is None:
         console.print("interrupted: everything has been ended")
         raise typer.Exit(_INTERRUPTED)

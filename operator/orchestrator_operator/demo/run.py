@@ -52,7 +52,7 @@ class Result:
         return {"ok": self.ok, **asdict(self)}
 
 
-def perform(*, rate: float, keep: bool, console: Console) -> Result | None:
+def perform(*, rate: float, keep: bool, console: Console, grafana: bool = False) -> Result | None:
     """The whole demo, or None when SIGINT or SIGTERM ended it; LocalError when it cannot be set up.
 
     Every process is ended before it returns or raises, except with `keep` after a story that came to its end.
@@ -61,11 +61,15 @@ def perform(*, rate: float, keep: bool, console: Console) -> Result | None:
     with locked(folder.with_name("demo.lock"), timeout=_ALONE):
         began = time.monotonic()
         show = Show(console)
+        stack = Stack(folder, report)
+        if grafana:
+            stack.grafana.require()
         show.begin("Setting up", "The first time binaries are downloaded or built; a second run reuses them.")
         _note_other_work(show)
         # Outside of the event loop: it may take minutes, and Ctrl-C has to end it as it ends any function.
         binaries = Toolbox(report=report).get()
-        return asyncio.run(_until_interrupted(_perform(Stack(folder, report), binaries, show, rate, keep, began)))
+        performance = _perform(stack, binaries, show, rate, keep=keep, grafana=grafana, began=began)
+        return asyncio.run(_until_interrupted(performance))
 
 
 def _note_other_work(show: Show) -> None:
@@ -85,11 +89,20 @@ async def _until_interrupted(performance: Coroutine[None, None, Result]) -> Resu
 
 
 async def _perform(
-    stack: Stack, binaries: Mapping[str, Found], show: Show, rate: float, keep: bool, began: float
+    stack: Stack,
+    binaries: Mapping[str, Found],
+    show: Show,
+    rate: float,
+    *,
+    keep: bool,
+    grafana: bool,
+    began: float,
 ) -> Result:
     leave = False
     try:
-        await stack.start(binaries, detached=keep)
+        await stack.start(binaries, detached=keep, grafana=grafana)
+        if stack.grafana_url:
+            show.note(f"Grafana: {stack.grafana_url}")
         result = await _play(stack, show, rate, set_up=time.monotonic() - began)
         if keep:
             await stack.set_faults(0)  # whoever looks around now finds a shop that serves both engines
@@ -160,7 +173,8 @@ def tell(result: Result, console: Console) -> None:
     if result.left_up:
         console.print("\nEverything is still up, without the traffic (`make down` ends it):", highlight=False)
         left = dict(result.left_up)
-        lines = [f"export KUBECONFIG={left.pop('KUBECONFIG')}", f"{left.pop('kubectl')} get workflows,enginerollouts"]
+        lines = [f"export {name}={left.pop(name)}" for name in list(left) if name.isupper()]
+        lines += [f"{left.pop('kubectl')} get workflows,enginerollouts"]
         lines += [f"{name}: {value}" for name, value in left.items()]
         for line in lines:
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -98,9 +98,12 @@ def services(folder: Path, ports: Ports, *, kubeconfig: Path, prometheus: str) -
     ]
 
 
-def targets(ports: Ports) -> list[Target]:
-    """What Prometheus scrapes."""
-    return [Target("operator", f"{HOST}:{ports.operator}"), Target("worker", f"{HOST}:{ports.worker}")]
+def targets(ports: Ports, namespace: str) -> list[Target]:
+    """What Prometheus scrapes, labelled as in a cluster."""
+    return [
+        Target("operator", f"{HOST}:{ports.operator}", namespace),
+        Target("worker", f"{HOST}:{ports.worker}", namespace),
+    ]
 
 
 async def start(service: Service, *, records: Records, logs: Path, detached: bool) -> Process:

@@ -13,6 +13,7 @@ import httpx
 
 from orchestrator_operator.adapters.kubernetes import Kubernetes
 from orchestrator_operator.demo import services
+from orchestrator_operator.demo.grafana import Grafana
 from orchestrator_operator.demo.services import HOST, NAMESPACE, SERVICE_ACCOUNT, Ports
 from orchestrator_operator.local import LocalCluster, LocalError, cache_root
 from orchestrator_operator.local.processes import Records
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator_operator.local import Found, Reporter
+
+GENERATED = Path("dashboards", "generated")
 
 _SCRAPE = timedelta(seconds=1)
 
@@ -46,6 +49,8 @@ class Stack:
         self._ports = Ports(0, 0, 0)
         self._kubernetes: Kubernetes | None = None
         self.cluster = LocalCluster(folder / "cluster", report=report)
+        self.grafana = Grafana(folder / "grafana", checkout() / GENERATED, report)
+        self.grafana_url = ""  # once it was started
 
     @property
     def kubernetes(self) -> Kubernetes:
@@ -60,8 +65,11 @@ class Stack:
 
     def addresses(self) -> dict[str, str]:
         """What a person may want to open or to run."""
-        return {
+        grafana = {"grafana": self.grafana_url} if self.grafana_url else {}
+        return grafana | {
             "KUBECONFIG": str(self.cluster.kubeconfig),
+            "ORCHESTRATOR_NAMESPACE": NAMESPACE,
+            "ORCHESTRATOR_DATABASE": f"sqlite:///{self.store}",
             "kubectl": f"{self.cluster.kubectl} --namespace={NAMESPACE}",
             "kubernetes": self.cluster.api_url,
             "prometheus": self.cluster.prometheus_url,
@@ -70,15 +78,22 @@ class Stack:
             "shop's ledger": f"{self.shop}/ledger",
         }
 
-    async def start(self, binaries: Mapping[str, Found], *, detached: bool) -> None:
+    async def start(self, binaries: Mapping[str, Found], *, detached: bool, grafana: bool = False) -> None:
         """From nothing to a stack that answers. Detached, it lives on when this process ends."""
-        checkout()
         await asyncio.to_thread(self.clear)
         self.folder.mkdir(parents=True, mode=0o700)
         self._ports = Ports.choose()
         await asyncio.to_thread(
-            self.cluster.up, binaries, detached=detached, targets=services.targets(self._ports), interval=_SCRAPE
+            self.cluster.up,
+            binaries,
+            detached=detached,
+            targets=services.targets(self._ports, NAMESPACE),
+            interval=_SCRAPE,
         )
+        rules = (checkout() / GENERATED / "alerts.yaml").read_text(encoding="utf-8")
+        await asyncio.to_thread(self.cluster.set_rules, rules)
+        if grafana:
+            self.grafana_url = await asyncio.to_thread(self.grafana.start, self.cluster.prometheus_url)
         self._kubernetes = await Kubernetes.connect(str(self.cluster.kubeconfig))
         await self._apply_base()
         account = self.cluster.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT)
@@ -102,6 +117,7 @@ class Stack:
     def stop(self) -> bool:
         """End every process, and return when they are gone; says whether there was one. Logs and databases stay."""
         ran = services.stop_all(self._records)
+        ran = self.grafana.stop() or ran
         return self.cluster.down() or ran
 
     def clear(self) -> None:

@@ -92,7 +92,7 @@ class ExecutionHandler:
         async def never(why: str) -> None:
             _log.error("not cancelled", execution=execution_id, error=why)
 
-        await self._guard.call(execution_id, cancel, never)
+        await self._guard.call(EXECUTIONS, execution_id, cancel, never)
 
     async def look_again(self, namespace: str, workflow: str) -> None:
         """A Workflow changed: executions that were refused for it may run now."""
@@ -106,7 +106,9 @@ class ExecutionHandler:
 
     # -- gather, decide, apply
     async def _look(self, seen: Seen) -> None:
-        await self._guard.call(seen.uid, lambda: self._handle_as_it_is(seen), lambda why: self._quarantine(seen, why))
+        await self._guard.call(
+            EXECUTIONS, seen.uid, lambda: self._handle_as_it_is(seen), lambda why: self._quarantine(seen, why)
+        )
 
     async def _handle_as_it_is(self, seen: Seen) -> None:
         try:

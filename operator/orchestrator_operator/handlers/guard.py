@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from orchestrator.errors import StoreError
+from orchestrator_operator import telemetry
 from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from orchestrator_operator.specs import Resource
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +31,7 @@ class _Again:
     """A call that failed for a passing reason."""
 
     due: float  # by the event loop's clock
+    resource: Resource
     failed: int  # times in a row
     handler: Callable[[], Awaitable[None]]
     quarantine: Callable[[str], Awaitable[None]]
@@ -41,10 +45,14 @@ class Guard:
         self._again: dict[str, _Again] = {}
 
     async def call(
-        self, key: str, handler: Callable[[], Awaitable[None]], quarantine: Callable[[str], Awaitable[None]]
+        self,
+        resource: Resource,
+        key: str,
+        handler: Callable[[], Awaitable[None]],
+        quarantine: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Handle. `quarantine` writes the condition; it gets a sentence about what went wrong."""
-        await self._attempt(key, handler, quarantine, failed=0)
+        """Handle an object. `quarantine` writes the condition; it gets a sentence about what went wrong."""
+        await self._attempt(resource, key, handler, quarantine, failed=0)
 
     async def run(self) -> None:
         """Repeat what failed for a passing reason, until cancelled."""
@@ -54,10 +62,11 @@ class Guard:
             for key, again in list(self._again.items()):
                 if again.due <= now and self._again.get(key) is again:  # nothing newer has taken its place
                     del self._again[key]
-                    await self._attempt(key, again.handler, again.quarantine, failed=again.failed)
+                    await self._attempt(again.resource, key, again.handler, again.quarantine, failed=again.failed)
 
     async def _attempt(
         self,
+        resource: Resource,
         key: str,
         handler: Callable[[], Awaitable[None]],
         quarantine: Callable[[str], Awaitable[None]],
@@ -65,17 +74,20 @@ class Guard:
         failed: int,
     ) -> None:
         try:
-            await self._alone(key, handler)
+            with telemetry.reconciling(resource):
+                await self._alone(key, handler)
         except NotFound:
             self._again.pop(key, None)  # it was deleted meanwhile
         except (StoreError, KubernetesError) as error:
+            telemetry.failed(resource)
             delay = min(_FIRST * 2**failed, _LONGEST)
             permanent = isinstance(error, KubernetesError) and not isinstance(error, Conflict) and error.status
             level = _log.error if permanent else _log.warning
             level("will be handled again", object=key, retry_in=delay, error=str(error))
             due = asyncio.get_running_loop().time() + delay
-            self._again[key] = _Again(due, failed + 1, handler, quarantine)
+            self._again[key] = _Again(due, resource, failed + 1, handler, quarantine)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the watch
+            telemetry.failed(resource)
             _log.exception("quarantined", object=key)
             await self._quarantine(key, quarantine, f"{type(error).__name__}: {error}")
         else:

@@ -44,7 +44,9 @@ class WorkflowHandler:
 
     async def handle(self, body: Mapping[str, Any]) -> None:
         """A Workflow was added or changed, or is looked at again. Never raises."""
-        await self._guard.call(uid(body), lambda: self._handle(body), lambda why: self._quarantine(body, why))
+        await self._guard.call(
+            WORKFLOWS, uid(body), lambda: self._handle(body), lambda why: self._quarantine(body, why)
+        )
 
     async def gone(self, body: Mapping[str, Any]) -> None:
         """A Workflow was deleted: what runs goes on with its pinned revision, new executions are refused."""

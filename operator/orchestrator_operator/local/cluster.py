@@ -137,6 +137,12 @@ class LocalCluster:
         with self._locked():
             self._apply_targets(self._known(), targets, interval)
 
+    def set_rules(self, text: str) -> None:
+        """Replace the rules file that Prometheus evaluates: at once if it runs, else when it starts."""
+        with self._locked():
+            write_private(self._layout.prometheus_rules, text.encode())
+            self._reload(self._known())
+
     def stop(self, part: str, *, grace: float = GRACE) -> None:
         """Stop one part alone (`prometheus`, `kube-apiserver` …); its data and its port stay."""
         with self._locked():
@@ -172,9 +178,13 @@ class LocalCluster:
 
     def _apply_targets(self, known: Record, targets: Iterable[Target], interval: timedelta) -> None:
         self._write_targets(targets, interval)
+        self._reload(known)
+
+    def _reload(self, known: Record) -> None:
         if self._parts.alive("prometheus"):
             with Health(self._layout, known.ports) as health:
                 health.reload_prometheus()
 
     def _write_targets(self, targets: Iterable[Target], interval: timedelta) -> None:
-        write_private(self._layout.prometheus_config, scraping.render(targets, interval).encode())
+        text = scraping.render(targets, interval, self._layout.prometheus_rules)
+        write_private(self._layout.prometheus_config, text.encode())

@@ -66,6 +66,11 @@ class Layout:
         return self.folder / "prometheus.yml"
 
     @property
+    def prometheus_rules(self) -> Path:
+        """The alerts that Prometheus evaluates, if it was given any."""
+        return self.folder / "rules.yml"
+
+    @property
     def record(self) -> Path:
         """How it was started last."""
         return self.folder / "cluster.json"

@@ -5,18 +5,24 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import REGISTRY, Histogram
 
 import orchestrator
 import orchestrator_operator
+from orchestrator.clock import SystemClock
+from orchestrator.flag import FlagReason, FlagState
 from orchestrator.store.port import Gauges
 from orchestrator_operator.exporter import Snapshot, StoreCollector
+from orchestrator_operator.flagmetrics import FlagCollector
 from orchestrator_operator.reference.markdown import code, page, table
+from orchestrator_operator.routing import RoutingFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from types import ModuleType
 
 _PREFIX: Final = "orchestrator_"
@@ -26,7 +32,8 @@ Prometheus' conventions: base units, counters end in `_total`, no label names an
 client library.
 
 What only the store knows is exported by the operator, from one snapshot a second, and left out while the store cannot
-be read. Where several operators are scraped, take `max without (pod, instance)` before any delta."""
+be read; the flag is told as the router reads it. Where several operators are scraped, take
+`max without (pod, instance)` before any delta."""
 _SKIPPED: Final = (
     "__main__",
     "migrations",
@@ -57,6 +64,8 @@ def render() -> str:
         _table(declared),
         "## Of the store",
         _table(of_the_store),
+        "## Of the flag",
+        _table(flag_metrics()),
         "## Buckets of the histograms",
         table(("histogram", "upper bounds, seconds"), buckets),
     )
@@ -76,6 +85,19 @@ def store_metrics() -> list[Metric]:
     collector.snapshot = Snapshot({}, Gauges({}, {}, {}, 0.0))
     families = (_family(one) for one in collector.collect())
     return sorted(families, key=lambda metric: metric.name)
+
+
+def flag_metrics() -> list[Metric]:
+    """What the operator tells of the flag, as the router reads it at a scrape."""
+    families = (_family(one) for one in FlagCollector(_Expiring(), SystemClock()).collect())
+    return sorted(families, key=lambda metric: metric.name)
+
+
+class _Expiring:
+    """A flag that says everything that a flag can say."""
+
+    def facts(self, now: datetime) -> RoutingFacts:
+        return RoutingFacts(FlagState(FlagReason.PERCENT, Decimal(5), expires=now))
 
 
 def _load(package: ModuleType) -> None:
@@ -114,4 +136,4 @@ def _table(metrics: list[Metric]) -> str:
 
 def names() -> Iterator[str]:
     """Every metric's name."""
-    yield from (metric.name for metric in (*declared_metrics(), *store_metrics()))
+    yield from (metric.name for metric in (*declared_metrics(), *store_metrics(), *flag_metrics()))

@@ -8,6 +8,7 @@ from orchestrator import flag
 from orchestrator import settings as engine
 from orchestrator.engines.v1_http.settings import PREFIX as V1_PREFIX
 from orchestrator_operator import settings as operator
+from orchestrator_operator.demo.grafana import IMAGE, IMAGE_VARIABLE
 from orchestrator_operator.reference.markdown import code, page, table
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _OTHERS: Final = (
     ("KUBEBUILDER_ASSETS", "", "A folder with etcd, kube-apiserver and kubectl, in place of those in the cache."),
     ("ORCHESTRATOR_PROMETHEUS_ASSETS", "", "A folder with prometheus and promtool, likewise."),
     ("ORCHESTRATOR_TOXIPROXY_ASSETS", "", "A folder with toxiproxy-server, likewise; tests alone use it."),
+    (IMAGE_VARIABLE, IMAGE, "What `orchestrator demo --grafana` runs, such as a mirror's copy."),
 )
 _FLAG: Final = (
     (flag.ENABLED, "absent", "`true`: new executions may go to V2. Anything else: all of them go to V1."),

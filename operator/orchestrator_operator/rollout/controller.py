@@ -16,6 +16,7 @@ import structlog
 from orchestrator.errors import StoreError
 from orchestrator.flag import FlagError
 from orchestrator.nodes.addresses import AllowList
+from orchestrator_operator import telemetry
 from orchestrator_operator.adapters.flag import SecretFlagStore
 from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
 from orchestrator_operator.adapters.prometheus import Prometheus
@@ -172,13 +173,16 @@ class RolloutController:
         if known is None:
             return 0.0
         try:
-            seconds = await self._once(known)
+            with telemetry.reconciling(ROLLOUTS):
+                seconds = await self._once(known)
         except NotFound:
             self._forget(uid)
             return 0.0
         except _PASSING as error:
+            telemetry.failed(ROLLOUTS)
             return await self._failed(known, error)
         except Exception as error:  # noqa: BLE001 - one malformed rollout must not stop the others
+            telemetry.failed(ROLLOUTS)
             _log.exception("a rollout could not be reconciled", rollout=known.name)
             await self._say_once(known, f"{type(error).__name__}: {error}")
             return pace.LONGEST_RETRY
@@ -194,7 +198,8 @@ class RolloutController:
         judgement = judge(gathered)
         planned = plan(gathered, judgement)
         again = await self._applier.apply(known, gathered, judgement, planned)
-        metrics.show(known.name, known.status, gathered.now, self._recorder.pending(known.uid))
+        pending = self._recorder.pending(known.uid)
+        metrics.show(known.name, known.status, gathered.spec, gathered.now, pending)
         if again:
             await self._flag.look()  # the router should know at once
             return 0.0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_FEW = 200  # runs
 _AFTERWARDS = HOUR  # an action so soon after an outage is put down to it
 
 
@@ -106,19 +107,25 @@ class Setting:
 def false_rollbacks(family: Iterable[Rule], nulls: Sequence[Trace], hopeless: float = 1.0) -> list[tuple[Rule, Share]]:
     """Each member's rate in the null world where it is worst; with a rate above `hopeless` in one it is tried no more.
 
-    So the worlds that deceive most rules belong first.
+    So the worlds that deceive most rules belong first. A few runs are enough to say of most that they are hopeless.
     """
     found = []
     for rule in family:
         worst: Share | None = None
         for null in nulls:
-            share = share_of(np.isfinite(rule.decide(null).rolled_back))
+            share = _rolled_back(rule, null.some(slice(0, _FEW)))
+            if share.low <= hopeless and null.runs > _FEW:
+                share = _rolled_back(rule, null)
             worst = share if worst is None or share.value > worst.value else worst
             if worst.value > hopeless:
                 break
         if worst is not None:
             found.append((rule, worst))
     return found
+
+
+def _rolled_back(rule: Rule, null: Trace) -> Share:
+    return share_of(np.isfinite(rule.decide(null).rolled_back))
 
 
 def settings(family: Iterable[tuple[Rule, Share]], world: Trace) -> list[Setting]:

@@ -69,10 +69,10 @@ def run(tell: Callable[[str], None], runs: int = RUNS, seed: int = 1) -> dict[st
         )
     coin = [information(percent, factor) / coin_information(percent, factor) for percent, factor in _HARMS]
     late = []
-    for every in _RESTARTS:
-        tell(f"restarts every {every} h")
-        hours = [_late(every, onset, factor, runs // 4, seed) for factor in (2.0, 5.0) for onset in _ONSETS]
-        late.append({"hours": every, "delays": hours})
+    for name, every, one in [("24 h, all pairs alike", 24, EVEN), *((f"{h} h", h, DECIDING) for h in _RESTARTS)]:
+        tell(f"restarts every {name}")
+        hours = [_late(one, every, onset, factor, runs // 4, seed) for factor in (2.0, 5.0) for onset in _ONSETS]
+        late.append({"name": name, "delays": hours})
     return {"machine": machine.describe(), "seed": seed, "runs": runs, "coin": coin, "rows": rows, "late": late}
 
 
@@ -84,7 +84,7 @@ def as_table(result: Mapping[str, Any]) -> str:
     for row in result["rows"]:
         handful = [f"{found['median']} ({found['p99']})" for found in row["outages"]]
         rows.append([row["name"], *(number(ratio, 2) for ratio in row["ratios"]), *handful])
-    late = [[f"{row['hours']} h", *(number(hours, 1) for hours in row["delays"])] for row in result["late"]]
+    late = [[row["name"], *(number(hours, 1) for hours in row["delays"])] for row in result["late"]]
     header = [f"x{factor} from {when}" for factor in (2, 5) for when in ("day 10", "noon of day 10")]
     about = f"{result['runs']} runs each, seed {result['seed']}, at `{result['machine']['commit']}`."
     return "\n\n".join(
@@ -138,7 +138,7 @@ def _first(one: Mixture, p: float, counts: Counts, at: Floats) -> Floats:
     return np.where(shown.any(axis=1), at[rows, shown.argmax(axis=1)], np.inf)
 
 
-def _late(every: int, onset: float, factor: float, runs: int, seed: int) -> float:
+def _late(one: Mixture, every: int, onset: float, factor: float, runs: int, seed: int) -> float:
     """Median hours from the onset, with restarts every so many hours; looked at every hour before it, then finely."""
     rng = np.random.default_rng(seed)
     edges = np.unique(np.concatenate((np.arange(0, onset, 1.0), np.arange(onset, 336.0, 0.1).round(6), [336.0])))
@@ -152,7 +152,7 @@ def _late(every: int, onset: float, factor: float, runs: int, seed: int) -> floa
     totals = Counts(*counts.cumsum(axis=2))
     restarts = {s: int(np.searchsorted(edges, s * every)) - 1 for s in range(1, int(336 / every))}
     percents = np.array([percent / 100 for _, percent in _STAGES])
-    logs = coins.log_fail_paths(percents, totals, restarts, math.ceil(_DAYS * 24 / every))
+    logs = coins.log_fail_paths(percents, totals, restarts, math.ceil(_DAYS * 24 / every), mixture=one)
     shown = (logs >= _NEEDED) & (edges[1:] > onset)
     delays = np.where(shown.any(axis=1), edges[1:][shown.argmax(axis=1)] - onset, np.inf)
     return quantile(_unless_before(delays, logs, edges[1:] <= onset), 0.5)

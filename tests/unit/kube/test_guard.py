@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from orchestrator_operator.adapters.kubernetes import NotFound
 from orchestrator_operator.handlers.guard import Guard
+from orchestrator_operator.specs import EXECUTIONS
 
 from orchestrator.errors import StoreUnavailable
 
@@ -35,7 +36,7 @@ class Recorder:
 
 async def test_a_defect_is_quarantined_and_not_raised() -> None:
     one = Recorder(ZeroDivisionError("oops"))
-    await Guard().call("k", one.handle, one.quarantine)
+    await Guard().call(EXECUTIONS, "k", one.handle, one.quarantine)
     assert one.quarantined == ["ZeroDivisionError: oops"]
 
 
@@ -45,20 +46,20 @@ async def test_a_quarantine_that_fails_is_not_raised_either() -> None:
     async def broken(_: str) -> None:
         raise RuntimeError("worse")
 
-    await Guard().call("k", one.handle, broken)
+    await Guard().call(EXECUTIONS, "k", one.handle, broken)
     assert one.calls == 1
 
 
 async def test_a_deleted_object_is_left_alone() -> None:
     one = Recorder(NotFound("gone"))
     guard = Guard()
-    await guard.call("k", one.handle, one.quarantine)
+    await guard.call(EXECUTIONS, "k", one.handle, one.quarantine)
     assert (one.quarantined, guard._again) == ([], {})
 
 
 async def test_a_store_that_is_away_is_tried_again_until_it_is_back() -> None:
     one, guard = Recorder(StoreUnavailable("away"), StoreUnavailable("away")), Guard()
-    await guard.call("k", one.handle, one.quarantine)
+    await guard.call(EXECUTIONS, "k", one.handle, one.quarantine)
     loop = asyncio.create_task(guard.run())
     async with asyncio.timeout(20):
         await one.well.wait()
@@ -68,15 +69,15 @@ async def test_a_store_that_is_away_is_tried_again_until_it_is_back() -> None:
 
 async def test_a_newer_success_ends_the_repeating() -> None:
     one, two, guard = Recorder(StoreUnavailable("away")), Recorder(), Guard()
-    await guard.call("k", one.handle, one.quarantine)
-    await guard.call("k", two.handle, two.quarantine)
+    await guard.call(EXECUTIONS, "k", one.handle, one.quarantine)
+    await guard.call(EXECUTIONS, "k", two.handle, two.quarantine)
     assert guard._again == {}
 
 
 async def test_one_object_is_handled_by_one_at_a_time_and_others_beside_it() -> None:
     one, other, guard = Recorder(), Recorder(), Guard()
-    calls = [guard.call("k", one.handle, one.quarantine) for _ in range(5)]
-    await asyncio.gather(*calls, guard.call("l", other.handle, other.quarantine))
+    calls = [guard.call(EXECUTIONS, "k", one.handle, one.quarantine) for _ in range(5)]
+    await asyncio.gather(*calls, guard.call(EXECUTIONS, "l", other.handle, other.quarantine))
     assert (one.calls, one.most, other.calls) == (5, 1, 1)
     assert guard._locks == {}
 
@@ -84,5 +85,5 @@ async def test_one_object_is_handled_by_one_at_a_time_and_others_beside_it() -> 
 async def test_a_cancellation_passes() -> None:
     one = Recorder(asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
-        await Guard().call("k", one.handle, one.quarantine)
+        await Guard().call(EXECUTIONS, "k", one.handle, one.quarantine)
     assert one.quarantined == []

@@ -16,6 +16,15 @@ def test_targets_of_one_job_are_scraped_together() -> None:
     ]
 
 
+def test_a_target_in_a_namespace_bears_its_label_as_a_pod_would() -> None:
+    targets = [Target("worker", "127.0.0.1:2", "shop"), Target("worker", "127.0.0.1:1")]
+    (job,) = yaml.safe_load(render(targets, timedelta(seconds=1)))["scrape_configs"]
+    assert job["static_configs"] == [
+        {"targets": ["127.0.0.1:1"]},
+        {"targets": ["127.0.0.1:2"], "labels": {"namespace": "shop"}},
+    ]
+
+
 @pytest.mark.parametrize(("interval", "timeout"), [(timedelta(seconds=1), "1s"), (timedelta(minutes=1), "10s")])
 def test_a_scrape_never_takes_longer_than_its_interval(interval: timedelta, timeout: str) -> None:
     assert yaml.safe_load(render([], interval))["global"]["scrape_timeout"] == timeout

@@ -124,6 +124,14 @@ def test_a_hopeless_setting_is_tried_in_no_further_world() -> None:
     assert (share.count, share.runs) == (3, 10)
 
 
+@pytest.mark.parametrize(("false", "runs"), [(150, 200), (20, 500)])
+def test_a_few_runs_are_enough_to_say_that_a_setting_is_hopeless_and_all_count_for_any_other(
+    false: int, runs: int
+) -> None:
+    ((_, share),) = false_rollbacks([After(1.0, false)], [trace(runs=500)], hopeless=0.2)
+    assert (share.count, share.runs) == (false, runs)
+
+
 def test_the_frontier_has_the_settings_that_no_other_beats() -> None:
     found = [setting.rule for setting in frontier(measured(FAMILY))]
     assert found == [After(9.0, false=0), After(4.0, false=1), After(1.0, false=5)]

@@ -28,13 +28,13 @@ def test_without_good_executions_a_total_outage_takes_longer() -> None:
 
 
 def test_between_two_restarts_a_late_harm_is_seen_sooner_where_they_are_nearer() -> None:
-    assert weights._late(6, 252.0, 5.0, 40, 1) < 0.8 * weights._late(24, 252.0, 5.0, 40, 1)
+    assert weights._late(DECIDING, 6, 252.0, 5.0, 40, 1) < 0.8 * weights._late(DECIDING, 24, 252.0, 5.0, 40, 1)
 
 
 @pytest.fixture
 def result() -> dict[str, Any]:
     row = {"name": "any", "ratios": [1.25] * 8, "outages": [{"percent": 5, "median": 3, "p99": 4}] * 4}
-    late = [{"hours": 24, "delays": [1.0, 2.0, 3.0, 4.5]}]
+    late = [{"name": "24 h", "delays": [1.0, 2.0, 3.0, 4.5]}]
     return {"machine": {"commit": "abc"}, "seed": 1, "runs": 100, "coin": [1.1] * 8, "rows": [row], "late": late}
 
 
