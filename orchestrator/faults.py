@@ -39,6 +39,7 @@ class Boundary(StrEnum):
     SAVE_TOTALS = "save-totals"
     TAKE_BASELINES = "take-baselines"
     SAVE_BINS = "save-bins"
+    DROP_EVIDENCE = "drop-evidence"
     APPEND_DECISION = "append-decision"
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from orchestrator.store import Store
 
+settings.register_profile("default", deadline=None)  # a busy machine is no failure
+settings.load_profile("default")
+
 # `pytest --hypothesis-profile=chaos`: for an hour of spare time, and after a change of what many tests stand on.
 settings.register_profile(
     "chaos",

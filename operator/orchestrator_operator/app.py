@@ -255,9 +255,10 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
 
 
 async def _open(settings: Settings) -> Store:
+    patience = timedelta(seconds=settings.patience)
     while True:
         try:
-            return await open_store(settings.database, schema=settings.schema_)
+            return await open_store(settings.database, schema=settings.schema_, patience=patience)
         except StoreUnavailable as error:
             _log.warning("waiting for the store", error=str(error))
             await asyncio.sleep(2.0)

@@ -51,6 +51,9 @@ class Settings(BaseModel):
         Field(min_length=1, description="The store: sqlite:///path, a path, or postgresql://user:password@host/name."),
     ] = "./orchestrator.db"
     schema_: Annotated[str, Field(alias="schema", min_length=1, description="PostgreSQL's schema.")] = "public"
+    patience: Annotated[
+        Seconds, Field(description="With a PostgreSQL that is reached and does not answer: then it is asked anew.")
+    ] = 10.0
     flag_secret: Annotated[
         str, Field(min_length=1, description="The Secret that holds USE_ORCHESTRATOR_V2 and its two companions.")
     ] = "orchestrator-flags"  # noqa: S105 - a Secret's name, not its content

@@ -485,3 +485,8 @@ class Store(Protocol):
 
     async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
         """From the number `first` on, in their order."""
+
+    async def drop_evidence(self, attempts: str) -> int:
+        """Delete the totals, baselines and bins of every attempt whose id begins so; how many rows there were. The
+        log of decisions stays, and so do the counters: they only ever grow.
+        """

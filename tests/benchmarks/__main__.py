@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
+from tests.benchmarks.rollout import clearing as rollout_clearing
 from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_compare
 from tests.benchmarks.rollout.argo import run as argo_run
@@ -144,6 +145,16 @@ def rollout_rivals(
 def rollout_argo(output: Output = None) -> None:
     """The re-stated rules of Argo Rollouts beside its real controller, on a few traces. The first time builds it."""
     _show(argo_run.run(_tell), argo_compare.as_table, output)
+
+
+@app.command()
+def clearing(
+    seconds: Annotated[float, typer.Option(min=1, help="Of clearing, by three ways at once.")] = 900.0,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """From clearing the flag to the last start on V2, on a real API server: by hand, and by a rollback."""
+    _show(rollout_clearing.run(_tell, seconds / 20 if quick else seconds), rollout_clearing.as_table, output)
 
 
 @app.command()

@@ -70,6 +70,7 @@ ACTS: dict[Boundary, Act] = {
     Boundary.SAVE_TOTALS: lambda store, _: store.save_totals("r-1", Totals(0, START, {})),
     Boundary.TAKE_BASELINES: lambda store, _: store.take_baselines("r-1", START, after(1)),
     Boundary.SAVE_BINS: lambda store, _: store.save_bins("r-1", "own", [KeptBin(0, START, 0.0, 1.0, 0.0, 1.0)]),
+    Boundary.DROP_EVIDENCE: lambda store, _: store.drop_evidence("gone-"),
     Boundary.APPEND_DECISION: lambda store, _: store.append_decision(decision(1)),
 }
 
@@ -83,6 +84,7 @@ async def ready(store: Store) -> Claim:
     await store.log_edge(["an old line"], START)
     await store.submit([submission(id_, workflow=limited(1)) for id_ in ("l1", "l2")], START)
     await store.put_workflow(limited(2))  # raised while one waits
+    await store.save_totals("gone-1", Totals(0, START, {}))
     return claims["x1"]
 
 

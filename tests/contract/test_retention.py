@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from orchestrator.housekeeping import LOGS_KEPT, sweep_logs
 from orchestrator.model import Engine, Status
-from orchestrator.store import Control, Filter, Store
+from orchestrator.store import Control, Filter, KeptBin, Store, Totals
 from tests.support.stores import START, after, claim_one, end, row, submission
 
 LATER = START + timedelta(days=30)
@@ -119,3 +119,34 @@ async def test_log_lines_are_found_by_what_they_contain(store: Store) -> None:
     await store.log_edge(["100%", "1000", "a_b", "axb"], START)
     assert [line for _, line in await store.edge_logs(START, contains="0%")] == ["100%"]
     assert [line for _, line in await store.edge_logs(START, contains="a_b")] == ["a_b"]
+
+
+# -- the evidence of rollouts that are gone
+
+
+async def keep_evidence(store: Store, attempt: str) -> None:
+    await store.save_totals(attempt, Totals(1, START, {"failures@1m": []}))
+    await store.save_bins(
+        attempt, "own", [KeptBin(0, START, 0.0, 1.0, 0.0, 1.0), KeptBin(1, after(1), 0.0, 1.0, 0.0, 1.0)]
+    )
+    await store.take_baselines(attempt, START, after(60))
+
+
+async def kept_evidence(store: Store, attempt: str) -> tuple[int, int, bool]:
+    totals, bins = await store.totals(attempt), await store.bins(attempt, "own")
+    return len(totals), len(bins), await store.baselines(attempt) is not None
+
+
+async def test_the_evidence_of_all_attempts_of_a_rollout_is_deleted_at_once(store: Store) -> None:
+    for attempt in ("3f2a9c1e-1", "3f2a9c1e-12"):
+        await keep_evidence(store, attempt)
+    assert await store.drop_evidence("3f2a9c1e-") == 8
+    assert [await kept_evidence(store, f"3f2a9c1e-{n}") for n in (1, 12)] == [(0, 0, False)] * 2
+    assert await store.drop_evidence("3f2a9c1e-") == 0
+
+
+async def test_the_evidence_of_other_rollouts_stays(store: Store) -> None:
+    for attempt in ("3f2a9c1e-1", "3f2a9c1f-1", "3f2a_c1e-1"):
+        await keep_evidence(store, attempt)
+    await store.drop_evidence("3f2a_c1e-")
+    assert [await kept_evidence(store, attempt) for attempt in ("3f2a9c1e-1", "3f2a9c1f-1")] == [(1, 2, True)] * 2

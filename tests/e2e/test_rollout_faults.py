@@ -11,18 +11,23 @@ import json
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 
+from tests.support.crooked_prometheus import WAYS, CrookedPrometheus
+from tests.support.faketime import faketime, turning
+from tests.support.flag_tape import FlagTape, State, undone, unexplained
 from tests.support.polling import eventually
 from tests.support.rollout_documents import rollout
-from tests.support.site import ENABLED, PERCENT, execution, orders, workflow
+from tests.support.site import ENABLED, EXPIRES, PERCENT, execution, orders, workflow
 from tests.support.stream import Eyes, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from orchestrator_operator.demo.facts import Sighting
 
@@ -32,24 +37,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+__all__ = ["faketime"]  # a fixture
+
 RATE = 5.0  # executions a second
 ECHO = workflow("echo", {"id": "a", "type": "transform"})
 RAISING = ("Start", "Promote", "Complete")  # decisions that may raise what V2 gets
-
-
-def unexplained(seen: Sequence[Sighting]) -> list[float]:
-    """The percents that the flag rose to more often than a decision says that it should."""
-    told = [_percent(s) for s in seen if s.flag is not None]
-    rises = Counter(now for before, now in itertools.pairwise(told) if now > before)
-    words = [one["message"] for one in seen[-1].decisions if one["action"] in RAISING]
-    allowed = {percent: sum(f"{percent:g} % of new executions" in message for message in words) for percent in rises}
-    allowed[100.0] = allowed.get(100.0, 0) + sum("everything runs on V2" in message for message in words)
-    return [percent for percent, often in rises.items() if often > allowed[percent]]
-
-
-def _percent(sighting: Sighting) -> float:
-    flag: Mapping[str, str] = sighting.flag or {}
-    return float(flag.get(PERCENT, "100")) if flag.get(ENABLED) == "true" else 0.0
 
 
 # -- two operators
@@ -62,6 +54,7 @@ class Pair:
     site: Site
     good: list[Sighting] = field(default_factory=list)
     bad: list[Sighting] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)  # of the flag, all of them
     names: list[str] = field(default_factory=list)
 
 
@@ -76,7 +69,7 @@ def pair(control_plane: ControlPlane, postgres: LocalPostgres) -> Iterator[Pair]
         site.until_condition("Workflow", "orders", "Valid", "True")
         story = Pair(site)
         stream = Stream(site, lambda n: execution(f"order-{n}", "orders", {"order": f"order-{n}"}), RATE)
-        with Eyes(site) as eyes, stream:
+        with Eyes(site) as eyes, FlagTape(site) as tape, stream:
             site.apply(rollout("good", (25, "4s"), (50, "4s"), (100, "3s")))
             eyes.until(lambda s: s.rollout == "good" and s.flag_percent == "50", "the second stage", within=90)
             site.kill("operator")
@@ -90,7 +83,7 @@ def pair(control_plane: ControlPlane, postgres: LocalPostgres) -> Iterator[Pair]
             eyes.until(lambda s: s.rollout == "bad" and s.phase == "RolledBack" and s.flag == {}, "RolledBack")
             sent = len(stream.names)
             eventually(lambda: len(stream.names) > sent + 2 * RATE, "two seconds of traffic after the rollback")
-            story.bad = eyes.of("bad")
+            story.bad, story.states = eyes.of("bad"), tape.states
         story.names = list(stream.names)
         eventually(lambda: len(site.query("SELECT 1 AS one FROM workflow_executions")) >= len(story.names), "all")
         yield story
@@ -99,7 +92,11 @@ def pair(control_plane: ControlPlane, postgres: LocalPostgres) -> Iterator[Pair]
 def test_two_operators_take_a_rollout_to_its_end_in_order(pair: Pair) -> None:
     percents = [s.flag_percent for s in pair.good if s.phase == "Progressing" and s.flag_percent]
     assert [value for value, _ in itertools.groupby(percents)] == ["25", "50", "100"]
-    assert unexplained(pair.good) == []
+
+
+def test_of_two_operators_neither_raises_the_percent_without_a_recorded_reason(pair: Pair) -> None:
+    assert unexplained(pair.site, pair.states) == []
+    assert undone(pair.site) == []
 
 
 def test_two_operators_decide_each_promotion_once(pair: Pair) -> None:
@@ -128,17 +125,24 @@ class Storm:
     site: Site
     restarted: dict[str, Any] = field(default_factory=dict)  # the status after the API server was away
     before: dict[str, Any] = field(default_factory=dict)  # … and before
+    blind: dict[str, dict[str, Any]] = field(default_factory=dict)  # the status, by what was wrong with Prometheus
+    seeing: str = ""  # the percent when its answers were straight again
+    raised: list[Mapping[str, Any]] = field(default_factory=list)  # decisions once the running stage's was raised
     shortened: list[Sighting] = field(default_factory=list)  # while the running stage's percent was lowered
     fought: list[Sighting] = field(default_factory=list)  # while a tool applied its own percent again and again
     gone: dict[str, Any] = field(default_factory=dict)  # the status after the Secret was deleted
     after: dict[str, str] = field(default_factory=dict)  # the flag, once the tool had put it back
     engines: set[str] = field(default_factory=set)  # of executions that were created then
-    seen: list[Sighting] = field(default_factory=list)
+    deleted: dict[str, str] = field(default_factory=dict)  # the flag, after a rollout was deleted in mid-ramp
+    states: list[State] = field(default_factory=list)  # of the flag, all of them since the restart
 
 
 @pytest.fixture(scope="module")
 def storm(control_plane: ControlPlane) -> Iterator[Storm]:
-    with control_plane.site("storm") as site:
+    with (
+        CrookedPrometheus(control_plane.cluster.prometheus_url) as prometheus,
+        control_plane.site("storm", operator={"ORCHESTRATOR_PROMETHEUS": prometheus.url}) as site,
+    ):
         site.start("operator", "worker")
         site.apply(ECHO)
         site.until_condition("Workflow", "echo", "Valid", "True")
@@ -147,10 +151,14 @@ def storm(control_plane: ControlPlane) -> Iterator[Storm]:
             site.apply(rollout("v2", (20, "1h"), (100, "1h")))
             eyes.until(lambda s: s.phase == "Progressing" and s.flag_percent == "20", "the first stage")
             _restart_the_api_server(story, control_plane)
-            _lower_the_stage(story, eyes)
-            _fight(story, eyes)
-            _delete_the_secret(story, eyes)
-            story.seen = eyes.of("v2")
+            with FlagTape(site) as tape:
+                _spoil_the_answers(story, prometheus, eyes)
+                _lower_the_stage(story, eyes)
+                _fight(story, eyes)
+                _raise_the_stage(story, eyes)
+                _delete_the_secret(story, eyes)
+                _delete_in_mid_ramp(story, eyes)
+                story.states = tape.states
         yield story
 
 
@@ -171,12 +179,46 @@ def _restart_the_api_server(story: Storm, plane: ControlPlane) -> None:
     story.restarted = story.site.status("EngineRollout", "v2")
 
 
+def _spoil_the_answers(story: Storm, prometheus: CrookedPrometheus, eyes: Eyes) -> None:
+    """One way after the other, while the time of the stage is over: nothing but blindness holds it."""
+    for number, (way, word) in enumerate(WAYS.items()):
+        prometheus.turn(way)
+
+        def told(seen: Sighting, word: str = word) -> bool:
+            return seen.phase == "Held" and any(word in one.get("sentence", "") for one in seen.status["criteria"])
+
+        story.blind[way] = dict(eyes.until(told, f"what a rollout says when the answers are {way}").status)
+        if not number:
+            _edit(story, (20, "1s"))
+    _edit(story, (20, "1h"))
+    prometheus.turn("")
+    story.seeing = eyes.until(lambda s: s.phase == "Progressing", "sight again").flag_percent
+
+
+def _edit(story: Storm, first: tuple[int, str]) -> None:
+    """Another first stage; returns when the controller has seen it."""
+    percent, duration = first
+    stages = [
+        {"name": "week-1", "percent": percent, "duration": duration},
+        {"name": "week-2", "percent": 100, "duration": "1h"},
+    ]
+    story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", json.dumps({"spec": {"stages": stages}}))
+    generation = story.site.get("EngineRollout", "v2")["metadata"]["generation"]
+    story.site.until_status(
+        "EngineRollout", "v2", lambda s: s["observedGeneration"] == generation, "a look at the edit"
+    )
+
+
 def _lower_the_stage(story: Storm, eyes: Eyes) -> None:
     begun = len(eyes.of("v2"))
-    stages = [{"name": "week-1", "percent": 10, "duration": "1h"}, {"name": "week-2", "percent": 100, "duration": "1h"}]
-    story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", json.dumps({"spec": {"stages": stages}}))
+    _edit(story, (10, "1h"))
     eyes.until(lambda s: s.flag_percent == "10", "the lower percent")
     story.shortened = eyes.of("v2")[begun - 1 :]
+
+
+def _raise_the_stage(story: Storm, eyes: Eyes) -> None:
+    _edit(story, (30, "1h"))
+    story.raised = eyes.until(lambda s: s.flag_percent == "30", "the higher percent").decisions
 
 
 def _fight(story: Storm, eyes: Eyes) -> None:
@@ -220,9 +262,30 @@ def _delete_the_secret(story: Storm, eyes: Eyes) -> None:
     }
 
 
+def _delete_in_mid_ramp(story: Storm, eyes: Eyes) -> None:
+    site = story.site
+    site.kubectl("delete", "enginerollout", "v2", "--timeout=60s")
+    site.set_flag({ENABLED: None})
+    site.apply(rollout("brief", (20, "1h"), (100, "1h")))
+    eyes.until(lambda s: s.rollout == "brief" and s.flag_percent == "20", "the first stage of another one")
+    site.kubectl("delete", "enginerollout", "brief", "--timeout=60s")
+    story.deleted = site.flag()
+
+
 def test_a_restart_of_the_api_server_moves_nothing(storm: Storm) -> None:
     kept = ("phase", "stage", "percent", "attemptId", "startedAt", "stageStartedAt")
     assert {name: storm.restarted.get(name) for name in kept} == {name: storm.before.get(name) for name in kept}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_is_wrong_with_prometheus_holds_and_is_no_evidence(storm: Storm, way: str) -> None:
+    status = storm.blind[way]
+    assert (status["phase"], status["reason"], status["verdict"]) == ("Held", "Blind", "Blind")
+    assert (status["stage"], status["percent"]) == ("week-1", "20")
+
+
+def test_when_its_answers_are_straight_again_the_rollout_goes_on_where_it_stood(storm: Storm) -> None:
+    assert storm.seeing == "20"
 
 
 def test_a_lower_percent_of_the_running_stage_lowers_the_flag(storm: Storm) -> None:
@@ -246,7 +309,86 @@ def test_a_flag_that_comes_back_with_the_secret_routes_nothing_to_v2(storm: Stor
     assert storm.engines == {"v1"}
 
 
-def test_in_all_of_it_no_rise_is_without_a_reason(storm: Storm) -> None:
-    before = itertools.takewhile(lambda s: s.phase not in ("RollingBack", "RolledBack"), storm.seen)
-    ours = [s for s in before if s.flag_percent != "60"]
-    assert unexplained(ours) == []
+def test_a_higher_percent_of_the_running_stage_is_a_decision_of_its_own(storm: Storm) -> None:
+    edits = [one for one in storm.raised if one["reason"] == "SpecEdited"]
+    assert edits[-1]["action"] == "SetPercent"
+    assert "from 10 % to 30 %" in edits[-1]["message"]
+
+
+def test_a_rollout_that_is_deleted_in_mid_ramp_leaves_a_clear_flag(storm: Storm) -> None:
+    assert not storm.site.exists("EngineRollout", "brief")
+    assert storm.deleted == {}
+
+
+def test_in_all_of_it_no_rise_is_without_a_reason_and_no_rollback_is_undone(storm: Storm) -> None:
+    ours = {state.percent for state in storm.states if state.manager == "orchestrator-operator"}
+    assert ours == {10.0, 20.0, 30.0}
+    assert unexplained(storm.site, storm.states) == []
+    assert undone(storm.site) == []
+
+
+# -- another time of day
+
+
+@dataclass
+class Turned:
+    """What was seen of a rollout whose operator's clock was turned back by four minutes, and later forward again."""
+
+    site: Site
+    before: dict[str, Any] = field(default_factory=dict)  # the status before that
+    back: dict[str, Any] = field(default_factory=dict)  # … when the flag was renewed by that clock
+    states: list[State] = field(default_factory=list)  # of the flag
+    aborted_at: int = 0  # how many of them there were when a person aborted it
+    after: dict[str, Any] = field(default_factory=dict)  # the status when the clock was right again
+
+
+@pytest.fixture(scope="module")
+def turned(storm: Storm, faketime: Path) -> Turned:
+    """On the storm's site, when that is over."""
+    site, offset = storm.site, storm.site.folder / "clock"
+    offset.write_text("+0", encoding="ascii")
+    site.kill("operator")
+    site.start_instead("operator", environ=turning(faketime, offset))
+    story = Turned(site)
+    with Eyes(site) as eyes, FlagTape(site) as tape:
+        site.apply(rollout("clock", (20, "1h"), (100, "1h")))
+        eyes.until(lambda s: s.rollout == "clock" and s.phase == "Progressing" and s.flag_percent == "20", "a stage")
+        story.before = site.status("EngineRollout", "clock")
+        offset.write_text("-240", encoding="ascii")
+        eyes.until(
+            lambda s: (s.flag or {}).get(EXPIRES, "9") < utc(-120), "an expiry by the clock that was turned back"
+        )
+        story.back = site.status("EngineRollout", "clock")
+        story.aborted_at = len(tape.states)
+        site.kubectl("annotate", "enginerollout", "clock", "orchestrator.dev/abort=enough")
+        eyes.until(lambda s: s.phase == "RolledBack" and s.flag == {}, "RolledBack")
+        offset.write_text("+0", encoding="ascii")
+        words = itertools.count()  # something to answer, until it is answered by the right clock
+
+        def right() -> bool:
+            site.kubectl("annotate", "--overwrite", "enginerollout", "clock", f"orchestrator.dev/pause={next(words)}")
+            heard = site.status("EngineRollout", "clock").get("heard") or ()
+            return any(one["at"] > utc(-120) for one in heard)
+
+        eventually(right, "a look by the right clock", every=1.0)
+        story.after, story.states = site.status("EngineRollout", "clock"), tape.states
+    return story
+
+
+def utc(seconds: float) -> str:
+    """So many seconds from now, as the flag and the status spell it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_a_clock_that_is_turned_back_moves_nothing(turned: Turned) -> None:
+    kept = ("phase", "stage", "percent", "attemptId", "startedAt", "stageStartedAt")
+    assert {name: turned.back[name] for name in kept} == {name: turned.before[name] for name in kept}
+    assert {state.percent for state in turned.states[: turned.aborted_at]} <= {0.0, 20.0}
+
+
+def test_under_a_clock_that_was_turned_back_an_abort_clears_the_flag_for_good(turned: Turned) -> None:
+    assert turned.states[-1].clear
+    assert max(state.percent for state in turned.states[turned.aborted_at :]) <= 20.0
+    assert turned.after["phase"] == "RolledBack"
+    assert unexplained(turned.site, turned.states) == []
+    assert undone(turned.site) == []

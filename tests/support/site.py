@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -88,6 +89,16 @@ class Site:
 
         self.plane.background.run(start())
 
+    def start_instead(
+        self, name: str, *, command: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    ) -> None:
+        """A process of that name by another command, or with more settings; killed and stopped by its name."""
+        prometheus = self.plane.cluster.prometheus_url
+        known = services.services(self.folder, self.ports, kubeconfig=self.account, prometheus=prometheus)
+        service = next(service for service in known if service.name == name)
+        instead = replace(service, command=list(command) or service.command)
+        self.plane.background.run(self._start(instead, environ or {}))
+
     def start_second_operator(self) -> None:
         """Another operator on the same namespace, store and flag: `operator-2`; scraped as well."""
         prometheus = self.plane.cluster.prometheus_url
@@ -110,9 +121,10 @@ class Site:
         second = [Target("operator", f"{HOST}:{self.second_port}", self.namespace)] if self.second_port else []
         return services.targets(self.ports, self.namespace) + second
 
-    async def _start(self, service: Service) -> None:
+    async def _start(self, service: Service, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         command = [self.database if word == self._sqlite else word for word in service.command]
-        mine = replace(service, command=command, environ={**service.environ, **self._settings[service.name]})
+        settings = {**service.environ, **self._settings[service.name], **environ}
+        mine = replace(service, command=command, environ=settings)
         await services.start(mine, records=self._records, logs=self.logs, detached=False)
 
     def kill(self, *names: str) -> None:

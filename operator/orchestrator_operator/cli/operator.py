@@ -36,6 +36,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     namespace: Annotated[str | None, _option("namespace", "-n")] = None,
     database: Annotated[str | None, _option("database", "-d")] = None,
     schema: Annotated[str | None, _option("schema")] = None,
+    patience: Annotated[str | None, _option("patience")] = None,
     flag_secret: Annotated[str | None, _option("flag_secret")] = None,
     prometheus: Annotated[str | None, _option("prometheus")] = None,
     http_allow: Annotated[str | None, _option("http_allow")] = None,

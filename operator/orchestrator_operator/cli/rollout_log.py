@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -93,7 +94,8 @@ def _published(status: RolloutStatus, events: Sequence[dict[str, Any]]) -> list[
 
 async def _read(uid: str, database: str | None) -> list[DecisionRow]:
     settings = settings_.read(database=database)
-    store = await open_store(settings.database, schema=settings.schema_)
+    patience = timedelta(seconds=settings.patience)
+    store = await open_store(settings.database, schema=settings.schema_, patience=patience)
     try:
         return await read_all(store, uid)
     finally:

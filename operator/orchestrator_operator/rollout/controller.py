@@ -127,7 +127,12 @@ class RolloutController:
         if known is None:
             self._known[uid] = Known.found(body)
             self._all_due()  # the flag may have a new owner
-            return
+        elif known.is_older(body):  # late news, or an API server that was set back: it says itself what stands
+            await self._read_again(known)
+        else:
+            self._see(known, body)
+
+    def _see(self, known: Known, body: Mapping[str, Any]) -> None:
         woken = _wishes(known.body) != _wishes(body)
         known.see(body)
         if woken:
@@ -206,12 +211,13 @@ class RolloutController:
         known.failures += 1
         _log.warning("a rollout will be looked at again", rollout=known.name, retry_in=delay, error=str(error))
         if isinstance(error, Conflict | Overtaken):
-            await self._read_again(known, error)
+            await self._read_again(known, overtaken=isinstance(error, Overtaken))
         if not isinstance(error, StoreError | Conflict):
             await self._say_once(known, str(error))
         return delay
 
-    async def _read_again(self, known: Known, error: Exception) -> None:
+    async def _read_again(self, known: Known, *, overtaken: bool = False) -> None:
+        """The resource as the API server has it now, whatever its version."""
         namespace, name = known.name.split("/", 1)
         try:
             body = await self._kubernetes.get(ROLLOUTS, namespace, name)
@@ -222,9 +228,11 @@ class RolloutController:
         else:
             if (body.get("metadata") or {}).get("uid") != known.uid:
                 self._forget(known.uid)
-            elif isinstance(error, Overtaken):
+                await self.handle(body)
+                return
+            if overtaken:
                 known.status = known.written = Known.found(body).status  # what the other operator decided comes first
-            await self.handle(body)
+            self._see(known, body)
 
     async def _say_once(self, known: Known, trouble: str) -> None:
         if trouble not in known.told:

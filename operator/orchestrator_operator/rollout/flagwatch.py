@@ -51,7 +51,9 @@ class FlagWatcher:
             self._changed()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. How long an answer takes is no part of the pause: a look begins each second."""
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             await self.look()
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(max(0.0, began + self._every - loop.time()))

@@ -54,6 +54,14 @@ class Known:
         known.see(body)
         return known
 
+    def is_older(self, body: Mapping[str, Any]) -> bool:
+        """Whether this is what was there before the body that we have: two ways of reading may cross.
+
+        Versions of one object can be compared as numbers; where they are none, nobody knows.
+        """
+        old, new = (str((one.get("metadata") or {}).get("resourceVersion", "")) for one in (self.body, body))
+        return old.isdecimal() and new.isdecimal() and int(new) < int(old)
+
     def see(self, body: Mapping[str, Any]) -> None:
         """What the API says of it now; its status is ours, so the one that comes along is not read."""
         self.body = body

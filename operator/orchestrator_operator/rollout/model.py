@@ -118,7 +118,7 @@ class Judged:
 class Alarm:
     """A finding about the experiment and not about V2: it holds the rollout, and convicts nobody."""
 
-    reason: str  # SampleRatioMismatch | SharedDegradation | NotCalibrated
+    reason: str  # SampleRatioMismatch | SharedDegradation | NotCalibrated | CounterReset
     sentence: str
 
 

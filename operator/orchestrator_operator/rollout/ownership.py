@@ -24,6 +24,11 @@ def owner(status: RolloutStatus) -> Owner:
     return Owner.ACTIVE
 
 
+def attempt_id(uid: str, attempt: int | None) -> str:
+    """The id that an attempt of a rollout is counted under; None: what the ids of all its attempts begin with."""
+    return f"{uid[:8]}-{'' if attempt is None else attempt}"
+
+
 def judged_attempt(status: RolloutStatus) -> str:
     """The attempt id that new executions are counted under; "" while nothing is judged.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DECISIONS_KEPT = 20
+CHANGES_KEPT = 50  # of the share
 
 
 def _instant(value: Any) -> Any:
@@ -101,6 +102,9 @@ class Decision(_Part):
     message: Annotated[str, Field(description="Why, as a sentence.")]
     actor: Annotated[str, Field(description="controller, or which hand.")] = "controller"
     number: Annotated[int | None, Field(description="Its row in the store's log; none: not written there yet.")] = None
+    repeated: Annotated[
+        bool | None, Field(description="True: it comes and goes, so nobody is told again by an Event or the webhook.")
+    ] = None
 
 
 class DecisionHead(_Part):
@@ -128,6 +132,14 @@ class Finding(_Part):
     sentence: str
 
 
+class Counted(_Part):
+    """What was counted beside the criteria, as it was read last: k1, n1, k2, n2 over all percents."""
+
+    ages: Annotated[tuple[str, ...], Field(description="The ages of these two; of others nothing is known.")] = ()
+    starts: Annotated[tuple[int, ...] | None, Field(description="Executions that the coin sent.")] = None
+    calibration: Annotated[tuple[int, ...] | None, Field(description="V1's, split once more.")] = None
+
+
 class Failed(_Part):
     """Why a rollout was rolled back by its criteria: what convicted V2."""
 
@@ -151,6 +163,9 @@ class RolloutStatus(_Part):
     attempt_id: Annotated[str, Field(description="The metric's label `attempt`.")] = ""
     started_at: Annotated[Instant | None, Field(description="When this attempt's first stage began.")] = None
     stage_started_at: Annotated[Instant | None, Field(description="When this stage began.")] = None
+    share_changed_at: Annotated[
+        tuple[Instant, ...], Field(description="When V2's share changed in this attempt: the last 50 times.")
+    ] = ()
     flag_intent: Annotated[FlagIntent | None, Field(description="What the flag should say.")] = None
     flag_cleared_at: Annotated[Instant | None, Field(description="When the flag was read back clear.")] = None
     rolled_back_at: Annotated[Instant | None, Field(description="When V2 had nothing in flight any more.")] = None
@@ -158,6 +173,9 @@ class RolloutStatus(_Part):
     verdict: Annotated[str, Field(description="Of all criteria together.")] = ""
     evidence: Annotated[str, Field(description="The strongest evidence against V2, and its threshold.")] = ""
     criteria: Annotated[tuple[CriterionStatus, ...], Field(description="Each criterion's verdict.")] = ()
+    counted: Annotated[
+        Counted | None, Field(description="Totals beside the criteria's: counters that come back lower were reset.")
+    ] = None
     blind: Annotated[str, Field(description="How long this stage has been blind, of what is allowed.")] = ""
     blind_since: Annotated[Instant | None, Field(description="Since when it is blind now.")] = None
     blind_spent: Annotated[float, Field(description="Seconds of blindness in this stage before that.")] = 0.0
@@ -190,4 +208,7 @@ def write_status(status: RolloutStatus) -> dict[str, Any]:
 
 
 def _without_nulls(items: list[Any]) -> list[Any]:
-    return [{key: value for key, value in item.items() if value is not None} for item in items]
+    return [
+        {key: value for key, value in item.items() if value is not None} if isinstance(item, dict) else item
+        for item in items
+    ]

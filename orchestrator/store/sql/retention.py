@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _x = t.executions
 _parent = t.executions.alias("parent")
+_EVIDENCE = (t.totals, t.baselines, t.bins)  # of a rollout's attempts
 
 
 class Retention(Connections):
@@ -36,3 +37,10 @@ class Retention(Connections):
             return len(ids)
 
         return await self._writing(Boundary.DROP_FINISHED, drop)
+
+    async def drop_evidence(self, attempts: str) -> int:
+        def drop(c: sa.Connection) -> int:
+            mine = (sa.delete(one).where(one.c.attempt.startswith(attempts, autoescape=True)) for one in _EVIDENCE)
+            return sum(c.execute(statement).rowcount for statement in mine)
+
+        return await self._writing(Boundary.DROP_EVIDENCE, drop)

@@ -64,6 +64,17 @@ def bins(d: Data, attempt: str, criterion: str, first: int) -> list[KeptBin]:
     return sorted(found, key=lambda one: one.number)
 
 
+def drop_evidence(d: Data, attempts: str) -> int:
+    before = len(d.totals) + len(d.baselines) + len(d.bins)
+    for total in [key for key in d.totals if key[0].startswith(attempts)]:
+        d.totals = d.totals.remove(total)
+    for baseline in [key for key in d.baselines if key[0].startswith(attempts)]:
+        d.baselines = d.baselines.remove(baseline)
+    for one in [key for key in d.bins if key[0].startswith(attempts)]:
+        d.bins = d.bins.remove(one)
+    return before - len(d.totals) - len(d.baselines) - len(d.bins)
+
+
 def _ended(d: Data, engine: Engine, since: datetime, until: datetime | None) -> Mapping[str, list[Row]]:
     found: defaultdict[str, list[Row]] = defaultdict(list)
     for row in d.rows.values():

@@ -239,3 +239,6 @@ class MemoryStore:
 
     async def bins(self, attempt: str, criterion: str, first: int = 0) -> list[KeptBin]:
         return baselines.bins(self._data, attempt, criterion, first)
+
+    async def drop_evidence(self, attempts: str) -> int:
+        return self._commit(Boundary.DROP_EVIDENCE, lambda d: baselines.drop_evidence(d, attempts))

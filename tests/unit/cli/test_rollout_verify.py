@@ -8,10 +8,12 @@ import json
 import shutil
 import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.adapters.kubernetes import Kubernetes, Refused
+from orchestrator_operator.cli import rollout_log
 from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.log import verify as log_verify
 from orchestrator_operator.specs import ROLLOUTS
@@ -173,6 +175,19 @@ def test_who_may_not_list_events_checks_the_rest(site: Site) -> None:
 
     site.cluster.kubernetes.events_about = refuse
     assert site.verify("-o", "json").json()["comparedWith"] == ["the status"]
+
+
+def test_the_store_is_waited_for_as_long_as_the_settings_say(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, patiences = rollout_log.open_store, []
+
+    async def spy(database: str, **options: Any) -> Any:
+        patiences.append(options["patience"])
+        return await opened(database, **options)
+
+    monkeypatch.setattr(rollout_log, "open_store", spy)
+    monkeypatch.setenv("ORCHESTRATOR_PATIENCE", "2s")
+    assert site.verify().code == 0
+    assert patiences == [timedelta(seconds=2)]
 
 
 def test_the_history_out_of_the_status_bears_the_rows_numbers(site: Site) -> None:

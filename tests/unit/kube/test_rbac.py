@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-BASE = Path(__file__).parents[3] / "deploy" / "base"
+ROOT = Path(__file__).parents[3]
+BASE = ROOT / "deploy" / "base"
 DOCUMENTS: list[dict[str, Any]] = [
     document for file in sorted(BASE.glob("*.yaml")) for document in yaml.safe_load_all(file.read_text())
 ]
@@ -76,3 +77,17 @@ def test_the_flag_is_empty() -> None:
     (secret,) = [document for document in DOCUMENTS if document["kind"] == "Secret"]
     assert secret["metadata"]["name"] == "orchestrator-flags"
     assert not {"data", "stringData"} & secret.keys()
+
+
+def test_the_role_for_the_webhook_in_the_docs_lets_the_operator_read_that_secret_and_no_other() -> None:
+    guide = (ROOT / "docs" / "rollout-controller.md").read_text(encoding="utf-8")
+    section = guide.split("### The webhook's Secret\n", 1)[1]
+    documents = list(yaml.safe_load_all(section.split("```yaml\n", 1)[1].split("```", 1)[0]))
+    secret, role, binding = (
+        next(one for one in documents if one["kind"] == kind) for kind in ("Secret", "Role", "RoleBinding")
+    )
+    names = [secret["metadata"]["name"]]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"]}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    account = next(document for document in DOCUMENTS if document["kind"] == "ServiceAccount")
+    assert account["metadata"]["name"] in [subject["name"] for subject in binding["subjects"]]

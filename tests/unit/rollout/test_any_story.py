@@ -111,6 +111,8 @@ class AnyStory(RuleBasedStateMachine):
         for decision in decisions:
             if decision.action in ("Promote", "Complete"):
                 self._was_let_on(planned, judgement, decision.reason)
+        if planned.status.phase in IN_A_STAGE and planned.status.percent != before.percent:
+            assert world.now in planned.status.share_changed_at
         if before.phase in IN_A_STAGE and Decimal(planned.status.percent) > Decimal(before.percent):
             self._nothing_held_it(planned, judgement, {item.reason for item in decisions})
         self._rollbacks_are_due(before.phase, planned, judgement)

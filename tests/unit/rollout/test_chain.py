@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orchestrator_operator.rollout.log import chain
 from orchestrator_operator.rollout.log.chain import NOWHERE, Draft
-from orchestrator_operator.rollout.log.sharing import Shared, resolved, shared_values, shortened
+from orchestrator_operator.rollout.log.sharing import (
+    Shared,
+    resolved,
+    shared_values,
+    shortened,
+    with_closed,
+    without_closed,
+)
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_457, tzinfo=UTC)
@@ -90,3 +97,25 @@ def test_what_only_grows_is_written_once() -> None:
         "spec": {"$as": 7},
         "own": {"refunds": {"$as": 7, "first": 3, "then": [4]}},
     }
+
+
+# -- bins that have closed
+
+BINS = [{"k1": 1.0, "n1": float(number), "k2": 0.0, "n2": 3.0} for number in range(5)]
+
+
+def gathered_bins(own: Any, first: int, bins: list[Any]) -> dict[str, Any]:
+    return {"own": {"shop": own}, "closed": [{"criterion": "shop", "first": first, "bins": bins}]}
+
+
+def test_bins_that_have_closed_are_told_once() -> None:
+    whole = gathered_bins(BINS, 3, BINS[3:])
+    written = without_closed(whole)
+    assert written["closed"] == [{"criterion": "shop", "first": 3}]
+    assert with_closed(written) == whole
+
+
+def test_bins_of_a_counter_that_is_caught_up_with_stand_in_full() -> None:
+    """All bins cannot be read then, so nothing else tells them."""
+    whole = gathered_bins({"$": "Unreadable", "reason": "CatchingUp", "message": "…"}, 3, BINS[3:])
+    assert without_closed(whole) == whole == with_closed(whole)

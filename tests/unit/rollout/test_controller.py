@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from orchestrator_operator.rollout.acting.apply import FINALIZER
 from orchestrator_operator.rollout.planning.situation import ABORT
 from orchestrator_operator.specs import ROLLOUTS
 
+from orchestrator.cohorts import CALIBRATION
 from orchestrator.errors import StoreUnavailable
 from orchestrator.flag import ENABLED, PERCENT, UNREAD, FlagReason
 from orchestrator.model import Assignment, Engine, Status
@@ -21,7 +23,7 @@ from orchestrator.store import open_store
 from orchestrator.store.port import Filter
 from tests.support.cluster import NAMESPACE
 from tests.support.prometheus import FakePrometheus, counters
-from tests.support.rollout_cluster import FAILING, GOOD, SECRET, Cluster
+from tests.support.rollout_cluster import FAILING, GOOD, SECRET, ZERO, Cluster
 from tests.support.rollouts import DOCUMENT
 from tests.support.stores import submission, workflow
 
@@ -258,6 +260,53 @@ async def test_counters_that_were_reset_hold_after_a_restart_of_the_operator_too
     assert "went down" in running.status()["message"]
 
 
+def starts(v1: int, v2: int) -> Any:
+    return counters("5", (0, v1), (0, v2), criteria=("starts",), ages=("1m",))
+
+
+def same_v1_twice(good: int) -> Any:
+    return counters("50", (0, good), (0, 0), criteria=CALIBRATION, ages=("10m",))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        (starts(950, 50), starts(940, 50), "the starts went down from (0, 950, 0, 50) to (0, 940, 0, 50)"),
+        (same_v1_twice(90), same_v1_twice(80), "V1 against V1 went down"),
+    ],
+    ids=["starts", "calibration"],
+)
+async def test_what_only_alarms_look_at_holds_when_it_was_reset(
+    cluster: Cluster, before: Any, after: Any, what: str
+) -> None:
+    """The comparisons can be read as before: nobody else would notice."""
+    cluster.prometheus.counters = ZERO + before
+    await cluster.apply()
+    await cluster.look(times=3)
+    await cluster.look(5)
+    cluster.prometheus.counters = ZERO + after
+    cluster.restarted()
+    await cluster.look(5, times=2)
+    assert cluster.state() == ("Held", "CounterReset")
+    assert what in cluster.status()["message"]
+
+
+async def test_other_ages_are_no_reset(cluster: Cluster) -> None:
+    """At another age other executions have been read: fewer of them are no sign of anything."""
+    cluster.prometheus.counters = ZERO + starts(950, 50)
+    await cluster.apply()
+    await cluster.look(times=3)
+    await cluster.look(5)
+    analysis = {**DOCUMENT["analysis"], "ages": ["2m", "10m"]}
+    await cluster.kubernetes.patch(ROLLOUTS, NAMESPACE, "v2", {"spec": {"analysis": analysis}})
+    cluster.prometheus.counters = [
+        *counters("5", (0, 0), (0, 0), ages=("2m", "10m")),
+        *counters("5", (0, 19), (0, 1), criteria=("starts",), ages=("2m",)),
+    ]
+    await cluster.look(5, times=2)
+    assert cluster.state() == ("Progressing", "StageRunning")
+
+
 async def test_the_totals_of_a_restart_are_kept_in_the_store(cluster: Cluster) -> None:
     await cluster.apply(analysis={**DOCUMENT["analysis"], "restart": "20m"})
     await cluster.look(times=3)
@@ -435,6 +484,26 @@ async def test_a_spoiled_status_begins_anew_and_takes_no_flag_over(running: Clus
     assert running.state() == ("Pending", "FlagConflict")
 
 
+# -- news that come in another order
+
+
+async def test_news_that_are_older_than_what_is_known_change_nothing(running: Cluster) -> None:
+    before = copy.deepcopy(running.body())
+    await running.kubernetes.patch(ROLLOUTS, NAMESPACE, "v2", {"spec": {"paused": True}})
+    await running.look(1)
+    await running.controller.handle(before)
+    await running.controller.reconcile(before["metadata"]["uid"])
+    assert running.state() == ("Paused", "Paused")
+
+
+async def test_an_api_server_that_was_set_back_is_believed(running: Cluster) -> None:
+    """Its backup has a rollout that is paused, and lower versions than it had told before."""
+    running.body()["spec"]["paused"] = True
+    running.body()["metadata"]["resourceVersion"] = "1"
+    await running.look(1)
+    assert running.state() == ("Paused", "Paused")
+
+
 # -- deletion
 
 
@@ -443,6 +512,27 @@ async def test_a_rollout_is_kept_until_its_flag_is_clear(running: Cluster) -> No
     running.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
     await running.look(1, times=2)
     assert running.flag == {}
+    assert FINALIZER not in running.body()["metadata"]["finalizers"]
+
+
+async def test_what_its_evidence_was_counted_from_goes_with_it_and_its_log_stays(running: Cluster) -> None:
+    uid, attempt = running.body()["metadata"]["uid"], running.status()["attemptId"]
+    assert await running.store.baselines(attempt) is not None
+    running.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
+    await running.look(1, times=2)
+    assert await running.store.baselines(attempt) is None
+    assert await running.store.decisions(uid)
+
+
+async def test_a_store_that_is_away_keeps_nobody_from_deleting_a_rollout(
+    running: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> int:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(running.store, "drop_evidence", away)
+    running.body()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:10Z"
+    await running.look(1, times=2)
     assert FINALIZER not in running.body()["metadata"]["finalizers"]
 
 

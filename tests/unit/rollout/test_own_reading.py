@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator_operator.adapters.prometheus import Prometheus
 from orchestrator_operator.rollout.model import Bin, Unreadable
 from orchestrator_operator.rollout.reading.own_reading import OwnReader
-from orchestrator_operator.specs.rollout_status import Decision, Phase, RolloutStatus
+from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus
 
 from orchestrator.errors import StoreUnavailable
 from orchestrator.store import KeptBin
@@ -41,12 +41,19 @@ class Shop:
         self.spec = SPEC
         self.status = RolloutStatus(phase=Phase.PROGRESSING, attempt_id="r-1", started_at=START, stage_started_at=START)
 
-    def scraped(self, counter: str, engine: str, value: Callable[[float], float], *spans: tuple[float, float]) -> None:
+    def scraped(
+        self,
+        counter: str,
+        engine: str,
+        value: Callable[[float], float],
+        *spans: tuple[float, float],
+        every: int = SCRAPE,
+    ) -> None:
         """One series with a value for each scrape in these spans (hours after START)."""
         moments = [
             START.timestamp() + seconds
             for begin, end in spans
-            for seconds in range(round(begin * 3600), round(end * 3600), SCRAPE)
+            for seconds in range(round(begin * 3600), round(end * 3600), every)
         ]
         labels = {"engine": engine, "job": "shop", "instance": f"pod-{len(self.series(counter, engine))}"}
         samples = [(moment, value(moment - START.timestamp())) for moment in moments]
@@ -55,11 +62,11 @@ class Shop:
     def series(self, counter: str, engine: str) -> list[Any]:
         return self.prometheus.raw.setdefault(f'{counter}{{engine="{engine}"}}', [])
 
-    def steady(self, *spans: tuple[float, float]) -> None:
+    def steady(self, *spans: tuple[float, float], every: int = SCRAPE) -> None:
         """On V1 1 unit a second of which a tenth is bad, on V2 a unit each 10 seconds, half of them bad."""
         for engine, rate, share in (("v1", 1.0, 0.1), ("v2", 0.1, 0.5)):
-            self.scraped("all", engine, lambda s, rate=rate: 1e5 + s * rate, *spans)
-            self.scraped("bad", engine, lambda s, rate=rate * share: 1e3 + s * rate, *spans)
+            self.scraped("all", engine, lambda s, rate=rate: 1e5 + s * rate, *spans, every=every)
+            self.scraped("bad", engine, lambda s, rate=rate * share: 1e3 + s * rate, *spans, every=every)
 
     async def look(self, after: timedelta) -> tuple[Bin, ...] | Unreadable:
         found = await OwnReader(self.store, self.client).read(self.status, self.spec, START + after)
@@ -131,13 +138,19 @@ async def test_a_pod_that_started_anew_counts_on(shop: Shop) -> None:
     assert sums(bins)[3] == pytest.approx(1.1 * lasted, abs=2 * SCRAPE)
 
 
-async def test_a_bin_ends_where_the_percent_was_raised(shop: Shop) -> None:
+async def test_a_bin_ends_wherever_the_percent_was_changed(shop: Shop) -> None:
     shop.steady((-1, 2))
-    raised = START + 31 * MINUTE + timedelta(seconds=7)
-    promoted = Decision(at=raised, action="Promote", reason="StagePassed", message="m")
-    shop.status = shop.status.model_copy(update={"stage_started_at": raised, "decisions": (promoted,)})
+    moments = tuple(START + minutes * MINUTE + timedelta(seconds=7) for minutes in (11, 31, 32, 57))
+    shop.status = shop.status.model_copy(update={"share_changed_at": moments})
     bins = await shop.look(HOUR)
-    assert raised in [end(one) for one in bins]
+    assert {*moments} <= {end(one) for one in bins}
+
+
+async def test_a_bin_ends_where_a_stage_began(shop: Shop) -> None:
+    shop.steady((-1, 2))
+    began = START + 31 * MINUTE + timedelta(seconds=7)
+    shop.status = shop.status.model_copy(update={"stage_started_at": began})
+    assert began in [end(one) for one in await shop.look(HOUR)]
 
 
 async def test_a_long_absence_is_caught_up_with_window_by_window(shop: Shop) -> None:
@@ -159,13 +172,34 @@ async def test_a_gap_in_the_samples_loses_nothing_that_both_sides_know(shop: Sho
     assert sums(bins) == steady((end(bins[-1]) - START).total_seconds())
 
 
-async def test_a_gap_longer_than_a_look_does_not_stop_the_reading(shop: Shop) -> None:
-    shop.steady((-1, 1), (15, 18))
-    for _ in range(5):  # each look gets further, so it ends
-        last = await shop.look(17 * HOUR)
-    k1, n1, k2, n2 = sums(last)
-    assert 3 * 3600 * 0.9 < n1 < 15 * 3600  # the hours before and after it; not all of what lay between
-    assert (k1, k2, n2) == pytest.approx((0.1 * n1, 0.05 * n1, 0.1 * n1))
+async def test_a_gap_longer_than_a_look_loses_nothing_that_both_sides_know(shop: Shop) -> None:
+    shop.steady((-1, 1), (35, 38))
+    for _ in range(3):  # each look gets further, so it ends
+        last = await shop.look(37 * HOUR)
+    assert sums(last) == steady((end(last[-1]) - START).total_seconds())
+    assert end(last[-1]) - START > 36 * HOUR
+
+
+async def test_a_gap_longer_than_a_look_is_waited_for_while_it_lasts(shop: Shop) -> None:
+    shop.steady((-1, 1))
+    await shop.look(HOUR)
+    kept = len(await shop.store.bins("r-1", "own"))
+    shop.prometheus.asked = 0
+    found = await shop.look(30 * HOUR)
+    assert isinstance(found, Unreadable)
+    assert found.reason == "NoSeries"
+    assert len(await shop.store.bins("r-1", "own")) - kept <= 1  # the last minutes before it
+    assert shop.prometheus.asked <= 4 * 8
+
+
+async def test_bins_that_are_longer_than_a_look_lose_nothing(shop: Shop) -> None:
+    shop.spec = spec(criteria=CRITERIA, analysis={"interval": "13h"})
+    for counter, engine in (("all", "v1"), ("bad", "v1"), ("all", "v2"), ("bad", "v2")):
+        shop.scraped(counter, engine, lambda s: 1e3 + s / 7200, (-1, 41))  # so few that no bin fills
+    for _ in range(4):
+        last = await shop.look(40 * HOUR)
+    assert sums(last) == pytest.approx((19.5,) * 4, abs=1e-9)
+    assert [end(one) - START for one in last] == [13 * HOUR, 26 * HOUR, 39 * HOUR]
 
 
 async def test_while_it_lasts_a_gap_is_stale(shop: Shop) -> None:
@@ -230,6 +264,35 @@ async def test_before_the_first_stage_nothing_is_read(shop: Shop) -> None:
     shop.status = RolloutStatus(attempt_id="r-1")
     found = await OwnReader(shop.store, shop.client).read(shop.status, SPEC, START)
     assert (found.bins, found.closed, shop.prometheus.asked) == ({}, (), 0)
+
+
+@given(
+    outage=st.integers(0, 45),
+    gaps=st.lists(st.tuples(st.integers(0, 44), st.integers(1, 20)), max_size=3),
+    looks=st.integers(12, 14),
+)
+@settings(max_examples=8, deadline=None)
+def test_however_long_nobody_looked_everything_is_counted_once(
+    outage: int, gaps: list[tuple[int, int]], looks: int
+) -> None:
+    """An operator that was away for hours, a Prometheus that was away for some of them."""
+    here = [hour for hour in range(-1, 50) if not any(begin < hour <= begin + length for begin, length in gaps)]
+    spans = [(hour, hour + 1) for hour in here if hour < 47] + [(47, 50)]
+
+    async def story() -> None:
+        shop = Shop()
+        shop.steady(*spans, every=60)
+        for counter in [*shop.prometheus.raw.values()]:  # one series each, with holes
+            samples = sorted({sample for _, found in counter for sample in found})
+            counter[:] = [(counter[0][0], samples)]
+        await shop.look(outage * HOUR / 10)
+        for _ in range(looks):
+            bins = await shop.look(49 * HOUR)
+        assert sums(bins) == steady((end(bins[-1]) - START).total_seconds())
+        assert end(bins[-1]) - START > 48 * HOUR
+        await shop.client.aclose()
+
+    asyncio.run(story())
 
 
 @given(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from orchestrator_operator.rollout.pace import next_look
 from orchestrator_operator.specs.rollout_status import Phase
@@ -39,3 +41,16 @@ def test_a_stage_that_runs_is_looked_at_four_times_in_its_first_age(first_age: s
     planned = one.step()
     assert planned.status.phase is Phase.PROGRESSING
     assert next_look(one.gathered(), planned, one.now) == seconds
+
+
+def test_a_rollout_that_was_just_armed_anew_is_looked_at_as_one_that_begins() -> None:
+    one = world("12s").running()
+    one.says("orchestrator.dev/abort", "mails twice")
+    one.settle()
+    assert one.spec is not None
+    one.spec = one.spec.model_copy(update={"attempt": 2})
+    one.now += timedelta(hours=3)
+    before = one.gathered()
+    planned = one.step()
+    assert (before.status.phase, planned.status.phase) == (Phase.ROLLED_BACK, Phase.PENDING)
+    assert next_look(before, planned, one.now) == 3.0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,9 +18,10 @@ import structlog
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
-from orchestrator.store.port import Control, KeptBin, Totals
+from orchestrator.store.port import Control
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import steps
+from orchestrator_operator.rollout.acting import keeping
 from orchestrator_operator.rollout.acting.letters import due
 from orchestrator_operator.rollout.acting.raising import raises
 from orchestrator_operator.rollout.log.chain import HEAD_HASH, HEAD_NUMBER, identity
@@ -36,8 +36,8 @@ from orchestrator_operator.rollout.model import (
     TakeBaselines,
     Tell,
 )
+from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import OVER
-from orchestrator_operator.rollout.reading import readings
 from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs import GROUP, ROLLOUTS
 from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
-BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
 _MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
 
@@ -159,10 +158,11 @@ class Applier:
                 case CancelInFlight():
                     await self._cancel()
                 case TakeBaselines() | RememberBins() | RememberTotals():
-                    await self._keep(status.attempt_id, action)
+                    await keeping.keep(self._store, status.attempt_id, action)
                 case DropAnnotation(key):
                     await self._drop(known, key)
                 case Release():
+                    await keeping.drop(self._store, known.name, attempt_id(known.uid, None))
                     await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
                 case Tell():
                     await self._post(known, status, action)
@@ -187,21 +187,6 @@ class Applier:
         async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
-
-    async def _keep(self, attempt: str, action: TakeBaselines | RememberBins | RememberTotals) -> None:
-        """What the evidence will be counted from, in the store."""
-        match action:
-            case TakeBaselines(until):
-                await self._store.take_baselines(attempt, until - BASELINE, until)
-            case RememberTotals(restart):
-                await self._store.save_totals(attempt, Totals(restart.index, restart.at, readings.dump(restart)))
-            case RememberBins(criterion, first, bins):
-                kept = [
-                    KeptBin(number, one.end, one.k1, one.n1, one.k2, one.n2)
-                    for number, one in enumerate(bins, first)
-                    if one.end is not None
-                ]
-                await self._store.save_bins(attempt, criterion, kept)
 
     async def _drop(self, known: Known, key: str) -> None:
         namespace, name = known.name.split("/", 1)
@@ -244,6 +229,8 @@ class Applier:
             message=decision.message,
             actor=decision.actor,
         )
+        if decision.repeated:
+            return
         head = status.decision_head if number is not None else None
         place = f"decision {number}" if number is not None else "not in the log yet: the store does not answer"
         annotations = {} if head is None else {HEAD_NUMBER: str(head.number), HEAD_HASH: head.hash}

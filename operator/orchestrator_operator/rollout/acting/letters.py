@@ -40,7 +40,8 @@ def due(name: str, status: RolloutStatus, since: datetime | None) -> tuple[tuple
     fresh = [decision for decision in status.decisions if since is None or decision.at > since]
     if not fresh:
         return (), status.model_copy(update={"notified": since})
-    letters = tuple(letter(name, status, decision) for decision in fresh if decision.action in OPENINGS)
+    told = (decision for decision in fresh if decision.action in OPENINGS and not decision.repeated)
+    letters = tuple(letter(name, status, decision) for decision in told)
     return letters, status.model_copy(update={"notified": max(decision.at for decision in fresh)})
 
 

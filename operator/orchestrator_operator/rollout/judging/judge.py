@@ -13,7 +13,7 @@ from orchestrator_operator.rollout.judging.comparisons import NO_SERIES, compari
 from orchestrator_operator.rollout.judging.guardrails import guardrail
 from orchestrator_operator.rollout.judging.own_comparisons import own_comparison
 from orchestrator_operator.rollout.judging.power import power
-from orchestrator_operator.rollout.model import Judgement, Unreadable
+from orchestrator_operator.rollout.model import Alarm, Judgement, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.statistics import evidence
 from orchestrator_operator.specs.rollout_status import Phase
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from orchestrator_operator.rollout.judging.comparisons import Test
-    from orchestrator_operator.rollout.model import Alarm, Gathered, Judged, Power
+    from orchestrator_operator.rollout.model import Gathered, Judged, Power
     from orchestrator_operator.specs.rollout import Criterion, RolloutSpec, Stage
 
 # Which judge and plan these are. It is raised with every change that lets them come to other figures, verdicts or
@@ -80,7 +80,9 @@ def _arms(gathered: Gathered, spec: RolloutSpec, stage: Stage) -> tuple[int, int
 
 
 def _alarms(gathered: Gathered, spec: RolloutSpec) -> Iterator[Alarm]:
-    """What is wrong with the experiment. What could not be read raises no alarm: the comparisons are blind then."""
+    """What is wrong with the experiment. What could not be read raises no alarm: the comparisons are blind then. But
+    where these can be read, and what the alarms look at was reset, nobody else says so.
+    """
     shares = [stage.share for stage in spec.stages]
     found = (
         None if isinstance(gathered.starts, Unreadable) else sample_ratio.alarm(gathered.starts, shares),
@@ -88,6 +90,10 @@ def _alarms(gathered: Gathered, spec: RolloutSpec) -> Iterator[Alarm]:
         None if isinstance(gathered.health, Unreadable) else degradation.alarm(gathered.health),
     )
     yield from (alarm for alarm in found if alarm is not None)
+    read = (gathered.starts, gathered.calibration)
+    lower = [item for item in read if isinstance(item, Unreadable) and item.reason == "CounterReset"]
+    if lower and not any(isinstance(cells, Unreadable) for cells in gathered.cohorts.values()):
+        yield Alarm("CounterReset", "; ".join(item.message for item in lower))
 
 
 def _sticky(gathered: Gathered, stage: Stage) -> float | None:

@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.store.port import DecisionRow
 from orchestrator_operator.rollout.judging.judge import JUDGE
 from orchestrator_operator.rollout.log import jsonform
-from orchestrator_operator.rollout.log.sharing import shortened
-from orchestrator_operator.rollout.model import RememberTotals, Tell
+from orchestrator_operator.rollout.log.sharing import shortened, without_closed
+from orchestrator_operator.rollout.model import RememberBins, RememberTotals, Tell
 from orchestrator_operator.specs import GROUP
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
@@ -105,7 +105,7 @@ def remembered(decision: Decision, g: Gathered) -> Draft:
 
 def content(g: Gathered, judgement: Judgement, planned: Plan, version: str) -> Content:
     """All that was looked at and all that followed, as JSON."""
-    inputs = jsonform.dump(replace(g, queries=()))
+    inputs = without_closed(jsonform.dump(replace(g, queries=())))
     inputs["status"].pop("decisions", None)
     return {
         "inputs": inputs,
@@ -142,6 +142,8 @@ def actions(planned: Plan) -> Iterator[Content]:
                 continue
             case RememberTotals(restart):
                 yield {"action": "RememberTotals", "index": restart.index}  # the totals stand in the inputs
+            case RememberBins(criterion, first, bins):  # and so do the bins
+                yield {"action": "RememberBins", "criterion": criterion, "first": first, "count": len(bins)}
             case _:
                 yield {"action": type(action).__name__, **jsonform.dump(action)}
 

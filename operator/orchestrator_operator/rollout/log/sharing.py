@@ -1,8 +1,9 @@
-"""How the rows of the log share what they repeat. Pure.
+"""How the rows of the log share what they repeat, and say once what they would say twice. Pure.
 
 What only grows (the totals of the restarts, the bins of own counters) and the spec would make every row large. So a row
 names an earlier one and adds what is new: `{"$as": 7}` is what row 7 has there, `{"$as": 7, "first": 3, "then": […]}`
-the first three members of that and some more.
+the first three members of that and some more. Bins that have closed stand among all bins of their counter already: of
+those a row tells only from which one on.
 """
 
 from __future__ import annotations
@@ -41,6 +42,31 @@ def resolved(inputs: Inputs, rows: Mapping[int, Mapping[str, Any]]) -> Inputs:
 def shortened(inputs: Inputs, shared: Shared) -> Inputs:
     """The inputs with what an earlier row has as well put by its number."""
     return _each_shared(inputs, lambda place, value: _short(value, shared.values.get(place), shared.number))
+
+
+def without_closed(inputs: Inputs) -> Inputs:
+    """The inputs, whose closed bins are told by their place among all bins where they stand there."""
+    return _each_closed(inputs, lambda item, own: item if own != item.get("bins") else _less(item))
+
+
+def with_closed(inputs: Inputs) -> Inputs:
+    """What `without_closed` was made from; the inputs' own bins must be whole."""
+    return _each_closed(inputs, lambda item, own: item if "bins" in item else {**item, "bins": own})
+
+
+def _each_closed(inputs: Inputs, change: Callable[[Inputs, Any], Inputs]) -> Inputs:
+    if not inputs.get("closed"):
+        return inputs
+    own = inputs.get("own") or {}
+    bins = {name: found for name, found in own.items() if isinstance(found, list)}
+    return {
+        **inputs,
+        "closed": [change(item, bins.get(item["criterion"], [])[item["first"] :]) for item in inputs["closed"]],
+    }
+
+
+def _less(item: Inputs) -> Inputs:
+    return {key: value for key, value in item.items() if key != "bins"}
 
 
 def _each_shared(inputs: Inputs, change: Callable[[str, Any], Any]) -> Inputs:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from orchestrator_operator.rollout.judging.judge import JUDGE, judge
 from orchestrator_operator.rollout.log import chain, jsonform
 from orchestrator_operator.rollout.log.chain import OBSERVED
-from orchestrator_operator.rollout.log.sharing import resolved, shared_values
+from orchestrator_operator.rollout.log.sharing import resolved, shared_values, with_closed
 from orchestrator_operator.rollout.model import Gathered, Tell
 from orchestrator_operator.rollout.planning.plan import plan
 
@@ -120,7 +120,7 @@ class _Derivation:
             self._others[row.number] = int(number), str(body["version"])
         inputs = resolved(body["inputs"], self._shared)
         self._shared[row.number] = shared_values(inputs)
-        gathered = jsonform.load(inputs, Gathered)
+        gathered = jsonform.load(with_closed(inputs), Gathered)
         judgement = judge(gathered)
         planned = plan(gathered, judgement)
         told = [_words(action.decision) for action in planned.actions if isinstance(action, Tell)]

@@ -13,11 +13,12 @@ from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.judging.anchor import anchored
 from orchestrator_operator.rollout.judging.judge import current_stage
 from orchestrator_operator.rollout.model import Plan, RememberBins, RememberTotals, Restart, TakeBaselines, Unreadable
+from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import IN_A_STAGE, advance
 from orchestrator_operator.rollout.planning import flagplan, onward, rules, stage_rules, windows, words
 from orchestrator_operator.rollout.planning.conditions import conditions
 from orchestrator_operator.rollout.planning.flagwrite import with_flag
-from orchestrator_operator.rollout.planning.records import with_evidence
+from orchestrator_operator.rollout.planning.records import with_changes, with_evidence
 from orchestrator_operator.rollout.planning.situation import PROMOTE, Outcome, Situation
 from orchestrator_operator.rollout.planning.telling import told
 from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, Finding, Phase, RolloutStatus
@@ -81,8 +82,9 @@ def plan(gathered: Gathered, judgement: Judgement) -> Plan:
     }
     status = status.model_copy(update=changes)
     telling = told(gathered, judgement, outcome, status, heard)
-    decisions = (*status.decisions, *(item.decision for item in telling))[-DECISIONS_KEPT:]
-    status = status.model_copy(update={"decisions": decisions})
+    made = [item.decision for item in telling]
+    status = with_changes(g, status, made)
+    status = status.model_copy(update={"decisions": (*status.decisions, *made)[-DECISIONS_KEPT:]})
     actions = (
         *_baselines(g, status),
         *flag_actions,
@@ -109,7 +111,7 @@ def _moved(g: Gathered, outcome: Outcome) -> RolloutStatus:
     status = g.status.model_copy(update=changes)
     if Phase.PENDING in (g.status.phase, status.phase):
         attempt = max(status.attempt, g.spec.attempt if g.spec else 1)
-        status = status.model_copy(update={"attempt": attempt, "attempt_id": f"{g.uid[:8]}-{attempt}"})
+        status = status.model_copy(update={"attempt": attempt, "attempt_id": attempt_id(g.uid, attempt)})
     stage = current_stage(g.spec, status.stage_index).name if g.spec else status.stage
     return status.model_copy(update={"stage": stage, "percent": _percent(g, status, outcome)})
 

@@ -6,12 +6,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import durations
+from orchestrator.flag import parse_instant
+from orchestrator_operator.rollout.model import Unreadable
+from orchestrator_operator.rollout.reading.counters import ages_beside
+from orchestrator_operator.rollout.statistics.evidence import totals
 from orchestrator_operator.rollout.wording import show_evidence
-from orchestrator_operator.specs.rollout_status import CriterionStatus, Phase, Verdict
+from orchestrator_operator.specs.rollout_status import CHANGES_KEPT, Counted, CriterionStatus, Phase, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestrator_operator.rollout.model import Gathered, Judged, Judgement
-    from orchestrator_operator.specs.rollout_status import RolloutStatus
+    from orchestrator_operator.specs.rollout_status import Decision, RolloutStatus
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.BLIND, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.NOT_APPLICABLE)
 
@@ -27,9 +33,35 @@ def with_evidence(g: Gathered, judgement: Judgement, status: RolloutStatus) -> R
         "verdict": next(verdict for verdict in _WORST_FIRST if verdict in verdicts).value,
         "criteria": tuple(_shown(judged, g.status) for judged in judgement.criteria),
         "evidence": _evidence(strongest),
+        "counted": _counted(g),
         **_blindness(g, status, blind=Verdict.BLIND in verdicts),
     }
     return status.model_copy(update=changes)
+
+
+def _counted(g: Gathered) -> Counted:
+    """What cannot be read now stays as it was read last."""
+    ages = ages_beside(g.spec) if g.spec else ()
+    before = g.status.counted if g.status.counted and g.status.counted.ages == ages else Counted()
+    return Counted(
+        ages=ages,
+        starts=before.starts if isinstance(g.starts, Unreadable) else totals(g.starts),
+        calibration=before.calibration if isinstance(g.calibration, Unreadable) else totals(g.calibration),
+    )
+
+
+def with_changes(g: Gathered, status: RolloutStatus, decisions: Iterable[Decision]) -> RolloutStatus:
+    """The moments at which V2's share changed in this attempt: a bin of a user's own counters never spans one.
+
+    What somebody else did to the flag counts from when it was seen, and set back; an expiry from its own moment on.
+    """
+    kept = g.status.share_changed_at if status.started_at == g.status.started_at else ()
+    corrected = [decision for decision in decisions if decision.action == "SetPercent"]
+    found = {g.now} if corrected or status.percent != g.status.percent else set()
+    intent = g.status.flag_intent
+    if any(decision.reason == "DeadmanExpired" for decision in corrected) and intent and intent.expires:
+        found.add(parse_instant(intent.expires))
+    return status.model_copy(update={"share_changed_at": tuple(sorted({*kept, *found}))[-CHANGES_KEPT:]})
 
 
 def _blindness(g: Gathered, status: RolloutStatus, *, blind: bool) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def rolled_back(s: Situation) -> Outcome | None:
         "approved": "",
         "alarms": (),
         "criteria": (),
+        "counted": None,
         "blind_since": None,
         "blind_spent": 0.0,
     }

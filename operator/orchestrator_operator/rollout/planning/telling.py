@@ -5,6 +5,7 @@ Pure. What is told becomes a decision in the log and a Kubernetes Event.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator_operator.rollout.judging import anchor
@@ -16,12 +17,18 @@ from orchestrator_operator.specs.rollout_status import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from orchestrator_operator.rollout.model import Gathered, Judgement
     from orchestrator_operator.rollout.planning.situation import Outcome
     from orchestrator_operator.specs.rollout_status import RolloutStatus, Word
 
+STAYED_AWAY = timedelta(hours=1)  # after so long what comes back is news again
+
 _QUIET = frozenset({"StageRunning"})  # reasons that say no more than that it goes on
+_COMING_AND_GOING = frozenset(
+    {"SampleRatioMismatch", "SharedDegradation", "NotCalibrated", "GuardrailBroken", "Blind", "FlagUnavailable"}
+)
 
 
 def told(
@@ -43,9 +50,30 @@ def _outcome(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[T
     changed = status.phase is not before.phase or outcome.raises
     if changed or status.reason not in {before.reason, *_QUIET}:
         decision = Decision(
-            at=g.now, action=outcome.verb, reason=outcome.reason, message=outcome.message, actor=outcome.actor
+            at=g.now,
+            action=outcome.verb,
+            reason=outcome.reason,
+            message=outcome.message,
+            actor=outcome.actor,
+            repeated=_repeats(before, outcome, g.now) or None,
         )
         yield Tell(decision, outcome.warning)
+
+
+def _repeats(before: RolloutStatus, outcome: Outcome, now: datetime) -> bool:
+    """Whether this comes and goes: it is decided and recorded each time, but people are told once, and again only when
+    it had stayed away for a while. What ends such a repetition says no more than they know.
+    """
+    made = before.decisions
+    if outcome.reason in _QUIET:
+        return before.reason in _COMING_AND_GOING and bool(made) and bool(made[-1].repeated)
+    if outcome.reason not in _COMING_AND_GOING:
+        return False
+    last = max((place for place, decision in enumerate(made) if decision.reason == outcome.reason), default=None)
+    if last is None:
+        return False
+    ended = next((decision.at for decision in made[last:] if decision.reason in _QUIET), made[last].at)
+    return now - ended < STAYED_AWAY
 
 
 def _edited_spec(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell]:

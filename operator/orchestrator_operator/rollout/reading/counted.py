@@ -14,7 +14,8 @@ from orchestrator_operator.adapters.prometheus import PrometheusError
 from orchestrator_operator.rollout.judging.judge import current_stage
 from orchestrator_operator.rollout.model import Restart, Unreadable
 from orchestrator_operator.rollout.reading import readings
-from orchestrator_operator.rollout.reading.counters import Counters, without_history
+from orchestrator_operator.rollout.reading.counters import Counters, ages_beside, without_history
+from orchestrator_operator.specs.rollout_status import Counted as Before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,14 +75,15 @@ class CountReader:
         found = readings.without_resets(counters.cohorts(spec), restarts, status, spec)
         if baselines is not None:
             found = without_history(found, (one.executions for one in baselines))
-        starts = counters.starts(spec)
+        seen = status.counted if status.counted and status.counted.ages == ages_beside(spec) else Before()
+        starts = readings.unless_lower("the starts", counters.starts(spec), seen.starts)
         share = current_stage(spec, status.stage_index).share
         return Counted(
             cohorts=found,
             restarts=restarts,
             starts=starts,
             keyed=None if isinstance(starts, Unreadable) else counters.keyed(spec, share),
-            calibration=counters.calibration(spec),
+            calibration=readings.unless_lower("V1 against V1", counters.calibration(spec), seen.calibration),
         )
 
     async def _restarts(self, attempt: str) -> tuple[Restart, ...]:

@@ -90,6 +90,11 @@ class Counters:
         return self.spoiled.get(group) or _cells(self.found.get(group), group)
 
 
+def ages_beside(spec: RolloutSpec) -> tuple[str, str]:
+    """At which ages the starts and V1 against V1 are read."""
+    return durations.show(spec.analysis.ages[0]), durations.show(spec.analysis.middle_age)
+
+
 def cohort_keys(spec: RolloutSpec) -> list[CohortKey]:
     """What is compared: each preset at each age. A counter of a user's own is read in another way."""
     presets = [str(criterion.preset) for criterion in spec.comparisons if criterion.preset is not None]

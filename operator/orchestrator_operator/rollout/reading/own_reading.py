@@ -1,8 +1,9 @@
 """Read a user's own counters: raw samples since the last bin that was kept, never the whole attempt again.
 
 What lies further back than one look can read is caught up with window by window; until then the criterion cannot be
-read, for a promotion must not stand on what was true hours ago. A window without samples (Prometheus was away for
-longer, or has forgotten) becomes an empty bin: nothing is known of that time, and nothing is concluded from it.
+read, for a promotion must not stand on what was true hours ago. Nothing is lost on the way: a gap in the samples,
+however long, becomes one long bin (what grew between its two sides is known), and one that still lasts is waited for. A
+window that cannot be understood (a value that is no count) becomes an empty bin: nothing is concluded from it.
 """
 
 from __future__ import annotations
@@ -78,17 +79,42 @@ class OwnReader:
             on_v2_alone = current_stage(spec, status.stage_index).share == _ALL  # V1's counters may be gone by then
             if on_v2_alone or begin is None or begin >= now:  # the clock was moved back: what was read stays read
                 return kept, None
-            until = min(now, begin + REACH)
-            raw = await self._raw(criterion, begin, until)
+            found, until = await self._found(status, spec, criterion, kept, begin, now)
         except StoreError as error:
             return Unreadable("StoreUnavailable", f"the bins that were kept cannot be read: {error}"), None
         except PrometheusError as error:
             return Unreadable(error.reason, str(error)), None
-        cuts = (begin, *_promotions(status, begin, until))
-        read_to = until if until == now else _newest(raw, begin, until)
-        before = sum(one.n1 + one.n2 for one in kept)
-        found = bins(raw, cuts, spec.analysis.interval, read_to, _spacing(raw), before)
         return _with(kept, found, criterion.name, until, now)
+
+    async def _found(
+        self,
+        status: RolloutStatus,
+        spec: RolloutSpec,
+        criterion: Criterion,
+        kept: tuple[Bin, ...],
+        begin: datetime,
+        now: datetime,
+    ) -> tuple[tuple[Bin, ...] | Unreadable, datetime]:
+        """The bins that have closed since `begin`, and up to when was read for them.
+
+        A window in which nothing closes (a gap, or an interval that is longer) is read together with the next one, so
+        that what the counters grew by across it is in a bin. But not while there is nothing at its other side yet.
+        """
+        raw: dict[str, Raw] = {}
+        until, before = begin, sum(one.n1 + one.n2 for one in kept)
+        while True:
+            since, until = until, min(now, until + REACH)
+            raw = _merged(raw, await self._raw(criterion, since, until))
+            read_to = until if until == now else _newest(raw, begin, until)
+            cuts = (begin, *_changes(status, begin, until))
+            found = bins(raw, cuts, spec.analysis.interval, read_to, _spacing(raw), before)
+            if until == now or not _nothing(found):
+                return found, until
+            if since == begin:
+                latest = await self._raw(criterion, now, now)
+                away = bins(latest, (now,), spec.analysis.interval, now, _spacing(latest))
+                if isinstance(away, Unreadable):
+                    return away, now
 
     async def _raw(self, criterion: Criterion, begin: datetime, until: datetime) -> dict[str, Raw]:
         """Every series of both counters on both engines, from a little before `begin` on."""
@@ -122,18 +148,38 @@ def _with(
     return (*kept, *found), RememberBins(criterion, len(kept), found) if found else None
 
 
+def _nothing(found: tuple[Bin, ...] | Unreadable) -> bool:
+    """Whether these samples alone make no bin, and more of them could."""
+    return found.reason in {"NoSeries", "Stale"} if isinstance(found, Unreadable) else not found
+
+
+def _merged(one: Mapping[str, Raw], other: Mapping[str, Raw]) -> dict[str, Raw]:
+    """The series of two windows that follow each other."""
+    none = Raw((), ())
+    return {
+        engine: Raw(
+            _joined_raw([*one.get(engine, none).bad, *other[engine].bad]),
+            _joined_raw([*one.get(engine, none).total, *other[engine].total]),
+        )
+        for engine in other
+    }
+
+
 def _joined(chunks: Iterable[Series]) -> list[RawSeries]:
+    return _joined_raw((series.labels, series.samples) for series in chunks)
+
+
+def _joined_raw(chunks: Iterable[RawSeries]) -> list[RawSeries]:
     """Each series once, oldest sample first. Older servers give a sample on the border of two windows in both."""
     samples: defaultdict[tuple[tuple[str, str], ...], dict[float, float]] = defaultdict(dict)
-    for series in chunks:
-        samples[tuple(sorted(series.labels.items()))].update(series.samples)
+    for labels, found in chunks:
+        samples[tuple(sorted(labels.items()))].update(found)
     return [(dict(labels), sorted(found.items())) for labels, found in samples.items()]
 
 
-def _promotions(status: RolloutStatus, begin: datetime, until: datetime) -> list[datetime]:
+def _changes(status: RolloutStatus, begin: datetime, until: datetime) -> list[datetime]:
     """Changes of the percent after `begin`: a bin never spans one."""
-    moments = {decision.at for decision in status.decisions if decision.action == "Promote"}
-    moments |= {status.stage_started_at} if status.stage_started_at else set()
+    moments = {*status.share_changed_at, *([status.stage_started_at] if status.stage_started_at else ())}
     return sorted(moment for moment in moments if begin < moment < until)
 
 

@@ -91,6 +91,18 @@ def without_resets(
     }
 
 
+def unless_lower(what: str, cells: Cells | Unreadable, before: Sequence[int] | None) -> Cells | Unreadable:
+    """The reading of something that is no comparison, but Unreadable where it is lower than it was `before`: as
+    `evidence.totals` has it, out of the status.
+    """
+    if isinstance(cells, Unreadable) or before is None:
+        return cells
+    now = evidence.totals(cells)
+    if all(new >= old for new, old in zip(now, before, strict=True)):
+        return cells
+    return _reset(f"{what} went down from {tuple(before)} to {now} (k1, n1, k2, n2)")
+
+
 def dump(restart: Restart) -> dict[str, Any]:
     """The totals of a restart as JSON, by `preset@age`."""
     return {f"{preset}@{durations.show(age)}": evidence.dump(cells) for (preset, age), cells in restart.cohorts.items()}
@@ -117,11 +129,13 @@ def _unless_reset(
             evidence.since(cells, restart.cohorts.get(key, ()))
         _since_status(key, cells, status, spec)
     except ValueError as error:
-        return Unreadable(
-            "CounterReset",
-            f"{error}; was the database restored? To begin with fresh counters, abort and raise spec.attempt",
-        )
+        return _reset(str(error))
     return cells
+
+
+def _reset(what: str) -> Unreadable:
+    more = "was the database restored? To begin with fresh counters, abort and raise spec.attempt"
+    return Unreadable("CounterReset", f"{what}; {more}")
 
 
 def _since_status(key: CohortKey, cells: Cells, status: RolloutStatus, spec: RolloutSpec) -> None:

@@ -77,6 +77,7 @@ def test_the_shapes_reach_every_commit_that_a_worker_and_its_clients_make(
         Boundary.SAVE_TOTALS,
         Boundary.SAVE_BINS,
         Boundary.TAKE_BASELINES,
+        Boundary.DROP_EVIDENCE,
         Boundary.APPEND_DECISION,
     }
     cases = 0 if chaos.long else _BOUNDED
