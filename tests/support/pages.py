@@ -20,9 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = "sh"
 
-#: Pages that others are writing now: while they are missing, nothing is said against it.
-AWAITED = ("docs/runbook.md", "docs/http-door.md", "docs/tracing.md")
-
 
 @dataclass(frozen=True, slots=True)
 class Block:
