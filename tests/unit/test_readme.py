@@ -155,9 +155,9 @@ def unbuilt_fields() -> list[str]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("field", unbuilt_fields())
-def test_a_field_that_is_not_built_is_listed_as_such(field: str) -> None:
-    assert re.search(rf"`([a-z]+\.)?{field}`", section("What is not built yet", README_PAGE))
+def test_fields_that_are_not_built_are_listed_as_such() -> None:
+    told = section("What is not built yet", README_PAGE)
+    assert [field for field in unbuilt_fields() if not re.search(rf"`([a-z]+\.)?{field}`", told)] == []
 
 
 def test_the_rollout_that_is_shown_is_valid() -> None:
