@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import InvalidInput
 from orchestrator_operator.rollout.phases import OVER
-from orchestrator_operator.specs.rollout import parse_rollout
+from orchestrator_operator.specs.rollout import load_rollout, parse_rollout
 from orchestrator_operator.specs.rollout_status import RolloutStatus, read_status
 
 if TYPE_CHECKING:
@@ -35,9 +35,8 @@ class Known:
     body: Mapping[str, Any]
     status: RolloutStatus
     written: RolloutStatus
-    spec: RolloutSpec | None = None  # None: `problems` says what is wrong with it
-    problems: tuple[Problem, ...] = ()
-    ages: tuple[float, ...] = ()  # seconds; of the last spec that could be read
+    spec: RolloutSpec | None = None  # the last one that could be read; None: none ever could
+    problems: tuple[Problem, ...] = ()  # what is wrong with the one that stands there now
     failures: int = 0  # reconciles in a row that failed
     due: float = 0.0  # when to look at it again, by the event loop's clock
     told: set[str] = field(default_factory=set)  # troubles of ours that have been said once
@@ -63,15 +62,21 @@ class Known:
         return old.isdecimal() and new.isdecimal() and int(new) < int(old)
 
     def see(self, body: Mapping[str, Any]) -> None:
-        """What the API says of it now; its status is ours, so the one that comes along is not read."""
+        """What the API says of it now; its status is ours, so the one that comes along is not read.
+
+        A spec that cannot be read takes nothing away: V2 goes on to be counted and judged by the one before.
+        """
         self.body = body
         raw = body.get("spec")
         try:
             self.spec, self.problems = parse_rollout(raw if isinstance(raw, dict) else {}), ()
         except InvalidInput as error:
-            self.spec, self.problems = None, error.problems
-        if self.spec is not None:
-            self.ages = tuple(age.total_seconds() for age in self.spec.analysis.ages)
+            self.spec, self.problems = self.spec or load_rollout(self.status.readable_spec), error.problems
+
+    @property
+    def ages(self) -> tuple[float, ...]:
+        """At which ages executions are read, in seconds."""
+        return tuple(age.total_seconds() for age in self.spec.analysis.ages) if self.spec else ()
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -74,10 +74,10 @@ class Gathered:
     name: str  # namespace/name of the resource
     uid: str
     generation: int
-    spec: RolloutSpec | None  # None: `problems` says what is wrong with it
+    spec: RolloutSpec | None  # the last one that could be read; None: none ever could
     status: RolloutStatus
     flag: FlagSnapshot | Unreadable
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()  # what is wrong with the spec that stands there now; (): it is `spec`
     annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     deleting: bool = False
     rival: str | None = None  # the older rollout that owns the same flag

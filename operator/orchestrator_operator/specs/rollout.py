@@ -5,6 +5,7 @@ Percents are Decimals of at most two places, durations timedeltas (`7d`, `10m`, 
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -239,6 +240,19 @@ def parse_rollout(spec: Mapping[str, Any]) -> RolloutSpec:
     if problems := tuple(check(parsed)):
         raise InvalidInput(problems)
     return parsed
+
+
+def dump_rollout(spec: RolloutSpec) -> str:
+    """All of a spec, its defaults too, as JSON: it means the same to a version with other defaults."""
+    return json.dumps(spec.model_dump(mode="json", by_alias=True, exclude_none=True), separators=(",", ":"))
+
+
+def load_rollout(text: str) -> RolloutSpec | None:
+    """What `dump_rollout` made; None if there is nothing, or if it cannot be read."""
+    try:
+        return RolloutSpec.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def _problem(details: ErrorDetails) -> Problem:

@@ -189,6 +189,9 @@ class RolloutStatus(_Part):
     failed: Annotated[Failed | None, Field(description="What convicted V2.")] = None
     conditions: Annotated[tuple[Condition, ...], Field(description="For people, tools and `kubectl wait`.")] = ()
     decisions: Annotated[tuple[Decision, ...], Field(description="The last 20, newest last.")] = ()
+    readable_spec: Annotated[
+        str, Field(description="The last spec that could be read, as JSON: V2 is judged by it until a later one can.")
+    ] = ""
     decision_head: Annotated[DecisionHead | None, Field(description="The end of the store's log of decisions.")] = None
     notified: Annotated[Instant | None, Field(description="When the last decision was made that went out.")] = None
 

@@ -15,6 +15,7 @@ import pytest
 from orchestrator_operator.adapters.kubernetes import Kubernetes, Refused
 from orchestrator_operator.cli import rollout_log
 from orchestrator_operator.rollout.judging.judge import judge
+from orchestrator_operator.rollout.judging.judge import JUDGE
 from orchestrator_operator.rollout.log import verify as log_verify
 from orchestrator_operator.specs import ROLLOUTS
 
@@ -105,13 +106,13 @@ def test_a_row_that_was_changed_in_the_database_is_told_in_one_sentence(site: Si
 def test_rows_of_another_judge_are_told_with_the_software_that_derives_them(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_verify, "JUDGE", 3)
+    monkeypatch.setattr(log_verify, "JUDGE", JUDGE + 1)
     monkeypatch.setattr(log_verify, "judge", lambda gathered: replace(judge(gathered), criteria=()))
     answer = site.verify()
     assert answer.code == 0
     assert "were decided by another judge" in answer.out
-    assert "(judge 2)" in answer.out
-    assert site.verify("-o", "json").json()["byAnotherJudge"][0]["judge"] == 2
+    assert f"(judge {JUDGE})" in answer.out
+    assert site.verify("-o", "json").json()["byAnotherJudge"][0]["judge"] == JUDGE
 
 
 def test_an_end_that_was_cut_off_in_the_database_is_told(site: Site) -> None:

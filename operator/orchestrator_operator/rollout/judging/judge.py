@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 # actions from the same inputs; rows of the log bear it, so that nobody takes an earlier judge's for forged ones.
 #   1  the coin test's evidence weighed all its alternatives alike
 #   2  mixture.DECIDING weighs them
-JUDGE = 2
+#   3  the last spec that could be read is judged by; a guardrail above its limit keeps a rollout from starting; an
+#      approval covers what was awaited when it was given; restarts that the store does not tell count 0
+JUDGE = 3
 
 
 def judge(gathered: Gathered) -> Judgement:
-    """The verdicts now; none where nothing is judged (a spec that cannot be read, a rollout that is over)."""
+    """The verdicts now; none where nothing is judged (no spec could ever be read, a rollout that is over)."""
     gathered = anchored(gathered)
     spec, status = gathered.spec, gathered.status
     if spec is None or status.phase not in IN_A_STAGE | {Phase.PENDING}:

@@ -80,7 +80,11 @@ def _followed(status: RolloutStatus, rows: Sequence[DecisionRow], ahead: Sequenc
         )
         for row in ahead
     )
-    kept = {"conditions": status.conditions, "notified": status.notified}
+    kept = {
+        "conditions": status.conditions,
+        "notified": status.notified,
+        "readable_spec": status.readable_spec,
+    }
     return followed.model_copy(update={**kept, "decisions": (*status.decisions, *more)[-DECISIONS_KEPT:]})
 
 

@@ -7,7 +7,7 @@ each hash stands for all rows before it, too.
 
 The content of a row that was decided, or merely observed:
 
-    inputs      everything that was gathered, field by field (jsonform.py); but for the decisions in the status
+    inputs      everything that was gathered, field by field (jsonform.py); but for what the status repeats of them
     queries     what Prometheus was asked
     judgement   each criterion's verdict with its numbers, and the alarms
     planned     the status that follows, and the actions
@@ -106,7 +106,8 @@ def remembered(decision: Decision, g: Gathered) -> Draft:
 def content(g: Gathered, judgement: Judgement, planned: Plan, version: str) -> Content:
     """All that was looked at and all that followed, as JSON."""
     inputs = without_closed(jsonform.dump(replace(g, queries=())))
-    inputs["status"].pop("decisions", None)
+    for told_better in _ELSEWHERE:
+        inputs["status"].pop(told_better, None)
     return {
         "inputs": inputs,
         "queries": list(g.queries),
@@ -131,7 +132,8 @@ def status_after(status: RolloutStatus) -> Content:
     return {key: value for key, value in found.items() if key not in _LEFT_OUT}
 
 
-_LEFT_OUT = frozenset({"decisions", "conditions", "decisionHead", "notified"})
+_ELSEWHERE = ("decisions", "readableSpec")  # of the status: rows, and `spec` among the inputs, say it
+_LEFT_OUT = frozenset({*_ELSEWHERE, "conditions", "decisionHead", "notified"})
 
 
 def actions(planned: Plan) -> Iterator[Content]:

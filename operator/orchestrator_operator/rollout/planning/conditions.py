@@ -37,9 +37,15 @@ def conditions(gathered: Gathered, judgement: Judgement, status: RolloutStatus) 
     return tuple(Condition.model_validate(item) for item in upsert(existing, new))
 
 
+def judged_by_the_last(g: Gathered) -> str:
+    """What still happens to a rollout that runs, in the middle of a sentence about its spec."""
+    return " (V2 is judged, and rolled back, by the last spec that could be read)" if g.spec is not None else ""
+
+
 def _valid(g: Gathered, status: RolloutStatus) -> dict[str, Any]:
     if g.problems:
-        valid, reason, message = False, "InvalidSpec", tell(g.problems)
+        held = f"held until it is corrected{judged_by_the_last(g)}: " if status.phase in IN_A_STAGE else ""
+        valid, reason, message = False, "InvalidSpec", f"{held}{tell(g.problems)}"
     elif status.reason in _REFUSED:
         valid, reason, message = False, status.reason, status.message
     else:

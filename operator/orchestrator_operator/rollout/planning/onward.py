@@ -15,6 +15,7 @@ from orchestrator_operator.rollout.model import Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.planning import windows, words
 from orchestrator_operator.rollout.planning.situation import APPROVE, PROMOTE, Outcome, sentences
+from orchestrator_operator.specs.conditions import tell
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 from orchestrator_operator.specs.rollout_words import Underpowered
 
@@ -62,6 +63,8 @@ def obstacle(s: Situation) -> str:
 
 def _barred(s: Situation) -> str:
     """What no person can force aside by an annotation."""
+    if s.gathered.problems:
+        return f"the spec must be corrected first: {tell(s.gathered.problems)}"
     if isinstance(s.gathered.flag, Unreadable) or not s.gathered.flag.exists:
         return "the flag cannot be read"
     if s.spec.paused or s.status.paused_by:

@@ -21,6 +21,7 @@ from orchestrator_operator.rollout.planning.flagwrite import with_flag
 from orchestrator_operator.rollout.planning.records import with_changes, with_evidence
 from orchestrator_operator.rollout.planning.situation import PROMOTE, Outcome, Situation
 from orchestrator_operator.rollout.planning.telling import told
+from orchestrator_operator.specs.rollout import dump_rollout
 from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, Finding, Phase, RolloutStatus
 
 if TYPE_CHECKING:
@@ -35,12 +36,13 @@ RULES: tuple[Callable[[Situation], Outcome | None], ...] = (
     rules.deleted,
     rules.draining,
     rules.rolled_back,
-    rules.invalid_spec,
     rules.completed,
+    rules.never_readable,
     rules.rivalled,
     stage_rules.convicted,
     stage_rules.guardrail_rolls_back,
     stage_rules.blind_for_too_long,
+    rules.invalid_spec,
     rules.flag_unreadable,
     rules.flag_in_use,
     rules.pending_paused,
@@ -106,6 +108,7 @@ def _moved(g: Gathered, outcome: Outcome) -> RolloutStatus:
         "next": outcome.next,
         "awaits": "",
         "observed_generation": g.generation,
+        "readable_spec": g.status.readable_spec if g.problems or g.spec is None else dump_rollout(g.spec),
         **outcome.changes,
     }
     status = g.status.model_copy(update=changes)

@@ -12,6 +12,7 @@ from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.model import CancelInFlight, Release, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.planning import flagplan
+from orchestrator_operator.rollout.planning.conditions import judged_by_the_last
 from orchestrator_operator.rollout.planning.situation import (
     ABORT,
     APPROVE,
@@ -23,6 +24,7 @@ from orchestrator_operator.rollout.planning.situation import (
     sentences,
     wait_in,
 )
+from orchestrator_operator.specs.conditions import tell
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 from orchestrator_operator.specs.rollout_words import DeletionPolicy, InFlight
 
@@ -60,7 +62,8 @@ def deleted(s: Situation) -> Outcome | None:
         return None
     flag, spec = s.gathered.flag, s.gathered.spec
     never_ours = s.status.started_at is None or s.gathered.rival is not None
-    keep = spec is not None and spec.deletion_policy is DeletionPolicy.KEEP and s.phase not in OVER
+    asked = spec is not None and not s.gathered.problems and spec.deletion_policy is DeletionPolicy.KEEP
+    keep = asked and s.phase not in OVER
     gone = not isinstance(flag, Unreadable) and flag.values.clear
     kept = keep and not isinstance(flag, Unreadable) and flag.values.expires is None
     if never_ours or gone or kept:
@@ -95,7 +98,7 @@ def rolled_back(s: Situation) -> Outcome | None:
     if s.phase is not Phase.ROLLED_BACK:
         return None
     spec = s.gathered.spec
-    if spec is None or spec.attempt <= s.status.attempt:
+    if spec is None or s.gathered.problems or spec.attempt <= s.status.attempt:
         return Outcome(s.phase, "RolledBack", s.status.reason, s.status.message)
     ready = (s.status.rolled_back_at or s.now) + spec.rollback.cooldown
     if s.now < ready:
@@ -122,19 +125,28 @@ def rolled_back(s: Situation) -> Outcome | None:
 # -- what cannot go on
 
 
-def invalid_spec(s: Situation) -> Outcome | None:
-    if s.gathered.spec is not None:
-        return None
-    message = "; ".join(str(problem) for problem in s.gathered.problems)
-    if s.phase in IN_A_STAGE:
-        return Outcome(Phase.HELD, "Hold", "InvalidSpec", f"held until it is corrected: {message}", warning=True)
-    return Outcome(s.phase, "Refuse", "InvalidSpec", message, warning=True)
-
-
 def completed(s: Situation) -> Outcome | None:
     if s.phase is not Phase.COMPLETED:
         return None
     return Outcome(s.phase, "Complete", s.status.reason, s.status.message)
+
+
+def never_readable(s: Situation) -> Outcome | None:
+    """There is nothing to judge by. A stage can run like that only where the status was lost as well."""
+    return invalid_spec(s) if s.gathered.spec is None else None
+
+
+def invalid_spec(s: Situation) -> Outcome | None:
+    """Whoever made the mistake wanted something else than the spec before says: nothing goes on by that one. But V2 is
+    judged by it, so this rule comes after those that roll back.
+    """
+    if s.gathered.spec is not None and not s.gathered.problems:
+        return None
+    message = tell(s.gathered.problems)
+    if s.phase not in IN_A_STAGE:
+        return Outcome(s.phase, "Refuse", "InvalidSpec", message, warning=True)
+    told = f"held until it is corrected{judged_by_the_last(s.gathered)}: {message}"
+    return Outcome(Phase.HELD, "Hold", "InvalidSpec", told, warning=True)
 
 
 def rivalled(s: Situation) -> Outcome | None:

@@ -51,9 +51,9 @@ class Situation:
 
     @property
     def spec(self) -> RolloutSpec:
-        """Only for rules that come after `invalid_spec`."""
+        """Only for rules that come after `never_readable`."""
         if self.gathered.spec is None:
-            raise AssertionError("a rule that needs the spec stands before invalid_spec")
+            raise AssertionError("a rule that needs the spec stands before never_readable")
         return self.gathered.spec
 
     @property
