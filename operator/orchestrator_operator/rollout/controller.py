@@ -192,7 +192,7 @@ class RolloutController:
 
     async def _once(self, known: Known) -> float:
         await self._applier.guard(known)
-        known.status = await self._recorder.catch_up(known.uid, known.status)
+        known.follow(await self._recorder.catch_up(known.uid, known.status))
         owning = owner_of(known.secret, self._known.values())
         gathered = await self._gatherer.gather(known, None if owning in (known, None) else owning.name)
         judgement = judge(gathered)

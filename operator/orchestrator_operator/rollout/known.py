@@ -43,11 +43,15 @@ class Known:
 
     @classmethod
     def found(cls, body: Mapping[str, Any]) -> Known:
-        """As it was found; a status that cannot be read counts as none, and the flag that it set as a stranger's."""
+        """As it was found; a status that cannot be read counts as none: then the log of decisions says where it stood."""
         try:
             status = read_status(body.get("status"))
         except (ValidationError, AttributeError, TypeError) as error:
-            _log.warning("a rollout's status cannot be read: it begins anew", rollout=_name(body), error=str(error))
+            _log.warning(
+                "a rollout's status cannot be read: only the log of decisions knows it",
+                rollout=_name(body),
+                error=str(error),
+            )
             status = RolloutStatus()
         known = cls(body, status, status)
         known.see(body)
@@ -72,6 +76,12 @@ class Known:
             self.spec, self.problems = parse_rollout(raw if isinstance(raw, dict) else {}), ()
         except InvalidInput as error:
             self.spec, self.problems = self.spec or load_rollout(self.status.readable_spec), error.problems
+
+    def follow(self, status: RolloutStatus) -> None:
+        """The status that the log of decisions knows better. Out of one that was lost nobody is told again."""
+        if not self.written.decisions and not self.status.decisions:
+            self.written = self.written.model_copy(update={"decisions": status.decisions})
+        self.status = status
 
     @property
     def ages(self) -> tuple[float, ...]:

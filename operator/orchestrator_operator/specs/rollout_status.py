@@ -193,7 +193,6 @@ class RolloutStatus(_Part):
         str, Field(description="The last spec that could be read, as JSON: V2 is judged by it until a later one can.")
     ] = ""
     decision_head: Annotated[DecisionHead | None, Field(description="The end of the store's log of decisions.")] = None
-    notified: Annotated[Instant | None, Field(description="When the last decision was made that went out.")] = None
 
 
 def read_status(raw: Mapping[str, Any] | None) -> RolloutStatus:

@@ -21,6 +21,7 @@ from orchestrator.model import Assignment, Engine, Status
 from orchestrator.router import Owner, route
 from orchestrator.store import open_store
 from orchestrator.store.port import Filter
+from orchestrator.testing import MemoryStore
 from tests.support.cluster import NAMESPACE
 from tests.support.prometheus import FakePrometheus, counters
 from tests.support.rollout_cluster import FAILING, GOOD, SECRET, ZERO, Cluster
@@ -477,8 +478,16 @@ async def test_the_older_rollout_owns_the_flag_and_the_other_says_so(running: Cl
     assert running.flag[PERCENT] == "5"
 
 
-async def test_a_spoiled_status_begins_anew_and_takes_no_flag_over(running: Cluster) -> None:
+async def test_a_spoiled_status_is_taken_from_the_log(running: Cluster) -> None:
     await running.kubernetes.patch_status(ROLLOUTS, NAMESPACE, "v2", {"phase": "Dancing"})
+    running.restarted()
+    await running.look(1, times=2)
+    assert running.state() == ("Progressing", "StageRunning")
+
+
+async def test_without_a_log_a_spoiled_status_begins_anew_and_takes_no_flag_over(running: Cluster) -> None:
+    await running.kubernetes.patch_status(ROLLOUTS, NAMESPACE, "v2", {"phase": "Dancing"})
+    running.store = MemoryStore()
     running.restarted()
     await running.look(1, times=2)
     assert running.state() == ("Pending", "FlagConflict")

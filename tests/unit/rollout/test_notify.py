@@ -86,16 +86,21 @@ def test_a_persons_words_call_no_channel_and_are_never_too_long() -> None:
         assert len(text) < 3000
 
 
-def test_only_what_came_after_the_last_letter_is_due() -> None:
-    later = NOW.replace(hour=13)
-    sent, marked = letters.due("shop/v2", status(decision(), decision(at=later, action="Hold")), since=NOW)
-    assert ([letter.about for letter in sent], marked.notified) == (["shop/v2 Hold StagePassed"], later)
-    assert letters.due("shop/v2", marked, since=later) == ((), marked)
+@pytest.mark.parametrize("hour", [11, 12, 13])
+def test_only_what_was_decided_since_is_due_whatever_the_clock_says(hour: int) -> None:
+    held = decision(at=NOW.replace(hour=hour), action="Hold")
+    sent = letters.due("shop/v2", status(decision(), held), status(decision()))
+    assert [letter.about for letter in sent] == ["shop/v2 Hold StagePassed"]
+    assert letters.due("shop/v2", status(decision(), held), status(decision(), held)) == ()
 
 
-def test_what_nobody_waits_for_is_no_letter_but_counts_as_told() -> None:
-    sent, marked = letters.due("shop/v2", status(decision(action="Progress")), since=None)
-    assert (sent, marked.notified) == ((), NOW)
+def test_a_decision_that_was_told_is_not_told_again_when_its_row_is_written() -> None:
+    told = decision(action="RollBack")
+    assert letters.due("shop/v2", status(told.model_copy(update={"number": 7})), status(told)) == ()
+
+
+def test_what_nobody_waits_for_is_no_letter() -> None:
+    assert letters.due("shop/v2", status(decision(action="Progress")), status()) == ()
 
 
 # -- how it is sent

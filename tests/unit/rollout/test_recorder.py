@@ -301,15 +301,79 @@ async def test_a_decision_that_only_the_status_has_is_written_down_without_input
     assert (found.difference, found.without_inputs[0]) == ("", row.number)
 
 
-async def test_a_status_that_somebody_emptied_does_not_come_back_out_of_the_log(running: Cluster) -> None:
+async def emptied(cluster: Cluster) -> None:
+    """Somebody took the status away, and another operator begins."""
+    await cluster.kubernetes.patch_status(ROLLOUTS, NAMESPACE, "v2", dict.fromkeys(cluster.status()))
+    cluster.restarted()
+
+
+async def test_a_stage_whose_status_somebody_emptied_goes_on_and_is_judged(running: Cluster) -> None:
     running.prometheus.counters = PASSING
-    await running.look(3600)
-    cleared = dict.fromkeys(running.status())
-    await running.kubernetes.patch_status(ROLLOUTS, NAMESPACE, "v2", cleared)
-    running.restarted()
+    await running.look(3600, times=2)
+    before = running.status()
+    await emptied(running)
     await running.look(5)
-    assert running.state() == ("Pending", "FlagConflict")
+    kept = ("phase", "stage", "percent", "attemptId", "startedAt", "stageStartedAt")
+    assert {key: running.status()[key] for key in kept} == {key: before[key] for key in kept}
+    running.prometheus.counters = [*PASSING, *counters("25", (20, 180), (6000, 4000))]
+    await running.look(5, times=2)
+    assert (running.status()["reason"], running.flag) == ("CriterionFailed", {})
     assert verify(await log(running)).difference == ""
+
+
+@pytest.mark.parametrize("looks", [1, 3], ids=["while it drains", "after it"])
+async def test_a_rollback_whose_status_somebody_emptied_stays_one(running: Cluster, looks: int) -> None:
+    await running.annotate(ABORT, "duplicate mails")
+    await running.look(5, times=looks)
+    told_before = len(running.kubernetes.told("Aborted"))
+    await emptied(running)
+    await running.look(5, times=5)
+    assert running.state() == ("RolledBack", "Aborted")
+    assert running.flag == {}
+    assert (running.status()["attempt"], len(running.status()["decisions"])) == (1, len(await told(running)))
+    assert verify(await log(running)).difference == ""
+    assert told_before <= len(running.kubernetes.told("Aborted")) <= 2  # the rollback, and its end: each once
+
+
+async def test_a_rollback_that_was_written_down_without_inputs_stays_one_too(running: Cluster) -> None:
+    database(running).away = True
+    await running.annotate(ABORT, "true")
+    await running.look(5)
+    running.restarted()
+    database(running).away = False
+    running.kubernetes.patch_status, whole = _refused, running.kubernetes.patch_status
+    await running.look(5)  # the row is written, the status is not
+    running.kubernetes.patch_status = whole
+    rows = [row for row in await log(running) if row.action == "RollBack"]
+    assert [content(row)["inputs"] for row in rows] == [None]
+    await emptied(running)
+    await running.look(5, times=3)
+    assert running.state() == ("RolledBack", "Aborted")
+    assert running.flag == {}
+
+
+async def test_a_flag_that_was_cleared_meanwhile_is_not_set_again_out_of_the_log(running: Cluster) -> None:
+    await running.clear_flag()
+    await emptied(running)
+    await running.look(5, times=3)
+    assert running.status()["reason"] == "FlagClearedByHand"
+    assert running.flag == {}
+
+
+async def test_nobody_is_told_again_of_what_comes_back_out_of_the_log(cluster: Cluster) -> None:
+    await cluster.apply(notify={"webhook": {"secret": "s", "key": "u"}})
+    await cluster.look(times=3)
+    await emptied(cluster)
+    sent: list[str] = []
+    cluster.controller._notifier.post = (  # type: ignore[method-assign]  # what is posted is the point
+        lambda _, posted: sent.extend(letter.about for letter in posted)
+    )
+    await cluster.look(5)
+    assert (cluster.state()[0], sent) == ("Progressing", [])
+
+
+async def _refused(*_: Any, **__: Any) -> Any:
+    raise Unavailable("etcd is away", status=503)
 
 
 async def test_rows_that_an_old_backup_lacks_are_named_by_the_next_row(running: Cluster) -> None:

@@ -139,7 +139,7 @@ class Applier:
         return None
 
     async def _remember(self, known: Known, status: RolloutStatus) -> None:
-        letters, status = due(known.name, status, known.written.notified)
+        letters = due(known.name, status, known.written)
         if status != known.written:
             namespace, name = known.name.split("/", 1)
             patch = write_status(status)

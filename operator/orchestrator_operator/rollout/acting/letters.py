@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator_operator.rollout.log.chain import identity
 from orchestrator_operator.specs.conditions import clip
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from orchestrator_operator.specs.rollout_status import Decision, RolloutStatus
 
 #: The decisions that people are told of beside the Events, and the sentence that opens each message.
@@ -32,17 +31,16 @@ class Letter:
     body: dict[str, Any]
 
 
-def due(name: str, status: RolloutStatus, since: datetime | None) -> tuple[tuple[Letter, ...], RolloutStatus]:
-    """The letters about what was decided after `since`, and the status that says they are out.
+def due(name: str, status: RolloutStatus, written: RolloutStatus) -> tuple[Letter, ...]:
+    """The letters about what a status decided that the one before, which was written last, did not know.
 
-    The status is written before they are sent: so none is sent twice, whatever ends in between.
+    The status is written before they are sent: so none is sent twice, whatever ends in between. No clock is asked: one
+    that was turned back would silence a rollback.
     """
-    fresh = [decision for decision in status.decisions if since is None or decision.at > since]
-    if not fresh:
-        return (), status.model_copy(update={"notified": since})
+    out = {identity(decision) for decision in written.decisions}
+    fresh = (decision for decision in status.decisions if identity(decision) not in out)
     told = (decision for decision in fresh if decision.action in OPENINGS and not decision.repeated)
-    letters = tuple(letter(name, status, decision) for decision in told)
-    return letters, status.model_copy(update={"notified": max(decision.at for decision in fresh)})
+    return tuple(letter(name, status, decision) for decision in told)
 
 
 def letter(name: str, status: RolloutStatus, decision: Decision) -> Letter:

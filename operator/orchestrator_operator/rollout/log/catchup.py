@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_operator.rollout.log import chain
+from orchestrator_operator.rollout.log import chain, restoring
 from orchestrator_operator.rollout.log.chain import NOWHERE, OBSERVED
-from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, Decision, DecisionHead, RolloutStatus
+from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, DecisionHead, RolloutStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +41,8 @@ def compare(status: RolloutStatus, rows: Sequence[DecisionRow]) -> Found:
         status = numbered(status, row)
     unwritten = any(decision.number is None for decision in status.decisions)
     after = None if unwritten or lost is not None else _followed(status, rows, ahead)
+    if after is None and restoring.lost(status):
+        after = restoring.restored(status, rows)
     found = (after or status).model_copy(update={"decision_head": head if head != NOWHERE else None})
     return Found(found, head, there, adopted=after is not None, lost=lost)
 
@@ -66,26 +68,15 @@ def _followed(status: RolloutStatus, rows: Sequence[DecisionRow], ahead: Sequenc
     bases = [base(row, rows) for row in ahead]
     if not bases or any(found is None for found in bases):
         return None
-    if len(set(bases)) > 1 and status.decision_head is None:
-        return None  # a status that begins anew: what it was before is not to come back by itself
     first, last = (json.loads(found.content) for found in (bases[0], bases[-1]) if found is not None)
     before = first["inputs"]["status"]
     same = all(before.get(key) == value for key, value in _place(status).items())
     if not same:
         return None
     followed = RolloutStatus.model_validate(last["planned"]["status"])
-    more = tuple(
-        Decision(
-            at=row.at, action=row.action, reason=row.reason, message=row.message, actor=row.actor, number=row.number
-        )
-        for row in ahead
-    )
-    kept = {
-        "conditions": status.conditions,
-        "notified": status.notified,
-        "readable_spec": status.readable_spec,
-    }
-    return followed.model_copy(update={**kept, "decisions": (*status.decisions, *more)[-DECISIONS_KEPT:]})
+    decisions = (*status.decisions, *map(restoring.decision, ahead))[-DECISIONS_KEPT:]
+    kept = {"conditions": status.conditions, "readable_spec": status.readable_spec}
+    return followed.model_copy(update={**kept, "decisions": decisions})
 
 
 def base(row: DecisionRow, rows: Sequence[DecisionRow]) -> DecisionRow | None:

@@ -5,6 +5,7 @@ that is away: such a decision stays in the status without a number, and is appen
 `late`. After a restart, or when another operator was faster, the log and the status are brought together first:
 
     the log has what the status lacks     it ended between the two: the row's status is taken over
+    the status was lost                   the last row's is taken over: a rollback stays one
     the status has what the log lacks     appended now, late, without the inputs that nobody has any more
     the log ends before the status' head  rows were lost (an old backup): the next row says so
 """
