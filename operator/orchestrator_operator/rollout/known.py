@@ -43,12 +43,12 @@ class Known:
 
     @classmethod
     def found(cls, body: Mapping[str, Any]) -> Known:
-        """As it was found; a status that cannot be read counts as none: then the log of decisions says where it stood."""
+        """As it was found. A status that cannot be read counts as none: then the log says where the rollout stood."""
         try:
             status = read_status(body.get("status"))
         except (ValidationError, AttributeError, TypeError) as error:
             _log.warning(
-                "a rollout's status cannot be read: only the log of decisions knows it",
+                "a rollout's status cannot be read: the log may know it",
                 rollout=_name(body),
                 error=str(error),
             )

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from orchestrator_operator.adapters.kubernetes import Kubernetes, Refused
 from orchestrator_operator.cli import rollout_log
-from orchestrator_operator.rollout.judging.judge import judge
-from orchestrator_operator.rollout.judging.judge import JUDGE
+from orchestrator_operator.rollout.judging.judge import JUDGE, judge
 from orchestrator_operator.rollout.log import verify as log_verify
 from orchestrator_operator.specs import ROLLOUTS
 

@@ -1,8 +1,8 @@
 """A status that was lost, out of the log: where the rollout stood by its last row. Pure.
 
-Without it a rollout whose status somebody emptied, or spoiled, would begin anew: one that was rolled back would start V2
-once more, and one that runs would be judged by nobody. What had changed since that row (a renewed expiry, say) is seen
-again by the next look; a flag that is clear by then counts as cleared by a person.
+Without it a rollout whose status somebody emptied, or spoiled, would begin anew: one that was rolled back would start
+V2 once more, and one that runs would be judged by nobody. What had changed since that row (a renewed expiry, say) is
+seen again by the next look; a flag that is clear by then counts as cleared by a person.
 """
 
 from __future__ import annotations
