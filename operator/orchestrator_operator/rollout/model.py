@@ -83,6 +83,7 @@ class Gathered:
     rival: str | None = None  # the older rollout that owns the same flag
     cohorts: Mapping[CohortKey, Cells | Unreadable] = field(default_factory=dict)
     restarts: tuple[Restart, ...] = ()
+    away: Unreadable | None = None  # why the store did not say what it keeps: of `restarts` there may be more
     guardrails: Mapping[str, float | Unreadable] = field(default_factory=dict)  # by the criterion's name
     in_flight: int | None = None  # V2's executions that are not over; None: the store did not say
     starts: Cells | Unreadable = ()  # executions that the coin sent, by percent, as good ones; from their first age on

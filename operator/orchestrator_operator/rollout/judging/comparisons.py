@@ -60,7 +60,9 @@ def stage_cell(cells: Cells, stage: Stage) -> Cell:
 def comparison(
     gathered: Gathered, spec: RolloutSpec, stage: Stage, criterion: Criterion, share: Mapping[Test, float]
 ) -> Judged:
-    """Fail if any age convicts; else Blind if any age cannot be read; else what the age for Pass says."""
+    """Fail if any age convicts; else Blind if any age cannot be read, or the store is away, which keeps a part of the
+    evidence; else what the age for Pass says.
+    """
     readings = {age: gathered.cohorts.get((str(criterion.preset), age), NO_SERIES) for age in spec.analysis.ages}
     readable = {age: cells for age, cells in readings.items() if not isinstance(cells, Unreadable)}
     suspicions = [
@@ -72,6 +74,9 @@ def comparison(
         return _convicted(criterion, suspicion)
     if unread := _unread(criterion, readings.items()):
         return unread
+    if gathered.away is not None:
+        sentence = f"cannot be read in full: {gathered.away.message}"
+        return Judged(criterion, Verdict.BLIND, sentence, gathered.away.reason)
     age = pass_age(spec, stage)
     judged = _towards_pass(criterion, spec, stage, age, readable[age])
     if suspicion is None:  # pragma: no cover - every age was readable, so there is one
@@ -107,7 +112,9 @@ def _suspicion(gathered: Gathered, spec: RolloutSpec, criterion: Criterion, read
     key = str(criterion.preset), reading.age
     restarts = {item.index: item.cohorts[key] for item in gathered.restarts if key in item.cohorts}
     analysis = spec.analysis
-    log_e = evidence.log_fail_with_restarts(reading.cells, restarts, planned_restarts(spec), analysis.tolerate)
+    log_e = evidence.log_fail_with_restarts(
+        reading.cells, restarts, planned_restarts(spec), analysis.tolerate, complete=gathered.away is None
+    )
     threshold = evidence.log_threshold(analysis.false_rollback, reading.share)
     return _Suspicion(reading.age, reading.cells, log_e, threshold)
 

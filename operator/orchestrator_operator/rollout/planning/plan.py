@@ -156,6 +156,8 @@ def _restarts(g: Gathered, judgement: Judgement, status: RolloutStatus) -> Itera
     """Restarts of the evidence that are due and not kept yet. One that was missed begins late: still valid."""
     if g.spec is None or status.started_at is None or status.phase not in IN_A_STAGE or judgement.arms is None:
         return
+    if g.away is not None:  # nobody could keep them
+        return
     awaited = {
         key: cells
         for key, cells in g.cohorts.items()

@@ -16,6 +16,7 @@ from orchestrator_operator.rollout.model import Gathered, Health, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.reading import readings
 from orchestrator_operator.rollout.reading.counted import STALE, Counted, CountReader
+from orchestrator_operator.rollout.reading.kept import Kept, KeptReader
 from orchestrator_operator.rollout.reading.own_reading import Own, OwnReader
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -49,26 +50,25 @@ class Gatherer:
     ) -> None:
         self._store, self._prometheus, self._flags, self._clock = store, prometheus, flags, clock
         self._routed_secret = routed_secret
-        self._counts = CountReader(store, prometheus, stale)
+        self._counts, self._kept = CountReader(prometheus, stale), KeptReader(store)
         self._own = OwnReader(store, prometheus)
 
     async def gather(self, known: Known, rival: str | None) -> Gathered:
         """Everything, as of now. What cannot be read is said to be Unreadable, it never raises for that."""
         spec, phase = known.spec, known.status.phase
         flag = await self._flag(known.secret)
-        baselines: list[Baseline] | Unreadable | None = None
-        counted, own = Counted(), Own()
+        counted, own, kept = Counted(), Own(), Kept()
         health: tuple[Health, ...] | Unreadable = ()
         guardrails: Mapping[str, float | Unreadable] = {}
         queries: tuple[str, ...] = ()
         judged = rival is None and phase in IN_A_STAGE | {Phase.PENDING}
         if spec is not None and judged:
-            baselines = await self._baselines(known.status.attempt_id)
+            kept = await self._kept.read(known.status.attempt_id)
             with listening() as asked:
                 counted, guardrails, health, own = await asyncio.gather(
-                    self._counts.read(known.status, spec, baselines),
+                    self._counts.read(known.status, spec, kept),
                     self._guardrails(known, spec),
-                    self._health(baselines),
+                    self._health(kept.baselines),
                     self._own.read(known.status, spec, self._clock.now()),
                 )
             queries = tuple(sorted(set(asked)))
@@ -86,7 +86,8 @@ class Gatherer:
             deleting=known.deleting,
             rival=rival,
             cohorts=counted.cohorts,
-            restarts=counted.restarts,
+            restarts=kept.restarts,
+            away=kept.away,
             guardrails=guardrails,
             in_flight=await self._in_flight() if phase is Phase.ROLLING_BACK else None,
             starts=counted.starts,
@@ -94,7 +95,7 @@ class Gatherer:
             calibration=counted.calibration,
             own=own.bins,
             closed=own.closed,
-            baselined=spec is None or not judged or baselines is not None,
+            baselined=spec is None or not judged or kept.baselines is not None,
             health=health,
             late_starts=await self._late_starts(known) if phase in OVER else None,
             queries=queries,
@@ -112,13 +113,6 @@ class Gatherer:
         if found.exists and secret != self._routed_secret:
             return Unreadable("SecretNotRouted", f"this operator's router reads {self._routed_secret}, not {secret}")
         return found
-
-    async def _baselines(self, attempt: str) -> list[Baseline] | Unreadable | None:
-        """V1's week before the attempt, by workflow; None: it was not taken yet."""
-        try:
-            return await self._store.baselines(attempt) if attempt else None
-        except StoreError as error:
-            return Unreadable("StoreUnavailable", f"V1's baselines cannot be read: {error}")
 
     async def _guardrails(self, known: Known, spec: RolloutSpec) -> Mapping[str, float | Unreadable]:
         names = [criterion.name for criterion in spec.guardrails]

@@ -106,20 +106,24 @@ def log_mixture_of_paths(whole: Floats, fresh: Mapping[int, Floats], planned: in
     return np.asarray(np.logaddexp(mixed, np.log(waiting)), dtype=np.float64)
 
 
-def log_mixture_of_restarts(whole: float, fresh: Mapping[int, float], planned: int, *, for_whole: float = 0.5) -> float:
+def log_mixture_of_restarts(
+    whole: float, fresh: Mapping[int, float], planned: int, *, for_whole: float = 0.5, complete: bool = True
+) -> float:
     """The logarithm of λ·E_{0:t} + (1-λ)·Σ_s w_s·E_{s:t}: the whole, and what started afresh at s = 0, 1, 2 …
 
-    `fresh[s]` is ln E of what came after restart s = 1, 2, …; one that has not begun counts E = 1; `for_whole` is λ. A
-    mixture of e-processes is one, with no horizon fixed; late onsets as in Shin, Ramdas & Rinaldo 2022 (arXiv
-    2203.03532).
+    `fresh[s]` is ln E of what came after restart s = 1, 2, …; one that has not begun counts E = 1; `for_whole` is λ.
+    Unless `fresh` is complete, the others count 0: that is never more than the mixture, so what convicts then would
+    have convicted by all of them, too. (With 1 for what is not known there would be two ways to convict.) A mixture
+    of e-processes is one, with no horizon fixed; late onsets as in Shin, Ramdas & Rinaldo 2022 (arXiv 2203.03532).
     """
     rest = 1 - for_whole
     logs, weights = [whole], [for_whole + rest * restart_weight(0, planned)]
     for index, log_e in fresh.items():
         logs.append(log_e)
         weights.append(rest * restart_weight(index, planned))
-    logs.append(0.0)
-    weights.append(max(0.0, 1.0 - sum(weights)))
+    if complete:
+        logs.append(0.0)
+        weights.append(max(0.0, 1.0 - sum(weights)))
     top = max(logs)
     return top + math.log(sum(weight * math.exp(log_e - top) for log_e, weight in zip(logs, weights, strict=True)))
 

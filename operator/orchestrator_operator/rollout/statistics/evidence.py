@@ -99,19 +99,26 @@ def log_fail(cells: Cells, tolerate: float = 1.0, mixture: Mixture = DECIDING) -
 
 
 def log_fail_with_restarts(
-    cells: Cells, restarts: Mapping[int, Cells], planned: int, tolerate: float = 1.0, mixture: Mixture = DECIDING
+    cells: Cells,
+    restarts: Mapping[int, Cells],
+    planned: int,
+    tolerate: float = 1.0,
+    mixture: Mixture = DECIDING,
+    *,
+    complete: bool = True,
 ) -> float:
     """The evidence ln E with late onsets in view: a part on the whole, the rest on evidence that started afresh.
 
     `restarts[s]` are the totals as they stood when restart s = 1, 2, … began (the restart 0 is the start itself);
-    `planned` is how many restarts, that one included, the planned rollout has. A restart that has not begun counts 1.
+    `planned` is how many restarts, that one included, the planned rollout has. A restart that has not begun counts 1;
+    unless `restarts` is complete those that are missing count 0.
     Raises ValueError if a counter is lower than it was at a restart.
     """
     begun = {s: at for s, at in restarts.items() if s > 0}
     grown = _grown(cells, ((), *begun.values()))
     whole, *fresh = coins.log_fail(_chances(cells), _counts(grown), tolerate, mixture).tolist()
     parts = dict(zip(begun, fresh, strict=True))
-    return coins.log_mixture_of_restarts(whole, parts, planned, for_whole=mixture.whole)
+    return coins.log_mixture_of_restarts(whole, parts, planned, for_whole=mixture.whole, complete=complete)
 
 
 def log_pass(cells: Cells, margin: float) -> float:
