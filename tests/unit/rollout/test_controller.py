@@ -402,6 +402,42 @@ async def test_somebody_who_writes_the_secret_at_the_same_moment_is_no_reason_to
     assert running.flag["SOMETHING_ELSE"] == "x"
 
 
+@pytest.mark.parametrize("promotion", [False, True], ids=["at the start", "at a promotion"])
+async def test_a_label_on_the_secret_at_the_same_moment_is_no_hand_that_cleared_the_flag(
+    cluster: Cluster, promotion: bool
+) -> None:
+    await cluster.apply()
+    if promotion:
+        await cluster.look(times=3)
+        cluster.prometheus.counters = counters("5", (19_000, 100_000), (600, 5600))
+    whole = cluster.kubernetes.patch_secret
+
+    async def faster(*args: Any, **kwargs: Any) -> Any:
+        cluster.kubernetes.patch_secret = whole
+        await whole(NAMESPACE, SECRET, {"SOMETHING_ELSE": "x"})
+        return await whole(*args, **kwargs)
+
+    cluster.kubernetes.patch_secret = faster
+    await cluster.look(3600 if promotion else 0, times=3)
+    assert cluster.state() == ("Progressing", "StageRunning")
+    assert cluster.flag[PERCENT] == ("25" if promotion else "5")
+
+
+async def test_a_flag_that_a_person_clears_at_the_moment_of_a_promotion_stays_clear(running: Cluster) -> None:
+    running.prometheus.counters = counters("5", (19_000, 100_000), (600, 5600))
+    whole = running.kubernetes.patch_secret
+
+    async def faster(*args: Any, **kwargs: Any) -> Any:
+        running.kubernetes.patch_secret = whole
+        await running.clear_flag()
+        return await whole(*args, **kwargs)
+
+    running.kubernetes.patch_secret = faster
+    await running.look(3600, times=3)
+    assert running.status()["reason"] == "FlagClearedByHand"
+    assert running.flag == {}
+
+
 async def test_a_key_that_reappears_after_a_rollback_is_a_conflict_and_routes_nobody(running: Cluster) -> None:
     await running.annotate(ABORT, "true")
     await running.look(1, times=3)

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.known import Known
     from orchestrator_operator.rollout.log.recorder import Recorder
     from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
-    from orchestrator_operator.specs.rollout_status import RolloutStatus
+    from orchestrator_operator.specs.rollout_status import FlagIntent, RolloutStatus
 
 FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
 _MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
@@ -113,7 +113,9 @@ class Applier:
         if trouble is not None and not over:
             raise trouble
         for action in planned.actions:
-            if not isinstance(action, ClearFlag | Tell):
+            if isinstance(action, SetFlag):
+                await self._set_flag(known, action, gathered.status.flag_intent)
+            elif not isinstance(action, ClearFlag | Tell):
                 await self._act(known, known.status, action)
         await self._tell(known)
         if trouble is not None:
@@ -152,7 +154,7 @@ class Applier:
         with step(steps.OF[type(action)]):
             match action:
                 case SetFlag():
-                    await self._set_flag(known, action)
+                    await self._flags(known.secret).write(action.values.as_mapping(), action.version)
                 case ClearFlag():
                     await self._flags(known.secret).write(CLEAR.as_mapping(), "")  # whoever else writes: this wins
                 case CancelInFlight():
@@ -169,11 +171,15 @@ class Applier:
         if isinstance(action, ClearFlag):
             await self._read_back(known)
 
-    async def _set_flag(self, known: Known, action: SetFlag) -> None:
+    async def _set_flag(self, known: Known, action: SetFlag, before: FlagIntent | None) -> None:
+        """If somebody was faster: look again, then decide again. What was intended was not written then, and is not
+        remembered as if it had been: a flag that is off by then was not turned off by them.
+        """
         try:
-            await self._flags(known.secret).write(action.values.as_mapping(), action.version)
-        except FlagConflict as error:  # somebody was there: look again, then decide again
+            await self._act(known, known.status, action)
+        except FlagConflict as error:
             _log.info("the flag changed before it was written", rollout=known.name, error=str(error))
+            await self._remember(known, known.status.model_copy(update={"flag_intent": before}))
 
     async def _read_back(self, known: Known) -> None:
         """Raises FlagError if keys are left, or came back in between."""

@@ -2,7 +2,8 @@
 
 The intent (what we decided, and the flag's version that we saw) is in the status before the flag is written. So after
 a crash between the two: a flag that is off at the version that we saw was never written by us; a flag that is off at
-another version, or off after it was seen to say what we wanted, was cleared by somebody: never set again.
+another version, or off after it was seen to say what we wanted, was cleared by somebody: never set again. A write that
+was refused because somebody had changed the Secret (a label is enough) takes its intent back (acting/apply.py).
 """
 
 from __future__ import annotations
