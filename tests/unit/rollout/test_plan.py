@@ -439,11 +439,28 @@ def test_a_broken_guardrail_rolls_back_where_asked_and_says_that_this_is_outside
     assert "outside the guarantee" in world.status.message
 
 
-def test_a_guardrail_that_is_broken_beforehand_keeps_a_rollout_from_starting() -> None:
-    document = {**GUARDED, "criteria": [GUARDED["criteria"][0], {**GUARDED["criteria"][1], "for": 0}]}
+@pytest.mark.parametrize("lasting", ["0s", "10m"])
+def test_a_guardrail_that_is_broken_beforehand_keeps_a_rollout_from_starting(lasting: str) -> None:
+    document = {**GUARDED, "criteria": [GUARDED["criteria"][0], {**GUARDED["criteria"][1], "for": lasting}]}
     world = World(spec(**document))
     world.extra = {"guardrails": {"stalled": 3.0}}
-    world.step()
+    for _ in range(30):
+        world.step(MINUTE)
+        assert state(world) == ("Pending", "GuardrailBroken")
+    assert "3 is above 2 for 29m" in world.status.message
+    world.extra = {"guardrails": {"stalled": 2.0}}
+    world.step(MINUTE)
+    assert state(world) == ("Progressing", "StageRunning")
+
+
+def test_a_guardrail_keeps_a_rollout_from_starting_right_after_its_criteria_can_be_read() -> None:
+    world = World(spec(**GUARDED))
+    world.extra = {"guardrails": {"stalled": 3.0}}
+    world.cohorts = {}
+    for _ in range(30):
+        world.step(MINUTE)
+    world.cohorts = cohorts(cells())
+    world.step(MINUTE)
     assert state(world) == ("Pending", "GuardrailBroken")
 
 

@@ -25,7 +25,10 @@ _WORST_FIRST = (Verdict.FAIL, Verdict.BLIND, Verdict.INCONCLUSIVE, Verdict.PASS,
 def with_evidence(g: Gathered, judgement: Judgement, status: RolloutStatus) -> RolloutStatus:
     """The verdicts for people to see, and the book-keeping of blindness. Old verdicts stay where none are made."""
     if not judgement.criteria or status.phase is Phase.PENDING:
-        return status.model_copy(update={"blind_since": None, "blind": ""})
+        waiting = judgement.criteria and status.phase is Phase.PENDING
+        seen = tuple(_shown(item, g.status) for item in judgement.criteria if item.breached_since) if waiting else ()
+        kept = seen if waiting else status.criteria  # before the start: since when a guardrail is above its limit
+        return status.model_copy(update={"blind_since": None, "blind": "", "criteria": kept})
     verdicts = [judged.verdict for judged in judgement.criteria]
     against = [item for item in judgement.criteria if item.log_evidence is not None and item.log_threshold is not None]
     strongest = max(against, key=lambda item: (item.log_evidence or 0) - (item.log_threshold or 0), default=None)

@@ -194,10 +194,13 @@ def pending_blind(s: Situation) -> Outcome | None:
 
 
 def pending_broken(s: Situation) -> Outcome | None:
-    """A guardrail that is broken before anything moved is not ours to break further."""
-    if s.phase is not Phase.PENDING or not (broken := s.judgement.of(Verdict.FAIL, guardrails=True)):
+    """A guardrail that is above its limit before anything moved is not ours to break further. Nothing is in a hurry
+    yet: so nobody waits until it has been there for as long as it may.
+    """
+    broken = [item for item in s.judgement.criteria if item.breached_since]
+    if s.phase is not Phase.PENDING or not broken:
         return None
-    return Outcome(s.phase, "Wait", "GuardrailBroken", f"starts when it is mended: {sentences(broken)}")
+    return Outcome(s.phase, "Wait", "GuardrailBroken", f"starts when it is within its limit: {sentences(broken)}")
 
 
 def pending_alarmed(s: Situation) -> Outcome | None:
