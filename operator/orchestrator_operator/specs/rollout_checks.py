@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ALL = Decimal(100)
 _SHORTEST_DEADMAN = timedelta(seconds=10)
+_MOST_RESTARTS = 1000  # of the evidence, in the planned time
 _PLACES = Decimal("0.01")
 _WORDS = ("true", "force")  # of annotations that let a rollout go on
 _SECRET = re.compile(r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")  # as the API server wants them
@@ -103,6 +104,7 @@ def _analysis(spec: RolloutSpec) -> Iterator[Problem]:
     for name, lasting in (("restart", analysis.restart), ("interval", analysis.interval)):
         if lasting <= timedelta(0):
             yield Problem(f"{path}.{name}", "must be longer than nothing")
+    yield from _restarts(spec)
     yield from _ages(analysis.ages)
     for name, value in (("falseRollback", analysis.false_rollback), ("falsePass", analysis.false_pass)):
         if not 0 < value < 1:
@@ -117,6 +119,19 @@ def _analysis(spec: RolloutSpec) -> Iterator[Problem]:
         )
     if analysis.minimum_executions < 0:
         yield Problem(f"{path}.minimumExecutions", f"{analysis.minimum_executions} is not 0 or more")
+
+
+def _restarts(spec: RolloutSpec) -> Iterator[Problem]:
+    """Each restart keeps its totals, and is a part of every look from then on."""
+    restart = spec.analysis.restart
+    if restart > timedelta(0) and spec.planned > _MOST_RESTARTS * restart:
+        unit = timedelta(minutes=1) if spec.planned >= timedelta(days=1) else timedelta(milliseconds=1)
+        shortest = durations.show(-(-spec.planned // (_MOST_RESTARTS * unit)) * unit)
+        yield Problem(
+            "spec.analysis.restart",
+            f"{durations.show(restart)} makes {math.ceil(spec.planned / restart)} restarts of the evidence in the "
+            f"{durations.show(spec.planned)} of spec.stages; at most {_MOST_RESTARTS} are kept: at least {shortest}",
+        )
 
 
 def _ages(ages: tuple[timedelta, ...]) -> Iterator[Problem]:

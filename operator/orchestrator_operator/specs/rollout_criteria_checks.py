@@ -76,6 +76,8 @@ def _guardrail(criterion: Criterion, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.query", "is empty")
     if criterion.max is None or not math.isfinite(criterion.max):
         yield Problem(f"{path}.max", "a guardrail needs the largest value that it allows")
+    if "required" in criterion.model_fields_set:
+        yield Problem(f"{path}.required", "belongs to comparisons: a guardrail needs no Pass, and always holds")
     for name in ("bad", "total"):
         if getattr(criterion, name) is not None:
             yield Problem(f"{path}.{name}", "belongs to comparisons: a guardrail has a query")

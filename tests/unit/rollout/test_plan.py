@@ -30,7 +30,7 @@ from orchestrator import flag
 from orchestrator.errors import Problem
 from orchestrator.flag import CLEAR, FlagSnapshot, FlagValues, parse_instant
 from orchestrator.router import Owner
-from tests.support.rollouts import FAILING, GOOD, HOUR, START, World, cells, cohorts, spec
+from tests.support.rollouts import DOCUMENT, FAILING, GOOD, HOUR, START, World, cells, cohorts, spec
 
 MINUTE = timedelta(minutes=1)
 DOWN = Unreadable("PrometheusUnreachable", "no answer")
@@ -465,6 +465,15 @@ def test_a_guardrail_keeps_a_rollout_from_starting_right_after_its_criteria_can_
 
 
 # -- before the start
+
+
+def test_a_comparison_whose_pass_nobody_requires_holds_while_it_cannot_be_read() -> None:
+    """Its Fail counts in any case: nobody could say that it did not."""
+    first, second = DOCUMENT["criteria"]
+    world = World(spec(criteria=[first, {**second, "required": False}])).running()
+    world.cohorts = {**cohorts(GOOD), ("first-attempt-failures", 10 * MINUTE): DOWN}
+    world.step(MINUTE)
+    assert state(world) == ("Held", "Blind")
 
 
 def test_nothing_moves_before_the_criteria_can_be_read() -> None:
