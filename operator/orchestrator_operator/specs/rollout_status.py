@@ -183,7 +183,9 @@ class RolloutStatus(_Part):
     window: Annotated[str, Field(description="Whether promotions are allowed now: open, or closed until when.")] = ""
     paused_by: Annotated[str, Field(description="What a person paused it with; it holds until resume.")] = ""
     awaits: Annotated[str, Field(description="The stage's name that an approval must give to be heard.")] = ""
+    awaits_for: Annotated[tuple[str, ...], Field(description="The reasons for which it is awaited.")] = ()
     approved: Annotated[str, Field(description="The stage's name that a person approved last.")] = ""
+    approved_for: Annotated[tuple[str, ...], Field(description="The reasons that this approval answers.")] = ()
     heard: Annotated[tuple[Word, ...], Field(description="The last word of each verb, and what came of it.")] = ()
     alarms: Annotated[tuple[Finding, ...], Field(description="Findings about the experiment itself.")] = ()
     failed: Annotated[Failed | None, Field(description="What convicted V2.")] = None

@@ -148,7 +148,51 @@ def test_an_approval_by_name_may_be_given_in_advance() -> None:
     assert world.status.stage == "two"
 
 
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [({"sticky": 0.5}, "StickyTraffic"), ({}, "Underpowered")],
+    ids=["a routing key", "no Pass"],
+)
+def test_an_approval_in_advance_answers_nothing_that_is_only_seen_later(found: dict[str, Any], reason: str) -> None:
+    world = World(spec(analysis={"underpowered": "Approve", "extend": "0s"}, **approval("two"))).running()
+    world.says(APPROVE, "two")
+    world.found = found
+    world.cohorts = passing("5") if found else cohorts(GOOD)
+    world.settle(HOUR)
+    assert state(world) == ("AwaitingApproval", reason)
+    world.says(APPROVE, "two")
+    assert world.status.stage == "two"
+
+
+def test_what_only_may_come_to_need_an_approval_cannot_be_approved_in_advance() -> None:
+    world = World(spec(analysis={"underpowered": "Approve", "extend": "0s"})).running()
+    planned = world.says(APPROVE, "one")
+    assert told(planned) == [("Refuse", "ApproveRefused")]
+    world.cohorts = cohorts(GOOD)
+    world.settle(HOUR)
+    assert state(world) == ("AwaitingApproval", "Underpowered")
+
+
+def test_an_approval_that_waits_for_its_window_does_not_answer_what_comes_up_meanwhile() -> None:
+    world = overdue(windows=CLOSED, **approval("two"))
+    world.step()
+    world.says(APPROVE, "two")
+    world.found = {"sticky": 0.5}
+    world.step(MINUTE)
+    assert state(world) == ("AwaitingApproval", "StickyTraffic")
+    assert told(world.says(APPROVE, "two")) == [("Wait", "WindowClosed"), ("Approve", "Approved")]
+
+
 def test_an_approval_in_advance_is_forgotten_when_the_spec_asks_for_another_one() -> None:
+    world = World(spec(**approval("two"))).running()
+    world.says(APPROVE, "two")
+    one, two, three = DOCUMENT["stages"]
+    world.spec, world.cohorts = spec(stages=[one, {**two, "name": "again", "approval": True}, three]), passing("5")
+    world.step(HOUR)
+    assert world.status.phase is Phase.AWAITING_APPROVAL
+
+
+def test_an_approval_of_the_stage_that_runs_is_none_of_the_next_one() -> None:
     world = World(spec()).running()
     world.says(APPROVE, "one")
     world.spec, world.cohorts = spec(**approval("two")), passing("5")

@@ -14,7 +14,13 @@ from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.model import Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.planning import windows, words
-from orchestrator_operator.rollout.planning.situation import APPROVE, PROMOTE, Outcome, sentences
+from orchestrator_operator.rollout.planning.situation import (
+    APPROVAL_NEEDED,
+    APPROVE,
+    PROMOTE,
+    Outcome,
+    sentences,
+)
 from orchestrator_operator.specs.conditions import tell
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 from orchestrator_operator.specs.rollout_words import Underpowered
@@ -125,12 +131,15 @@ def underpowered_holds(s: Situation) -> Outcome | None:
 
 
 def awaits_approval(s: Situation) -> Outcome | None:
-    """Something must be said yes to, and no person has."""
-    needs, name = needed(s), words.approvable(s.gathered)
-    if not needs or s.status.approved == name:
+    """Something must be said yes to, and no person has. A yes in advance knew nothing of what is only seen now."""
+    name = words.approvable(s.gathered)
+    answered = s.status.approved_for if s.status.approved == name else ()
+    needs = tuple(need for need in needed(s) if need.reason not in answered)
+    if not needs:
         return None
     message = f"{_told(needs)}; to go on all the same, annotate it with {APPROVE}={name}"
-    return Outcome(Phase.AWAITING_APPROVAL, "AwaitApproval", needs[0].reason, message, {"awaits": name})
+    changes = {"awaits": name, "awaits_for": tuple(need.reason for need in needs)}
+    return Outcome(Phase.AWAITING_APPROVAL, "AwaitApproval", needs[0].reason, message, changes)
 
 
 def window_closed(s: Situation) -> Outcome | None:
@@ -156,7 +165,7 @@ def goes_on(s: Situation) -> Outcome:
 
 
 def needed(s: Situation) -> tuple[Need, ...]:
-    """All that a person must say yes to before this stage goes on; one approval is enough for all of it."""
+    """All that a person must say yes to before this stage goes on; one approval is enough for all that is awaited."""
     found = []
     missing = shortfall(s)
     if missing and s.spec.analysis.underpowered is Underpowered.APPROVE:
@@ -167,7 +176,7 @@ def needed(s: Situation) -> tuple[Need, ...]:
         found.append(Need("StickyTraffic", sentence))
     if s.onward is not None and s.onward.approval:
         passed = "" if missing else f"{s.stage.name} passed; "
-        found.append(Need("ApprovalNeeded", f"{passed}a person must let it into {s.onward.name}"))
+        found.append(Need(APPROVAL_NEEDED, f"{passed}a person must let it into {s.onward.name}"))
     return tuple(found)
 
 
@@ -191,7 +200,7 @@ def _required(s: Situation) -> list[Judged]:
 def _goes(s: Situation, reason: str, message: str, *, actor: str = "controller") -> Outcome:
     """To the next stage, or to the end."""
     stage = s.onward
-    changes: dict[str, Any] = {"approved": ""}
+    changes: dict[str, Any] = {"approved": "", "approved_for": ()}
     if stage is None:
         told = f"{message}; everything runs on V2{_holdback_ends(s.stage)}"
         return Outcome(Phase.COMPLETED, "Complete", reason, told, changes, actor=actor, raises=True)

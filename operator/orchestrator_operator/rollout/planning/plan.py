@@ -107,6 +107,7 @@ def _moved(g: Gathered, outcome: Outcome) -> RolloutStatus:
         "message": outcome.message,
         "next": outcome.next,
         "awaits": "",
+        "awaits_for": (),
         "observed_generation": g.generation,
         "readable_spec": g.status.readable_spec if g.problems or g.spec is None else dump_rollout(g.spec),
         **outcome.changes,

@@ -15,6 +15,7 @@ from orchestrator_operator.rollout.planning import flagplan
 from orchestrator_operator.rollout.planning.conditions import judged_by_the_last
 from orchestrator_operator.rollout.planning.situation import (
     ABORT,
+    APPROVAL_NEEDED,
     APPROVE,
     PAUSE,
     RESUME,
@@ -112,6 +113,7 @@ def rolled_back(s: Situation) -> Outcome | None:
         "flag_cleared_at": None,
         "failed": None,
         "approved": "",
+        "approved_for": (),
         "alarms": (),
         "criteria": (),
         "counted": None,
@@ -216,13 +218,15 @@ def pending_approval(s: Situation) -> Outcome | None:
     if s.phase is not Phase.PENDING or not s.stage.approval or s.status.approved == s.stage.name:
         return None
     message = f"a person must let it into {s.stage.name}: annotate it with {APPROVE}={s.stage.name}"
-    return Outcome(s.phase, "AwaitApproval", "ApprovalNeeded", message, {"awaits": s.stage.name})
+    changes = {"awaits": s.stage.name, "awaits_for": (APPROVAL_NEEDED,)}
+    return Outcome(s.phase, "AwaitApproval", APPROVAL_NEEDED, message, changes)
 
 
 def started(s: Situation) -> Outcome | None:
     if s.phase is not Phase.PENDING:
         return None
-    changes = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None, "approved": ""}
+    changes = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None}
+    changes |= {"approved": "", "approved_for": ()}
     message = f"{s.stage.name}: {show_percent(s.stage.share)} % of new executions go to V2"
     actor = f"person (annotation {APPROVE})" if s.stage.approval else "controller"
     due = s.now + s.stage.duration

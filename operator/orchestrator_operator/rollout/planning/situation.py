@@ -27,6 +27,7 @@ PROMOTE = (
     "orchestrator.dev/promote"  # the running stage's name, or `true`; `force:NAME`, or `force`, without its criteria
 )
 VERBS = (ABORT, PAUSE, RESUME, APPROVE, PROMOTE)
+APPROVAL_NEEDED = "ApprovalNeeded"  # the one reason for an approval that is known long before
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -101,6 +102,7 @@ def roll_back(
         "flag_cleared_at": None,
         "failed": failed,
         "approved": "",
+        "approved_for": (),
         "rolled_back_from": s.status.percent,
     }
     if s.gathered.spec is not None:  # what was raised before the rollback does not arm the attempt after it

@@ -101,8 +101,12 @@ def _words(g: Gathered, outcome: Outcome, status: RolloutStatus, heard: Sequence
         if not word.done:
             reason = f"{word.verb.capitalize()}Refused"
             yield Tell(Decision(at=g.now, action="Refuse", reason=reason, message=word.answer, actor=actor))
-        elif word.verb == "approve" and not outcome.raises and status.approved != g.status.approved:
+        elif word.verb == "approve" and not outcome.raises and _approval(status) != _approval(g.status):
             yield Tell(Decision(at=g.now, action="Approve", reason="Approved", message=word.answer, actor=actor))
+
+
+def _approval(status: RolloutStatus) -> tuple[str, tuple[str, ...]]:
+    return status.approved, status.approved_for
 
 
 def _flag(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell]:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from orchestrator_operator.rollout.model import DropAnnotation
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.planning import situation
-from orchestrator_operator.rollout.planning.situation import APPROVE, PAUSE, PROMOTE, RESUME, VERBS, Situation
+from orchestrator_operator.rollout.planning.situation import (
+    APPROVAL_NEEDED,
+    APPROVE,
+    PAUSE,
+    PROMOTE,
+    RESUME,
+    VERBS,
+    Situation,
+)
 from orchestrator_operator.specs.conditions import clip
 from orchestrator_operator.specs.rollout_status import Phase, Word
 
@@ -39,7 +47,7 @@ def listen(g: Gathered) -> Gathered:
     elif RESUME in words and PAUSE not in words:
         status = status.model_copy(update={"paused_by": ""})
     if APPROVE in words and (name := approves(replace(g, status=status), words[APPROVE])):
-        status = status.model_copy(update={"approved": name})
+        status = status.model_copy(update={"approved": name, "approved_for": _answered(status, name)})
     return replace(g, annotations=words, status=status)
 
 
@@ -70,9 +78,29 @@ def approvable(g: Gathered) -> str:
 
 
 def approves(g: Gathered, word: str) -> str:
-    """The name that this word approves; "" if it approves nothing. `true` counts only while an approval is awaited."""
-    name = approvable(g)
-    return name if word.strip() == name or (word.strip() == _YES and g.status.awaits == name) else ""
+    """The name that this word approves; "" if it approves nothing.
+
+    In advance only a stage that asks for approval can be let into, and by its name: of whatever else may come to need
+    one nobody knows anything yet.
+    """
+    name, said = approvable(g), word.strip()
+    if g.status.awaits == name:
+        return name if said in (name, _YES) else ""
+    return name if said == name and _asked_for(g) else ""
+
+
+def _asked_for(g: Gathered) -> bool:
+    """Whether the spec asks for the approval that could be given now."""
+    s = Situation(g)
+    stage = s.stage if s.phase is Phase.PENDING else s.onward
+    return stage is not None and stage.approval
+
+
+def _answered(status: RolloutStatus, name: str) -> tuple[str, ...]:
+    """The reasons that an approval answers which is given now: what is awaited, else what the spec asks for."""
+    before = status.approved_for if status.approved == name else ()
+    now = status.awaits_for if status.awaits == name else (APPROVAL_NEEDED,)
+    return tuple(sorted({*before, *now}))
 
 
 def promotes(s: Situation) -> bool:
@@ -151,6 +179,11 @@ def _approved(s: Situation, outcome: Outcome) -> tuple[bool, str]:
         return True, outcome.message if outcome.raises else f"{name} is approved, and counts when its time has come"
     if not name:
         return False, f"nothing can be approved while it is {s.phase}"
+    if not _asked_for(s.gathered):
+        return (
+            False,
+            "nothing awaits an approval now, and the next stage asks for none",
+        )
     if word == _YES:
         return False, f"nothing awaits an approval now; to give it in advance, name the stage: {APPROVE}={name}"
     return False, f"{word!r} is not what can be approved now: that is {name}"
