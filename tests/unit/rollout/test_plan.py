@@ -522,6 +522,36 @@ def test_a_flag_that_an_older_rollout_owns_is_not_touched() -> None:
     assert of(planned, SetFlag) == []
 
 
+def test_an_abort_of_a_rollout_that_an_older_one_keeps_waiting_comes_to_its_end() -> None:
+    world = World()
+    world.extra = {"rival": "shop/older", "in_flight": 7}
+    world.write(FlagValues("true", "25"))
+    world.says(ABORT)
+    for _ in range(3):
+        planned = world.step(MINUTE)
+    assert state(world) == ("RolledBack", "Aborted")
+    assert (world.flag.values.percent, of(planned, CancelInFlight)) == ("25", [])
+
+
+def test_an_abort_beside_an_older_rollout_clears_what_was_set_by_this_one() -> None:
+    world = World().running()
+    world.extra = {"rival": "shop/older", "in_flight": 7}
+    world.says(ABORT)
+    world.settle()
+    assert state(world) == ("RolledBack", "Aborted")
+    assert world.flag.values == CLEAR
+
+
+def test_an_abort_beside_an_older_rollout_leaves_what_that_one_has_set() -> None:
+    world = World().running()
+    world.extra = {"rival": "shop/older", "in_flight": 7}
+    world.write(FlagValues("true", "25"))
+    world.says(ABORT)
+    world.settle()
+    assert state(world) == ("RolledBack", "Aborted")
+    assert world.flag.values.percent == "25"
+
+
 def test_a_wrong_spec_is_refused_with_its_paths() -> None:
     world = World()
     world.spec = None

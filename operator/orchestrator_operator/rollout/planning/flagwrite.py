@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def with_flag(g: Gathered, status: RolloutStatus) -> tuple[RolloutStatus, tuple[Action, ...]]:
     """The status with the intent for the flag that its phase demands, and the write that is still missing."""
     if g.rival is not None:
-        return status, ()
+        return _rival_s_flag(g, status)
     if status.phase in IN_A_STAGE:
         return _stage_flag(g, status)
     if status.phase is Phase.COMPLETED:
@@ -27,6 +27,21 @@ def with_flag(g: Gathered, status: RolloutStatus) -> tuple[RolloutStatus, tuple[
     if status.phase in OVER:
         return _clear_flag(g, status)
     return status, ()
+
+
+def _rival_s_flag(g: Gathered, status: RolloutStatus) -> tuple[RolloutStatus, tuple[Action, ...]]:
+    """It is left alone. Only what we have set ourselves, and nobody has changed since, is cleared by a rollback."""
+    if status.phase not in OVER or status.flag_cleared_at is not None:
+        return status, ()
+    intent = status.flag_intent
+    if intent is None or not intent.enabled:
+        return status.model_copy(update={"flag_cleared_at": g.now}), ()
+    if isinstance(g.flag, Unreadable):
+        return status, ()
+    if flagplan.says(g.flag.values, intent):
+        return status, (ClearFlag(),)
+    cleared = FlagIntent(enabled=False, secret=_secret(g, status), confirmed=True)
+    return status.model_copy(update={"flag_cleared_at": g.now, "flag_intent": cleared}), ()
 
 
 def _stage_flag(g: Gathered, status: RolloutStatus) -> tuple[RolloutStatus, tuple[Action, ...]]:

@@ -6,7 +6,7 @@ flag must say follows from the phase that is answered, so no rule touches it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.model import CancelInFlight, Release, Unreadable
@@ -85,13 +85,21 @@ def draining(s: Situation) -> Outcome | None:
         return None
     if s.status.flag_cleared_at is None:
         return Outcome(s.phase, "RollBack", s.status.reason, s.status.message)
-    if s.gathered.in_flight == 0:
-        message = f"{s.status.message}; nothing is in flight on V2 any more"
+    if s.status.started_at is None or s.gathered.rival is not None or s.gathered.in_flight == 0:
+        message = f"{s.status.message}; {_left_in_flight(s)}"
         changes = {"rolled_back_at": s.now}
         return Outcome(Phase.ROLLED_BACK, "RolledBack", s.status.reason, message, changes)
     cancel = s.gathered.spec is not None and s.gathered.spec.rollback.in_flight is InFlight.CANCEL
     actions = (CancelInFlight(),) if cancel else ()
     return Outcome(s.phase, "RollBack", s.status.reason, s.status.message, actions=actions)
+
+
+def _left_in_flight(s: Situation) -> str:
+    if s.status.started_at is None:
+        return "it had sent nothing to V2"
+    if s.gathered.rival is not None:
+        return f"what is in flight on V2 may be that of the older rollout {s.gathered.rival}"
+    return "nothing is in flight on V2 any more"
 
 
 def rolled_back(s: Situation) -> Outcome | None:
@@ -225,7 +233,7 @@ def pending_approval(s: Situation) -> Outcome | None:
 def started(s: Situation) -> Outcome | None:
     if s.phase is not Phase.PENDING:
         return None
-    changes = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None}
+    changes: dict[str, Any] = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None}
     changes |= {"approved": "", "approved_for": ()}
     message = f"{s.stage.name}: {show_percent(s.stage.share)} % of new executions go to V2"
     actor = f"person (annotation {APPROVE})" if s.stage.approval else "controller"

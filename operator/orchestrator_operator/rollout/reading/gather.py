@@ -97,7 +97,7 @@ class Gatherer:
             closed=own.closed,
             baselined=spec is None or not judged or kept.baselines is not None,
             health=health,
-            late_starts=await self._late_starts(known) if phase in OVER else None,
+            late_starts=await self._late_starts(known) if phase in OVER and rival is None else None,
             queries=queries,
         )
 
