@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from orchestrator_operator.rollout.acting import letters
 from orchestrator_operator.rollout.model import Alarm, Tell
+from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 from orchestrator.testing import MemoryStore
 from tests.support.rollout_cluster import GOOD, Cluster
@@ -68,7 +69,7 @@ def test_the_webhook_hears_of_it_once() -> None:
     for _ in range(3):
         alarmed(world, UNFAIR)
         alarmed(world, ())
-    found, _ = letters.due("shop/v2", world.status, None)
+    found = letters.due("shop/v2", world.status, RolloutStatus())
     assert [letter.about for letter in found if "Hold" in letter.about] == ["shop/v2 Hold SampleRatioMismatch"]
 
 
@@ -86,3 +87,43 @@ async def test_an_event_is_posted_once_and_the_log_has_them_all() -> None:
     rows = await cluster.store.decisions(cluster.body()["metadata"]["uid"])
     assert [row.reason for row in rows if row.action == "Hold"] == ["Blind"] * 3
     await cluster.controller.aclose()
+
+
+async def test_a_tool_that_keeps_writing_the_flag_is_told_of_once_and_pushes_nothing_out() -> None:
+    cluster = Cluster(MemoryStore())
+    await cluster.apply()
+    await cluster.look(times=3)
+    before = [decision["reason"] for decision in cluster.status()["decisions"]]
+    for _ in range(25):
+        await cluster.write_flag(_PERCENT="50")
+        await cluster.look(60, times=2)
+        assert cluster.flag["USE_ORCHESTRATOR_V2_PERCENT"] == "5"
+    assert len(cluster.kubernetes.told("FlagEdited")) == 1
+    assert [decision["reason"] for decision in cluster.status()["decisions"]] == [*before, *["FlagEdited"] * 2]
+    assert cluster.status()["decisions"][-1]["at"] > cluster.status()["decisions"][-2]["at"]
+    rows = await cluster.store.decisions(cluster.body()["metadata"]["uid"])
+    assert [row.reason for row in rows].count("FlagEdited") == 25
+    await cluster.controller.aclose()
+
+
+async def test_what_comes_and_goes_pushes_nothing_out() -> None:
+    cluster = Cluster(MemoryStore())
+    await cluster.apply()
+    await cluster.look(times=3)
+    before = [decision["reason"] for decision in cluster.status()["decisions"]]
+    for _ in range(12):
+        cluster.prometheus.down = True
+        await cluster.look(10)
+        cluster.prometheus.down = False
+        await cluster.look(10)
+    assert [item["reason"] for item in cluster.status()["decisions"]] == [*before, *["Blind", "StageRunning"] * 2]
+    await cluster.controller.aclose()
+
+
+def test_what_the_log_does_not_have_yet_stays() -> None:
+    """A decision that is in the status alone would be lost with it."""
+    world = World().running()
+    for _ in range(4):
+        alarmed(world, UNFAIR)
+        alarmed(world, ())
+    assert [decision.number for decision in world.status.decisions] == [None] * 9

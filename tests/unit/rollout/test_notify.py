@@ -99,6 +99,11 @@ def test_a_decision_that_was_told_is_not_told_again_when_its_row_is_written() ->
     assert letters.due("shop/v2", status(told.model_copy(update={"number": 7})), status(told)) == ()
 
 
+def test_starts_on_v2_after_a_rollback_are_a_letter() -> None:
+    [sent] = letters.due("shop/v2", status(decision(action="Alert")), status())
+    assert "executions still start on V2" in sent.body["text"]
+
+
 def test_what_nobody_waits_for_is_no_letter() -> None:
     assert letters.due("shop/v2", status(decision(action="Progress")), status()) == ()
 

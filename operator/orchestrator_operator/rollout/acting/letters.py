@@ -19,6 +19,7 @@ OPENINGS = {
     "RollBack": "is rolled back",
     "Complete": "is completed",
     "AwaitApproval": "awaits a person's approval",
+    "Alert": "was rolled back, but executions still start on V2",
 }
 _SENTENCE, _TITLE = 2900, 140  # bytes; Slack takes 3,000 characters of text, and 150 of a header
 

@@ -20,9 +20,9 @@ from orchestrator_operator.rollout.planning.conditions import conditions
 from orchestrator_operator.rollout.planning.flagwrite import with_flag
 from orchestrator_operator.rollout.planning.records import with_changes, with_evidence
 from orchestrator_operator.rollout.planning.situation import PROMOTE, Outcome, Situation
-from orchestrator_operator.rollout.planning.telling import told
+from orchestrator_operator.rollout.planning.telling import remembered, told
 from orchestrator_operator.specs.rollout import dump_rollout
-from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, Finding, Phase, RolloutStatus
+from orchestrator_operator.specs.rollout_status import Finding, Phase, RolloutStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def plan(gathered: Gathered, judgement: Judgement) -> Plan:
     telling = told(gathered, judgement, outcome, status, heard)
     made = [item.decision for item in telling]
     status = with_changes(g, status, made)
-    status = status.model_copy(update={"decisions": (*status.decisions, *made)[-DECISIONS_KEPT:]})
+    status = status.model_copy(update={"decisions": remembered(status.decisions, made)})
     actions = (
         *_baselines(g, status),
         *flag_actions,

@@ -13,10 +13,10 @@ from orchestrator_operator.rollout.model import Tell, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.planning import flagplan
 from orchestrator_operator.rollout.planning.conditions import NOT_EFFECTIVE, NOT_POWERED
-from orchestrator_operator.specs.rollout_status import Decision
+from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from orchestrator_operator.rollout.model import Gathered, Judgement
@@ -76,6 +76,38 @@ def _repeats(before: RolloutStatus, outcome: Outcome, now: datetime) -> bool:
     return now - ended < STAYED_AWAY
 
 
+def _lately(made: Sequence[Decision], reason: str, now: datetime) -> bool:
+    """Whether this was decided less than an hour ago."""
+    last = next((decision.at for decision in reversed(made) if decision.reason == reason), None)
+    return last is not None and now - last < STAYED_AWAY
+
+
+def remembered(made: tuple[Decision, ...], new: Iterable[Decision]) -> tuple[Decision, ...]:
+    """The last decisions as people see them. Of what comes and goes they see the first time and the last one: it must
+    not push everything else out. All of it stands in the log, so only what has its number there may go.
+    """
+    kept = list(made)
+    for decision in new:
+        since = _since_the_same(kept, decision) if decision.repeated else None
+        if since is not None:
+            del kept[since:]
+        kept.append(decision)
+    return tuple(kept[-DECISIONS_KEPT:])
+
+
+def _since_the_same(made: Sequence[Decision], new: Decision) -> int | None:
+    """Where the last repetition of it begins, if there is nothing else behind."""
+    for place in range(len(made) - 1, -1, -1):
+        decision = made[place]
+        if not decision.repeated or decision.number is None:
+            return None
+        if (decision.action, decision.reason) == (new.action, new.reason):
+            return place
+        if decision.reason not in _QUIET:
+            return None
+    return None
+
+
 def _edited_spec(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell]:
     """A running stage that the spec does not have any more, or that it gives less."""
     if status.phase not in IN_A_STAGE or g.status.phase not in IN_A_STAGE:
@@ -118,7 +150,9 @@ def _flag(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterator[Tell
     before = g.status.flag_intent
     if edit := flagplan.edited(before, g.flag):
         message = f"{edit}; set back to {status.percent} %"
-        yield Tell(Decision(at=g.now, action="SetPercent", reason="FlagEdited", message=message), warning=True)
+        again = _lately(g.status.decisions, "FlagEdited", g.now) or None  # a tool that keeps writing it
+        decision = Decision(at=g.now, action="SetPercent", reason="FlagEdited", message=message, repeated=again)
+        yield Tell(decision, warning=True)
     if flagplan.expired(before, g.flag, g.now) and status.flag_intent != before and not outcome.raises:
         message = f"nobody renewed the flag in time, and routers fell back to V1; set again to {status.percent} %"
         yield Tell(Decision(at=g.now, action="SetPercent", reason="DeadmanExpired", message=message), warning=True)
