@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from orchestrator_operator.rollout.model import (
+    Alarm,
     CancelInFlight,
     ClearFlag,
     DropAnnotation,
@@ -22,7 +23,7 @@ from orchestrator_operator.rollout.model import (
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
 from orchestrator_operator.rollout.planning.onward import goes_on
 from orchestrator_operator.rollout.planning.plan import RULES
-from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE
+from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
 from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -251,16 +252,82 @@ def test_a_conviction_clears_the_flag_at_once_and_names_the_criterion_with_its_c
     assert "needed 200" in world.status.failed.evidence
 
 
-@pytest.mark.parametrize("change", [{"paused": True}, {}])
-def test_a_conviction_rolls_back_whatever_else_is_going_on(change: dict[str, Any]) -> None:
-    world = World(spec(**change))
-    world.spec = spec()
-    world.running()
-    world.spec = spec(**change)
+ALWAYS = {"freeze": ["2026-01-01/2026-12-31"]}
+CLOSED = {"timeZone": "America/Sao_Paulo", "promote": ["Mon-Thu 09:00-17:00"]}  # START is a Sunday
+LET_IN = [{**stage, "approval": stage["name"] == "two"} for stage in DOCUMENT["stages"]]
+STICKY = {"sticky": 0.9}
+GUARD = {"name": "stalled", "type": "guardrail", "query": "q", "max": 2}
+
+
+def _alarm(reason: str) -> dict[str, Any]:
+    return {"alarms": (Alarm(reason, "something is wrong with the experiment"),)}
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """What goes on beside a V2 that fails, and how the rollout stands by then."""
+
+    stands: tuple[str, str]
+    spec: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    says: tuple[str, str] | None = None
+    after: timedelta = MINUTE
+    readings: Any = None
+
+    def world(self) -> World:
+        world = World(spec(criteria=[*DOCUMENT["criteria"], GUARD]))
+        world.extra = {"guardrails": {"stalled": 0.0}}
+        world.running()
+        world.spec = spec(criteria=[*DOCUMENT["criteria"], GUARD], **self.spec)
+        world.cohorts = passing("5") if self.readings is None else self.readings
+        world.found, world.extra = self.found, world.extra | self.extra
+        if self.says:
+            world.says(*self.says)
+        world.step()
+        world.step(self.after)
+        assert state(world) == self.stands  # or the case would show nothing
+        return world
+
+
+WHATEVER = {
+    "nothing": Meanwhile(("Progressing", "StageRunning")),
+    "a pause in the spec": Meanwhile(("Paused", "Paused"), {"paused": True}),
+    "a pause by annotation": Meanwhile(("Paused", "Paused"), says=(PAUSE, "lunch")),
+    "a closed window": Meanwhile(("Progressing", "WindowClosed"), {"windows": CLOSED}, after=HOUR),
+    "a freeze": Meanwhile(("Progressing", "WindowClosed"), {"windows": ALWAYS}, after=HOUR),
+    "a freeze and a pause": Meanwhile(("Paused", "Paused"), {"windows": ALWAYS, "paused": True}),
+    **{
+        f"an alarm: {reason}": Meanwhile(("Held", reason), found=_alarm(reason))
+        for reason in ("SampleRatioMismatch", "SharedDegradation", "NotCalibrated", "CounterReset")
+    },
+    "a broken guardrail": Meanwhile(("Held", "GuardrailBroken"), extra={"guardrails": {"stalled": 3.0}}),
+    "blindness": Meanwhile(("Held", "Blind"), readings=cohorts(DOWN)),
+    "a spent budget": Meanwhile(("Held", "BlindBudgetSpent"), {"blind": {"budget": "0s"}}, readings=cohorts(DOWN)),
+    "a guardrail that cannot be read": Meanwhile(("Held", "Blind"), extra={"guardrails": {}}),
+    "no Pass": Meanwhile(("Progressing", "Extended"), after=HOUR, readings=cohorts(GOOD)),
+    "no Pass at all": Meanwhile(("Held", "Underpowered"), after=2 * HOUR, readings=cohorts(GOOD)),
+    "an approval that is awaited": Meanwhile(("AwaitingApproval", "ApprovalNeeded"), {"stages": LET_IN}, after=HOUR),
+    "an approval in advance": Meanwhile(("Progressing", "StageRunning"), {"stages": LET_IN}, says=(APPROVE, "two")),
+    "sticky traffic": Meanwhile(("AwaitingApproval", "StickyTraffic"), found=STICKY, after=HOUR),
+    "a wrong spec": Meanwhile(("Held", "InvalidSpec"), extra={"problems": (Problem("spec", "is wrong"),)}),
+    "a flag that cannot be read": Meanwhile(
+        ("Held", "FlagUnavailable"), extra={"flag": Unreadable("FlagUnavailable", "no answer")}
+    ),
+    "a store that is away": Meanwhile(
+        ("Held", "Blind"), extra={"away": Unreadable("StoreUnavailable", "no answer"), "health": DOWN}
+    ),
+}
+
+
+@pytest.mark.parametrize("meanwhile", WHATEVER.values(), ids=WHATEVER)
+@pytest.mark.parametrize("word", [None, PROMOTE, RESUME, APPROVE])
+def test_a_conviction_rolls_back_whatever_else_is_going_on(meanwhile: Meanwhile, word: str | None) -> None:
+    world = meanwhile.world()
     world.cohorts = cohorts(FAILING)
-    world.extra = {"guardrails": {}}
-    world.step(MINUTE)
-    assert world.status.phase is Phase.ROLLING_BACK
+    planned = world.says(word, "force" if word == PROMOTE else "true") if word else world.step(MINUTE)
+    assert state(world) == ("RollingBack", "CriterionFailed")
+    assert of(planned, ClearFlag) == [ClearFlag()]
 
 
 def test_a_rollback_waits_until_nothing_is_in_flight_on_v2() -> None:
