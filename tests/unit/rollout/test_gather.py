@@ -10,8 +10,10 @@ import httpx
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.prometheus import Prometheus
+from orchestrator_operator.rollout.judging.judge import judge
 from orchestrator_operator.rollout.known import Known
 from orchestrator_operator.rollout.model import Health, Unreadable
+from orchestrator_operator.rollout.planning.plan import plan
 from orchestrator_operator.rollout.reading.gather import Gatherer
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus, write_status
@@ -236,6 +238,43 @@ async def test_durations_are_compared_where_there_is_history(world: World, execu
     await world.baselines()
     found = (await world.gather()).cohorts["slower-than-baseline", MINUTE]
     assert (isinstance(found, Unreadable) and found.nothing_to_compare) == (executions < 100)
+
+
+BEFORE_THE_START = {"phase": Phase.PENDING, "started_at": None, "stage_started_at": None}
+
+
+async def test_before_the_start_v1_s_last_hour_stands_beside_the_week_before_it(world: World) -> None:
+    await world.v1(98, world.start - 2 * HOUR)
+    await world.v1(2, world.start - 2 * HOUR, Status.FAILED)
+    await world.v1(5, world.start - timedelta(days=8), Status.FAILED)
+    await world.v1(3, world.start - MINUTE)
+    await world.v1(4, world.start - MINUTE, Status.FAILED)
+    await world.v1(1, world.start - MINUTE, Status.FAILED, workflow=workflow(name="other"))
+    health = (await world.gather(**BEFORE_THE_START)).health
+    assert health == (Health(CHAIN, 4, 7, 2, 100), Health(OTHER, 1, 1, 0, 0))
+
+
+async def test_nothing_starts_while_v1_is_worse_than_in_its_week(world: World) -> None:
+    await world.v1(950, world.start - 2 * HOUR)
+    await world.v1(10, world.start - 2 * HOUR, Status.FAILED)
+    await world.v1(60, world.start - MINUTE, Status.FAILED)
+    found = await world.gather(**BEFORE_THE_START)
+    planned = plan(found, judge(found))
+    assert (planned.status.phase, planned.status.reason) == (Phase.PENDING, "SharedDegradation")
+    world.clock.advance(3601)
+    world.prometheus.age = 0.0
+    found = await world.gather(**BEFORE_THE_START)
+    assert judge(found).alarms == ()
+
+
+async def test_the_week_before_the_start_is_counted_once_in_ten_minutes(world: World) -> None:
+    await world.gather(**BEFORE_THE_START)
+    world.store.calls.clear()
+    await world.gather(**BEFORE_THE_START)
+    assert world.store.calls["ended"] == 1
+    world.clock.advance(600)
+    await world.gather(**BEFORE_THE_START)
+    assert world.store.calls["ended"] == 4
 
 
 # -- starts

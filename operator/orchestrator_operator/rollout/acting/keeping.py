@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,11 +10,10 @@ from orchestrator.errors import StoreError
 from orchestrator.store.port import KeptBin, Totals
 from orchestrator_operator.rollout.model import RememberBins, RememberTotals, TakeBaselines
 from orchestrator_operator.rollout.reading import readings
+from orchestrator_operator.rollout.reading.kept import BASELINE
 
 if TYPE_CHECKING:
     from orchestrator.store.port import Store
-
-BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 
 _log = structlog.get_logger(__name__)
 

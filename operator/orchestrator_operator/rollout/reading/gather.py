@@ -10,18 +10,20 @@ from orchestrator.errors import StoreError
 from orchestrator.flag import FlagError, FlagSnapshot
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.steering import every_active
+from orchestrator.store.port import Ended
 from orchestrator_operator.adapters.kubernetes import Refused
 from orchestrator_operator.adapters.prometheus import PrometheusError, listening
 from orchestrator_operator.rollout.model import Gathered, Health, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.reading import readings
 from orchestrator_operator.rollout.reading.counted import STALE, Counted, CountReader
-from orchestrator_operator.rollout.reading.kept import Kept, KeptReader
+from orchestrator_operator.rollout.reading.kept import BASELINE, Kept, KeptReader
 from orchestrator_operator.rollout.reading.own_reading import Own, OwnReader
 from orchestrator_operator.specs.rollout_status import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from orchestrator.clock import Clock
     from orchestrator.flag import FlagStore
@@ -29,8 +31,12 @@ if TYPE_CHECKING:
     from orchestrator_operator.adapters.prometheus import Prometheus
     from orchestrator_operator.rollout.known import Known
     from orchestrator_operator.specs.rollout import RolloutSpec
+    from orchestrator_operator.specs.rollout_status import RolloutStatus
+
+    Bad = Mapping[str, tuple[int, int]]  # bad executions and all, by workflow
 
 _NOW = timedelta(hours=1)  # what V1's health is read of
+_WEEK_STANDS = timedelta(minutes=10)  # how long V1's week is not counted again before the start
 _IN_TIME = timedelta(minutes=1)  # by when nothing may start on V2 any more after the flag is clear
 _WATCHED = timedelta(hours=1)  # a start on V2 is told of for so long
 
@@ -52,6 +58,7 @@ class Gatherer:
         self._routed_secret = routed_secret
         self._counts, self._kept = CountReader(prometheus, stale), KeptReader(store)
         self._own = OwnReader(store, prometheus)
+        self._weeks: dict[str, tuple[datetime, Bad]] = {}  # by attempt: when it was counted, and V1's week
 
     async def gather(self, known: Known, rival: str | None) -> Gathered:
         """Everything, as of now. What cannot be read is said to be Unreadable, it never raises for that."""
@@ -68,7 +75,7 @@ class Gatherer:
                 counted, guardrails, health, own = await asyncio.gather(
                     self._counts.read(known.status, spec, kept),
                     self._guardrails(known, spec),
-                    self._health(kept.baselines),
+                    self._health(known.status, kept.baselines),
                     self._own.read(known.status, spec, self._clock.now()),
                 )
             queries = tuple(sorted(set(asked)))
@@ -126,18 +133,43 @@ class Gatherer:
         except PrometheusError as error:
             return Unreadable(error.reason, str(error))
 
-    async def _health(self, baselines: list[Baseline] | Unreadable | None) -> tuple[Health, ...] | Unreadable:
-        """V1's last hour, by workflow, against its week before the attempt; nothing while that was not taken."""
-        if baselines is None or isinstance(baselines, Unreadable):
-            return baselines or ()
+    async def _health(
+        self, status: RolloutStatus, baselines: list[Baseline] | Unreadable | None
+    ) -> tuple[Health, ...] | Unreadable:
+        """V1's last hour, by workflow, against its week before the attempt: before the start, against the week that was
+        before that hour, since none is kept yet.
+        """
+        if isinstance(baselines, Unreadable):
+            return baselines
+        before: Bad
         try:
+            if baselines is not None:
+                before = {one.workflow_id: (one.bad, one.executions) for one in baselines}
+            elif status.phase is Phase.PENDING and status.attempt_id:
+                before = await self._week(status.attempt_id)
+            else:
+                return ()
             ended = await self._store.ended(Engine.V1, self._clock.now() - _NOW)
         except StoreError as error:
-            return Unreadable("StoreUnavailable", f"V1's last hour cannot be read: {error}")
-        before = {one.workflow_id: (one.bad, one.executions) for one in baselines}
+            return Unreadable("StoreUnavailable", f"V1's health cannot be read: {error}")
         return tuple(
             Health(one.workflow_id, one.bad, one.executions, *before.get(one.workflow_id, (0, 0))) for one in ended
         )
+
+    async def _week(self, attempt: str) -> Bad:
+        """V1's week up to an hour ago. It is many rows to count, so it stands for a while."""
+        now = self._clock.now()
+        counted, found = self._weeks.get(attempt, (None, {}))
+        if counted is None or not timedelta(0) <= now - counted < _WEEK_STANDS:
+            week = await self._store.ended(Engine.V1, now - _NOW - BASELINE)
+            hour = {one.workflow_id: one for one in await self._store.ended(Engine.V1, now - _NOW)}
+            found = {
+                one.workflow_id: (one.bad - late.bad, one.executions - late.executions)
+                for one in week
+                for late in [hour.get(one.workflow_id, Ended(one.workflow_id, 0, 0))]
+            }
+            self._weeks = {attempt: (now, found)}
+        return found
 
     async def _in_flight(self) -> int | None:
         """V2's executions that the router put there; those that asked for V2 by name go on after a rollback."""

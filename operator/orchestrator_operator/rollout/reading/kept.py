@@ -7,6 +7,7 @@ was read before; what was never read is not known, and whatever can be judged wi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StoreError
@@ -15,6 +16,8 @@ from orchestrator_operator.rollout.reading import readings
 
 if TYPE_CHECKING:
     from orchestrator.store.port import Baseline, Store
+
+BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 
 
 @dataclass(frozen=True, slots=True)
