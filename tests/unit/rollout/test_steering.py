@@ -113,8 +113,23 @@ def test_an_approval_is_remembered_until_the_window_opens() -> None:
     assert world.status.decisions[-1].actor == f"person (annotation {APPROVE})"
 
 
-def test_a_rollout_starts_outside_of_its_windows() -> None:
-    assert World(spec(windows=CLOSED)).running().status.phase is Phase.PROGRESSING
+@pytest.mark.parametrize("windows", [CLOSED, {"freeze": ["2026-01-01/2026-12-31"]}], ids=["hours", "a freeze"])
+def test_a_start_waits_for_no_window_however_late_it_comes(windows: dict[str, Any]) -> None:
+    world = World(spec(windows=windows))
+    world.cohorts = {}
+    world.step()
+    world.step(MINUTE)
+    assert state(world) == ("Pending", "WaitingForMetrics")
+    world.cohorts = cohorts(cells())
+    assert world.running().status.phase is Phase.PROGRESSING
+
+
+@pytest.mark.parametrize("keeps", [{"paused": True}, approval("one")], ids=["a pause", "an approval"])
+def test_a_person_keeps_a_start_out_of_a_freeze(keeps: dict[str, Any]) -> None:
+    world = World(spec(windows={"freeze": ["2026-01-01/2026-12-31"]}, **keeps))
+    for _ in range(3):
+        world.step(HOUR)
+    assert (world.status.phase, world.flag.values) == (Phase.PENDING, CLEAR)
 
 
 # -- approval into a stage
@@ -533,6 +548,32 @@ def test_a_running_stage_that_is_gone_is_replaced_by_the_one_below_and_begins_an
     assert "two is gone, and one takes its place: V2 gets 5 % (before: 25 %)" in world.status.decisions[-1].message
     assert (world.status.stage, world.flag.values.percent) == ("one", "5")
     assert world.status.stage_started_at == world.now
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"analysis": {"restart": "10m"}},
+        {"analysis": {"ages": ["1m"]}},
+        {"analysis": {"falseRollback": 0.02}},
+        {"criteria": DOCUMENT["criteria"][:1]},
+    ],
+    ids=str,
+)
+def test_an_analysis_that_is_edited_in_mid_ramp_divides_the_level_anew_and_says_so(change: dict[str, Any]) -> None:
+    world = World().running()
+    world.cohorts = cohorts(GOOD)
+    world.spec = spec(**change)
+    planned = world.step(MINUTE)
+    assert ("Warn", "AnalysisEdited") in told(planned)
+    assert told(world.step(MINUTE)) == []
+
+
+@pytest.mark.parametrize("change", [{"windows": CLOSED}, {"deadman": "2h"}, {"analysis": {"extend": "1h"}}], ids=str)
+def test_other_edits_divide_nothing(change: dict[str, Any]) -> None:
+    world = World().running()
+    world.spec = spec(**change)
+    assert told(world.step(MINUTE)) == []
 
 
 @pytest.mark.parametrize("paused", [False, True])

@@ -231,6 +231,9 @@ def pending_approval(s: Situation) -> Outcome | None:
 
 
 def started(s: Situation) -> Outcome | None:
+    """Windows and freezes hold promotions back, and this is none: a person who wants it to wait pauses it, or lets the
+    first stage ask for approval.
+    """
     if s.phase is not Phase.PENDING:
         return None
     changes: dict[str, Any] = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None}
