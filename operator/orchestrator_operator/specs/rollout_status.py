@@ -172,6 +172,10 @@ class RolloutStatus(_Part):
     rolled_back_from: Annotated[str, Field(description="The share that V2 had when it was rolled back.")] = ""
     verdict: Annotated[str, Field(description="Of all criteria together.")] = ""
     evidence: Annotated[str, Field(description="The strongest evidence against V2, and its threshold.")] = ""
+    judged_as: Annotated[
+        str,
+        Field(description="Hash of all that divides the error level: another one, and it is divided anew."),
+    ] = ""
     criteria: Annotated[tuple[CriterionStatus, ...], Field(description="Each criterion's verdict.")] = ()
     counted: Annotated[
         Counted | None, Field(description="Totals beside the criteria's: counters that come back lower were reset.")

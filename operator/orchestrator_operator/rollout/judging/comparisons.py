@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -40,6 +42,16 @@ def levels(spec: RolloutSpec) -> dict[Test, float]:
         ((item.name, spec.analysis.middle_age) for item in spec.comparisons if item.preset is Preset.FAILURES), None
     )
     return evidence.shares(tests, favourite)
+
+
+def division(spec: RolloutSpec) -> str:
+    """A hash of all that the promise of falseRollback was divided by: if it changes, the level is divided anew."""
+    analysis = spec.analysis
+    compared = [(item.name, item.preset, item.bad, item.total) for item in spec.comparisons]
+    ages = [durations.show(age) for age in analysis.ages]
+    restarts = durations.show(analysis.restart), planned_restarts(spec)
+    what = json.dumps([compared, ages, analysis.false_rollback, analysis.tolerate, *restarts])
+    return hashlib.sha256(what.encode()).hexdigest()[:12]
 
 
 def planned_restarts(spec: RolloutSpec) -> int:

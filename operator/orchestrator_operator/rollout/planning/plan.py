@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.judging.anchor import anchored
+from orchestrator_operator.rollout.judging.comparisons import division
 from orchestrator_operator.rollout.judging.judge import current_stage
 from orchestrator_operator.rollout.model import Plan, RememberBins, RememberTotals, Restart, TakeBaselines, Unreadable
 from orchestrator_operator.rollout.ownership import attempt_id
@@ -76,8 +77,9 @@ def plan(gathered: Gathered, judgement: Judgement) -> Plan:
     status = with_evidence(g, judgement, status)
     obstacle = onward.obstacle(situation) if PROMOTE in g.annotations else ""
     heard = words.answers(situation, outcome, status, obstacle)
-    changes = {
+    changes: dict[str, Any] = {
         "window": _window(g, status),
+        "judged_as": division(g.spec) if g.spec is not None and status.phase in IN_A_STAGE else "",
         "heard": words.remembered(gathered, heard),
         "alarms": tuple(Finding(reason=alarm.reason, sentence=alarm.sentence) for alarm in judgement.alarms),
         "conditions": conditions(g, judgement, status),

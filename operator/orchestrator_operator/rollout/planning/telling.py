@@ -37,6 +37,7 @@ def told(
     """All of it, in the order in which it should be read. `g` is as it was read: before an edited spec was followed."""
     return (
         *_edited_spec(g, outcome, status),
+        *_divided_anew(g, status),
         *_outcome(g, outcome, status),
         *_words(g, outcome, status, heard),
         *_flag(g, outcome, status),
@@ -123,6 +124,20 @@ def _edited_spec(g: Gathered, outcome: Outcome, status: RolloutStatus) -> Iterat
     message = f"spec.stages was edited: {what}"
     yield Tell(
         Decision(at=g.now, action="SetPercent", reason="SpecEdited", message=message, actor="person (spec.stages)")
+    )
+
+
+def _divided_anew(g: Gathered, status: RolloutStatus) -> Iterator[Tell]:
+    """Edited in mid-ramp: evidence that has been looked at is held against other limits from now on."""
+    before = g.status.judged_as
+    if not before or not status.judged_as or before == status.judged_as or status.phase not in IN_A_STAGE:
+        return
+    message = (
+        "comparisons, spec.analysis or the planned time were edited in mid-ramp: the error level is divided anew, over "
+        "the counts that are there; falseRollback holds for each division by itself, for all of them at most their sum"
+    )
+    yield Tell(
+        Decision(at=g.now, action="Warn", reason="AnalysisEdited", message=message, actor="person (spec)"), warning=True
     )
 
 
