@@ -91,8 +91,8 @@ def _told(story: Story, eyes: Eyes, tape: FlagTape) -> None:
     site, ledger = story.site, story.site.folder / "deaths.txt"
     stages = [
         {"name": "week-1", "percent": 30, "duration": "1s"},
-        {"name": "week-2", "percent": 60, "duration": "1h", "approval": True},
-        {"name": "week-3", "percent": 100, "duration": "1h"},
+        {"name": "week-2", "percent": 60, "duration": "15m", "approval": True},
+        {"name": "week-3", "percent": 100, "duration": "15m"},
     ]
     document = rollout(
         "v2",

@@ -213,6 +213,19 @@ def test_a_row_of_an_earlier_judge_to_which_this_one_comes_as_well_is_derived() 
     assert (verify(log).derived, verify(log).otherwise) == (len(ROWS), ())
 
 
+def test_what_an_earlier_version_did_not_know_of_a_status_is_no_difference() -> None:
+    def earlier(one: DecisionRow) -> DecisionRow:
+        body = json.loads(one.content)
+        if "planned" in body:
+            for name in ("awaitsFor", "approvedFor"):
+                del body["planned"]["status"][name]
+            body["judge"] = 2
+        return replace(one, content=chain.canonical(body))
+
+    found = verify(sealed([earlier(one) for one in ROWS]))
+    assert (found.derived, found.otherwise, found.difference) == (len(ROWS), (), "")
+
+
 def test_the_hash_covers_the_number_of_the_judge() -> None:
     one = row("RollBack")
     log = [with_content(one, ("judge",), 1) if each is one else each for each in ROWS]

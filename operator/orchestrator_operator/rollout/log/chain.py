@@ -133,7 +133,7 @@ def status_after(status: RolloutStatus) -> Content:
 
 
 _ELSEWHERE = ("decisions", "readableSpec")  # of the status: rows, and `spec` among the inputs, say it
-_LEFT_OUT = frozenset({*_ELSEWHERE, "conditions", "decisionHead"})
+_LEFT_OUT = frozenset({*_ELSEWHERE, "conditions", "decisionHead", "judgedAs"})
 
 
 def actions(planned: Plan) -> Iterator[Content]:

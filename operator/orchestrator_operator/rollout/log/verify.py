@@ -27,6 +27,7 @@ from orchestrator_operator.rollout.log.chain import OBSERVED
 from orchestrator_operator.rollout.log.sharing import resolved, shared_values, with_closed
 from orchestrator_operator.rollout.model import Gathered, Tell
 from orchestrator_operator.rollout.planning.plan import plan
+from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _PRECISION = 1e-9  # relative: another machine's libraries may round the last digits of a logarithm otherwise
 _SHOWN = 160  # characters of a value in a sentence
+_UNSAID = chain.status_after(RolloutStatus())  # what an earlier version did not know of a status was as it is at first
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, StopIteration, ValidationError)
 
 
@@ -125,10 +127,11 @@ class _Derivation:
         planned = plan(gathered, judgement)
         told = [_words(action.decision) for action in planned.actions if isinstance(action, Tell)]
         self._told[row.number] = told
+        recorded = {**body["planned"], "status": {**_UNSAID, **body["planned"]["status"]}}
         after = {"status": chain.status_after(planned.status), "actions": list(chain.actions(planned))}
         return (
             _difference(chain.judged(judgement), body["judgement"], "the judgement")
-            or _difference(after, body["planned"], "the plan")
+            or _difference(after, recorded, "the plan")
             or _told(row, told)
         )
 
