@@ -16,7 +16,7 @@ from orchestrator_operator.rollout.judging.judge import current_stage
 from orchestrator_operator.rollout.model import Plan, RememberBins, RememberTotals, Restart, TakeBaselines, Unreadable
 from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import IN_A_STAGE, advance
-from orchestrator_operator.rollout.planning import flagplan, onward, rules, stage_rules, windows, words
+from orchestrator_operator.rollout.planning import flagplan, onward, rules, stage_rules, starting, windows, words
 from orchestrator_operator.rollout.planning.conditions import conditions
 from orchestrator_operator.rollout.planning.flagwrite import with_flag
 from orchestrator_operator.rollout.planning.records import with_changes, with_evidence
@@ -45,13 +45,13 @@ RULES: tuple[Callable[[Situation], Outcome | None], ...] = (
     stage_rules.blind_for_too_long,
     rules.invalid_spec,
     rules.flag_unreadable,
-    rules.flag_in_use,
-    rules.pending_paused,
-    rules.pending_blind,
-    rules.pending_broken,
-    rules.pending_alarmed,
-    rules.pending_approval,
-    rules.started,
+    starting.flag_in_use,
+    starting.pending_paused,
+    starting.pending_blind,
+    starting.pending_broken,
+    starting.pending_alarmed,
+    starting.pending_approval,
+    starting.started,
     stage_rules.paused,
     onward.promoted,
     stage_rules.alarmed,

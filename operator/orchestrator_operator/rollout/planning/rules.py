@@ -1,4 +1,4 @@
-"""The rules around the stages: people's words, the way after a rollback, what cannot go on, what must wait. Pure.
+"""The rules around the stages: people's words, the way after a rollback, what cannot go on. Pure.
 
 Each rule looks at the situation and either answers or leaves it to the next one (the chain stands in plan.py). What the
 flag must say follows from the phase that is answered, so no rule touches it.
@@ -6,27 +6,21 @@ flag must say follows from the phase that is answered, so no rule touches it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.model import CancelInFlight, Release, Unreadable
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.planning import flagplan
 from orchestrator_operator.rollout.planning.conditions import judged_by_the_last
 from orchestrator_operator.rollout.planning.situation import (
     ABORT,
-    APPROVAL_NEEDED,
-    APPROVE,
-    PAUSE,
-    RESUME,
     Outcome,
     plainly,
     roll_back,
-    sentences,
     wait_in,
 )
 from orchestrator_operator.specs.conditions import tell
-from orchestrator_operator.specs.rollout_status import Phase, Verdict
+from orchestrator_operator.specs.rollout_status import Phase
 from orchestrator_operator.specs.rollout_words import DeletionPolicy, InFlight
 
 if TYPE_CHECKING:
@@ -176,77 +170,3 @@ def flag_unreadable(s: Situation) -> Outcome | None:
         )
         return Outcome(wait_in(s), "Hold", "SecretMissing", message, warning=True)
     return None
-
-
-# -- before the start
-
-
-def flag_in_use(s: Situation) -> Outcome | None:
-    flag = s.gathered.flag
-    if s.phase is not Phase.PENDING or isinstance(flag, Unreadable) or flag.values.clear:
-        return None
-    message = f"the flag is set already: {flagplan.present_keys(flag)}; remove it (`orchestrator flag unset`) to start"
-    return Outcome(s.phase, "Refuse", "FlagConflict", message, warning=True)
-
-
-def pending_paused(s: Situation) -> Outcome | None:
-    if s.phase is not Phase.PENDING or not (s.spec.paused or s.status.paused_by):
-        return None
-    why, actor = pause(s)
-    return Outcome(s.phase, "Pause", "Paused", f"{why}: it has not started", actor=actor)
-
-
-def pending_blind(s: Situation) -> Outcome | None:
-    """Nothing goes to V2 before it can be judged."""
-    if s.phase is not Phase.PENDING or not (blind := s.judgement.of(Verdict.BLIND)):
-        return None
-    return Outcome(s.phase, "Wait", "WaitingForMetrics", f"starts when its criteria can be read: {sentences(blind)}")
-
-
-def pending_broken(s: Situation) -> Outcome | None:
-    """A guardrail that is above its limit before anything moved is not ours to break further. Nothing is in a hurry
-    yet: so nobody waits until it has been there for as long as it may.
-    """
-    broken = [item for item in s.judgement.criteria if item.breached_since]
-    if s.phase is not Phase.PENDING or not broken:
-        return None
-    return Outcome(s.phase, "Wait", "GuardrailBroken", f"starts when it is within its limit: {sentences(broken)}")
-
-
-def pending_alarmed(s: Situation) -> Outcome | None:
-    """Nothing starts into a disturbance that would be taken for V2's, or could hide V2's."""
-    if s.phase is not Phase.PENDING or not s.judgement.alarms:
-        return None
-    message = "; ".join(alarm.sentence for alarm in s.judgement.alarms)
-    return Outcome(s.phase, "Wait", s.judgement.alarms[0].reason, f"starts when it is over: {message}", warning=True)
-
-
-def pending_approval(s: Situation) -> Outcome | None:
-    """A first stage that a person must let the rollout into."""
-    if s.phase is not Phase.PENDING or not s.stage.approval or s.status.approved == s.stage.name:
-        return None
-    message = f"a person must let it into {s.stage.name}: annotate it with {APPROVE}={s.stage.name}"
-    changes = {"awaits": s.stage.name, "awaits_for": (APPROVAL_NEEDED,)}
-    return Outcome(s.phase, "AwaitApproval", APPROVAL_NEEDED, message, changes)
-
-
-def started(s: Situation) -> Outcome | None:
-    """Windows and freezes hold promotions back, and this is none: a person who wants it to wait pauses it, or lets the
-    first stage ask for approval.
-    """
-    if s.phase is not Phase.PENDING:
-        return None
-    changes: dict[str, Any] = {"started_at": s.now, "stage_started_at": s.now, "rolled_back_at": None}
-    changes |= {"approved": "", "approved_for": ()}
-    message = f"{s.stage.name}: {show_percent(s.stage.share)} % of new executions go to V2"
-    actor = f"person (annotation {APPROVE})" if s.stage.approval else "controller"
-    due = s.now + s.stage.duration
-    return Outcome(Phase.PROGRESSING, "Start", "StageRunning", message, changes, actor=actor, next=due, raises=True)
-
-
-def pause(s: Situation) -> tuple[str, str]:
-    """Why it is paused, and who did it: the annotation's word, which holds until resume, or the spec."""
-    if s.status.paused_by:
-        said = plainly(s.status.paused_by)
-        return f"a person paused it{said}; {RESUME} lets it go on", f"person (annotation {PAUSE})"
-    return "spec.paused is true", "person (spec.paused)"

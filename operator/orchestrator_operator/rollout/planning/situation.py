@@ -115,6 +115,14 @@ def wait_in(s: Situation) -> Phase:
     return Phase.PENDING if s.phase is Phase.PENDING else Phase.HELD
 
 
+def pause(s: Situation) -> tuple[str, str]:
+    """Why it is paused, and who did it: the annotation's word, which holds until resume, or the spec."""
+    if s.status.paused_by:
+        said = plainly(s.status.paused_by)
+        return f"a person paused it{said}; {RESUME} lets it go on", f"person (annotation {PAUSE})"
+    return "spec.paused is true", "person (spec.paused)"
+
+
 def plainly(word: str) -> str:
     """A person's reason as the end of a sentence: `: duplicate mails`; "" where the word says no more than yes."""
     said = word.strip()

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import durations
 from orchestrator_operator.rollout.phases import IN_A_STAGE
-from orchestrator_operator.rollout.planning.rules import pause
-from orchestrator_operator.rollout.planning.situation import Outcome, roll_back, sentences
+from orchestrator_operator.rollout.planning.situation import Outcome, pause, roll_back, sentences
 from orchestrator_operator.rollout.wording import show_counts, show_evidence
 from orchestrator_operator.specs.rollout_status import Failed, Phase, Verdict
 from orchestrator_operator.specs.rollout_words import Breach, Then
