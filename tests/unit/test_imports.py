@@ -20,7 +20,7 @@ FOLDERS = {"orchestrator": ROOT / "orchestrator", "orchestrator_operator": ROOT 
 ROLLOUT_SHELL = {
     *("controller", "flagwatch", "known", "metrics"),
     *("acting.apply", "acting.keeping", "acting.notify", "log.recorder"),
-    *("reading.counted", "reading.gather", "reading.own_reading"),
+    *("reading.counted", "reading.gather", "reading.kept", "reading.own_reading"),
 }
 NOT_PURE = {"now", "utcnow", "today", "urandom", "getrandom"}
 
