@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from orchestrator.store import open_store
 from tests.support.postgres import LocalPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
     from orchestrator.store import Store
@@ -46,6 +47,19 @@ class _ByKind(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Of `make test`, which runs two test processes."""
     return _ByKind(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """A failure is told by parsing the test's source. What the collector finds meanwhile may parse source too (a task
+    that nobody asked is logged with its traceback), and CPython 3.11 counts the depth of both in one number: the run
+    ended in "AST constructor recursion depth mismatch", and took the names of the failed tests with it.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
