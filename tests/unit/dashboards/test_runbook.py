@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from dashboards.alerts import ENGINES, OPERATOR, PAGE, ROLLOUT, TICKET, Alert, alerts
+from dashboards.board import DOCS
 from tests.support import boards, runbook
 
 ALERTS = alerts()
@@ -42,7 +43,7 @@ class TestAlert:
 def test_each_rule_bears_the_place_of_its_section() -> None:
     groups = yaml.safe_load(boards.RULES.read_text(encoding="utf-8"))["groups"]
     found = {rule["alert"]: rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"]}
-    assert found == {alert.name: f"docs/runbook.md#{alert.name.lower()}" for alert in ALERTS}
+    assert found == {alert.name: f"{DOCS}/runbook.md#{alert.name.lower()}" for alert in ALERTS}
 
 
 def test_links_within_the_page_lead_somewhere() -> None:
