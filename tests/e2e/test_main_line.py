@@ -509,10 +509,13 @@ def test_what_the_runbook_does_is_done(story: Story, on_call: dict[str, str]) ->
     site.kubectl("delete", "enginerollout", "failing", "--timeout=60s")
     site.apply(rollout("v2", (5, "10m"), (100, "10m"), criteria=CRITERIA))
     site.until_status("EngineRollout", "v2", lambda status: status.get("phase") == "Progressing", "v2 that goes on")
-    by_verb = {line.split('"')[0]: line for block in runbook.blocks("acts") for line in block.text.splitlines()}
-    assert list(by_verb) == ["orchestrator rollout abort ", "kubectl patch enginerollout "]
-    for line in by_verb.values():
-        runbook.run(line, site.plane.cluster.kubectl, on_call | {"ROLLOUT": "v2"})
+    by_verb = {line.split('"')[0].strip(): line for block in runbook.blocks("acts") for line in block.text.splitlines()}
+    cancel = "orchestrator executions cancel --engine v1 --status running --stalled --yes"
+    in_turn = [*(f"orchestrator rollout {verb}" for verb in ("promote", "abort", "rearm")), cancel]
+    assert by_verb.keys() == {*in_turn, "orchestrator flag unset"}
+    for verb in in_turn:
+        runbook.run(by_verb[verb], site.plane.cluster.kubectl, on_call | {"ROLLOUT": "v2"})
+    runbook.run(by_verb["orchestrator flag unset"], site.plane.cluster.kubectl, on_call)
     assert site.status("EngineRollout", "v2")["phase"] in ("RollingBack", "RolledBack")
     assert site.get("EngineRollout", "v2")["spec"]["attempt"] == 2
     assert site.flag() == {}

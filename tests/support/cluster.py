@@ -96,6 +96,9 @@ class FakeKubernetes:
         self._fail()
         key = (resource.plural, namespace, name)
         found = self._find(key)
+        version = body.get("metadata", {}).get("resourceVersion")
+        if version is not None and version != found["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified", status=409)
         patched = merge(found, body)
         if patched.get("spec") != found.get("spec"):
             patched["metadata"]["generation"] += 1

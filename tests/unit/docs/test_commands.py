@@ -71,6 +71,21 @@ ELSEWHERE = {
             "--selector app.kubernetes.io/component=worker --replicas 4"
         ),
     ): PODS,
+    (
+        "docs/runbook.md",
+        (
+            'kubectl rollout restart deployment --namespace "$ORCHESTRATOR_NAMESPACE" '
+            "--selector app.kubernetes.io/component=operator"
+        ),
+    ): PODS,
+    (
+        "docs/runbook.md",
+        (
+            'kubectl rollout restart deployment --namespace "$ORCHESTRATOR_NAMESPACE" '
+            "--selector app.kubernetes.io/part-of=orchestrator"
+        ),
+    ): PODS,
+    ("docs/runbook.md", "export OTHER=orchestrator-staging"): PODS,
 }
 MARKS = {"", "acts", "yours", "elsewhere"}
 COMMAND = re.compile(r"^ {4,}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:orchestrator|kubectl|make|curl|python|psql|supabase|export) ")
