@@ -160,6 +160,18 @@ async def test_without_a_v1_everything_runs_on_v2(store: Store, clock: FakeClock
         assert (await there.caller.execute(ORDER)).body["engine"] == "v2"
 
 
+@pytest.mark.parametrize("engine", ["v1", "v2"])
+async def test_without_a_v1_a_retry_that_names_an_engine_is_the_same_request(
+    store: Store, clock: FakeClock, tmp_path: Path, engine: str
+) -> None:
+    body = ORDER | {"engine": engine, "idempotencyKey": "k"}
+    async with open_door(store, clock, tmp_path, *FLOWS, v1_available=False) as there:
+        first, again = await there.caller.execute(body), await there.caller.execute(body)
+        other = await there.caller.execute(body | {"engine": "auto"})
+    assert (first.status, first.body["engine"], again.body) == (202, "v2", first.body)
+    assert (other.status, other.fields) == (422, ["idempotencyKey"])
+
+
 async def test_the_trace_of_the_caller_is_kept(store: Store, clock: FakeClock, tmp_path: Path) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with open_door(store, clock, tmp_path, *FLOWS) as there:
