@@ -153,9 +153,10 @@ class Door:
 
     async def _executed(self, request: web.Request, trace: Trace | None) -> dict[str, Any]:
         wait = self._wait(request)
-        await self.service.admit()
-        asked = read_request(await self._body(request), request.headers.get(KEY_HEADER))
-        return await self.service.execute(asked, trace, request[_CALLER], wait)
+        async with self.service.admitted() as admission:
+            asked = read_request(await self._body(request), request.headers.get(KEY_HEADER))
+            wanted, accepted = await self.service.accept(asked, trace, request[_CALLER], admission)
+        return await self.service.told(wanted, accepted, wait)
 
     async def _read(self, request: web.Request) -> web.Response:
         return _shown(await self.service.stands(request.match_info["id"], self._wait(request)))

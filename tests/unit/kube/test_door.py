@@ -46,9 +46,7 @@ async def acceptor(operator: Operator) -> Translating:
 
 def accepting(operator: Operator) -> Translating:
     ttl = timedelta(hours=1)
-    resources = ResourceAcceptor(
-        operator.store, operator.api, operator.executions, operator.intake, NAMESPACE, ttl
-    )
+    resources = ResourceAcceptor(operator.store, operator.api, operator.executions, operator.intake, NAMESPACE, ttl)
     return Translating(resources)
 
 
