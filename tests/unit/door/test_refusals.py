@@ -105,6 +105,25 @@ async def test_two_keys_are_refused(store: Store, there: OpenDoor) -> None:
     assert (answer.status, answer.fields, await count(store)) == (400, ["Idempotency-Key"], 0)
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "Authorization"])
+@pytest.mark.parametrize("second", ["another", "the same"])
+async def test_a_header_that_is_sent_twice_is_refused(store: Store, there: OpenDoor, name: str, second: str) -> None:
+    first = f"Bearer {TOKEN}" if name == "Authorization" else "k"
+    headers = [("Authorization", f"Bearer {TOKEN}"), ("Idempotency-Key", "k")]
+    headers.append((name, first if second == "the same" else "k2"))
+    async with there.caller.session.post(there.caller.url + PATH, json=ORDER, headers=headers) as response:
+        told = await response.json()
+    assert (response.status, [error["field"] for error in told["errors"]]) == (400, [name])
+    assert "is sent 2 times: send it once" in told["detail"]
+    assert await count(store) == 0
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", PATH), ("GET", f"{PATH}/x1")])
+async def test_a_wait_that_is_sent_twice_is_refused(store: Store, there: OpenDoor, method: str, path: str) -> None:
+    answer = await there.caller.send(method, f"{path}?wait=1s&wait=2s", data=b'{"workflow": "chain"}')
+    assert (answer.status, answer.fields, await count(store)) == (400, ["wait"], 0)
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("PUT", PATH, 405), ("POST", "/functions/v1/other", 404)])
 async def test_other_doors_are_told_where_this_one_is(there: OpenDoor, method: str, path: str, status: int) -> None:
     answer = await there.caller.send(method, path)
