@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 _OPEN: Final = frozenset({openapi.DOCUMENT, "/healthz"})
 _OF_EVERY_ANSWER: Final = {"Cache-Control": "no-store", "Server": "orchestrator"}
 _CALLER: Final = web.RequestKey("caller", str)
-_TRACE: Final = web.RequestKey("trace", Trace | None)  # the one that the execution will be in
+_TRACE: Final = web.RequestKey("trace", Trace)  # the one that the execution will be in
 _EXECUTION: Final = web.RequestKey("execution", str)  # as soon as it is accepted
 _KEEP_ALIVE: Final = 75.0  # seconds: longer than the proxies before it keep theirs
 
@@ -123,7 +123,8 @@ class Door:
         # As the standard has it: several states are one list, several places are none.
         trace = tracecontext.read(places[0] if len(places) == 1 else None, ",".join(states))
         if self._tracing is None:
-            request[_TRACE] = trace
+            if trace is not None:
+                request[_TRACE] = trace
             yield None
             return
         with self._tracing.request(trace, PATH) as span:
@@ -168,7 +169,7 @@ class Door:
         wait, key = self._wait(request), only(request.headers.getall(KEY_HEADER, []), KEY_HEADER)
         async with self.service.admitted() as admission:
             asked = read_request(await self._body(request), key)
-            wanted, accepted = await self.service.accept(asked, request[_TRACE], request[_CALLER], admission)
+            wanted, accepted = await self.service.accept(asked, request.get(_TRACE), request[_CALLER], admission)
         request[_EXECUTION] = accepted.id
         return _shown(await self.service.told(wanted, accepted, wait))
 
