@@ -390,4 +390,18 @@ def test_without_the_extra_everything_else_works(tmp_path: Path) -> None:
 def test_without_the_extra_the_setting_says_what_to_install(tmp_path: Path) -> None:
     done = without_the_extra(tmp_path, ORCHESTRATOR_TRACING="on")
     assert done.returncode == 2
-    assert "ORCHESTRATOR_TRACING: needs the extra: pip install 'orchestrator[otel]'" in done.stderr
+    assert "needs the extra `otel`: in a checkout `uv sync --extra otel` or `pip install '.[otel]'`" in done.stderr
+    assert done.stderr.startswith("error: ORCHESTRATOR_TRACING: ")
+
+
+def test_nobody_is_told_to_install_what_is_not_ours() -> None:
+    """No package is published; of this name PyPI has somebody else's."""
+    asked = subprocess.run(
+        ["git", "grep", "-nIE", r"(pip|pipx|uv|uvx)( tool)? (install|add) .*[' ]orchestrator\b"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode in (0, 1), asked.stderr
+    assert asked.stdout.splitlines() == []
