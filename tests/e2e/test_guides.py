@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.forking import loaded
-from tests.support.pages import ROOT, blocks, typed
+from tests.support.pages import ROOT, blocks, typed_by
 from tests.support.postgres import plain_url
 from tests.support.reading import missing, read_along
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.e2e
 GUIDES = ("docs/quick-guide.md", "docs/ORCHESTRATOR_V2_ROLLOUT.md")
 AFTERWARDS = ("docs/rollout-log.md", "docs/rollout-report.md")
 READ = (*GUIDES, *AFTERWARDS)
-TYPED = {page: typed(blocks(ROOT / page)) for page in READ}
+TYPED = {page: typed_by(__name__, blocks(ROOT / page)) for page in READ}
 WITHIN = 240  # seconds a page
 SHORTER = {"--runs 100": "--runs 2"}  # what a reader takes the time for
 
