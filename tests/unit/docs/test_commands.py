@@ -149,6 +149,22 @@ def test_a_setting_that_a_reader_fills_in_exists(block: Block) -> None:
     assert {match[1] for match in set_ if match} <= variables()
 
 
+# -- metrics
+
+
+#: Names that begin as metrics do: packages, a table, a role.
+NO_METRICS = {"orchestrator_operator", "orchestrator_facts", "orchestrator_watcher"}
+
+
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_every_metric_that_a_page_names_is_in_the_reference(page: Path) -> None:
+    listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reference/metrics.md").read_text("utf-8"), re.MULTILINE))
+    told = set(re.findall(r"(?<![\w./-])orchestrator_[a-z0-9_]*[a-z0-9]\b(?![./]\w)", page.read_text(encoding="utf-8")))
+    parts = {f"{name}{part}" for name in listed for part in ("_bucket", "_count", "_sum")}
+    assert "orchestrator_executions_stalled" in listed
+    assert sorted(told - listed - parts - NO_METRICS) == []
+
+
 # -- commands within sentences and tables
 
 
