@@ -22,6 +22,7 @@ from orchestrator_operator.specs import EXECUTIONS, GROUP, VERSION, WORKFLOWS, R
 from orchestrator_operator.specs.crds import DEFINITIONS, crd
 
 from orchestrator.flag import CLEAR, FlagValues, parse
+from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 
 if TYPE_CHECKING:
@@ -235,6 +236,11 @@ class Operator:
     def api(self) -> Any:
         """The fake where the real class is asked for: it has the same methods."""
         return self.kubernetes
+
+    @property
+    def intake(self) -> Intake:
+        """What the HTTP door beside these handlers takes executions in by."""
+        return Intake(self.submissions, self.flag, self.clock, v1_available=self.v1_available)
 
     async def apply(self, resource: Resource, name: str, spec: Any, **metadata: Any) -> dict[str, Any]:
         """Create or patch a resource, and let the operator see it."""
