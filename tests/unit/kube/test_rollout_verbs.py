@@ -152,8 +152,15 @@ def test_approve_without_anything_to_approve_fails_and_says_so(cluster: Cluster)
 
 
 def test_approve_in_advance_names_the_stage(cluster: Cluster) -> None:
+    first, second, third = DOCUMENT["stages"]
+    cluster.world.spec = spec(stages=[first, {**second, "approval": True}, third])
+    result = command("approve", "v2", "--stage", "two")
+    assert (result.exit_code, cluster.world.status.approved) == (0, "two")
+
+
+def test_approve_in_advance_is_refused_where_no_stage_asks_for_it(cluster: Cluster) -> None:
     result = command("approve", "v2", "--stage", "one")
-    assert (result.exit_code, cluster.world.status.approved) == (0, "one")
+    assert (result.exit_code, cluster.world.status.approved) == (1, "")
 
 
 def test_abort_rolls_back_with_its_reason(cluster: Cluster) -> None:
