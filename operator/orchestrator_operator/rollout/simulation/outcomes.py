@@ -33,7 +33,9 @@ class Outcomes:
     people: Ints  # how often somebody had to say yes
     held: dict[str, Ints]  # seconds, by reason
     holds: dict[str, Ints]  # how often a hold began, by reason
-    unexplained: Mask  # held although nothing in the world gave reason to
+    unexplained: dict[str, Mask]  # by reason: held although nothing in the world gave cause to
+    excused: dict[str, Ints]  # by reason: seconds in which the world did give cause to, held or not
+    watched: Ints  # seconds until the end
     blind_moves: Ints  # how often the percent moved while nothing could be read
     outages: Ints  # of Prometheus, that began while the rollout ran
     excess: Floats  # bad executions of V2 beyond what V1 would have had, from the onset until the rollback
@@ -63,7 +65,9 @@ def nothing_yet(runs: int, step: float, keys: tuple[Test, ...]) -> Outcomes:
         people=zeros(),
         held={reason: zeros() for reason in REASONS},
         holds={reason: zeros() for reason in REASONS},
-        unexplained=np.zeros(runs, dtype=np.bool_),
+        unexplained={reason: np.zeros(runs, dtype=np.bool_) for reason in REASONS},
+        excused={reason: zeros() for reason in REASONS},
+        watched=zeros(),
         blind_moves=zeros(),
         outages=zeros(),
         excess=np.zeros(runs),

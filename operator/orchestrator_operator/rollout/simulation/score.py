@@ -79,7 +79,9 @@ class Score:
     runs: int
     rolled_back: Share  # of a healthy V2: falsely; of a harmful one: after the onset
     rolled_back_early: Share  # before the onset: falsely too
-    falsely_held: Share  # for a reason that nothing in the world gave
+    falsely_held: Share  # for a reason that nothing in the world gave cause to
+    falsely_held_for: dict[str, int]  # by reason: of the runs
+    excused: dict[str, float]  # by reason: share of the time in which the world gave cause to such a hold
     held: dict[str, tuple[Share, float]]  # by reason: of the runs, and hours a run on average
     hours: Hours  # from the onset to the rollback
     excess: float  # bad executions of V2 beyond V1's, until the rollback: median
@@ -97,6 +99,8 @@ class Score:
             "rolledBack": self.rolled_back.described(),
             "rolledBackEarly": self.rolled_back_early.described(),
             "falselyHeld": self.falsely_held.described(),
+            "falselyHeldFor": self.falsely_held_for,
+            "excused": self.excused,
             "held": {
                 reason: shares.described() | {"hoursPerRun": hours} for reason, (shares, hours) in self.held.items()
             },
@@ -125,7 +129,12 @@ def score(world: World, outcomes: Outcomes) -> Score:
         runs=len(ever),
         rolled_back=share_of(caught[counted]) if counted.any() else share_of(caught),
         rolled_back_early=share_of(early),
-        falsely_held=share_of(outcomes.unexplained),
+        falsely_held=share_of(np.any(list(outcomes.unexplained.values()), axis=0)),
+        falsely_held_for={reason: int(which.sum()) for reason, which in outcomes.unexplained.items()},
+        excused={
+            reason: float(seconds.sum() / max(int(outcomes.watched.sum()), 1))
+            for reason, seconds in outcomes.excused.items()
+        },
         held={
             reason: (share_of(seconds > 0), float(seconds.mean() / _HOUR)) for reason, seconds in outcomes.held.items()
         },
