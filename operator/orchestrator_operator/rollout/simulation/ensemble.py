@@ -15,7 +15,7 @@ import numpy as np
 from orchestrator_operator.rollout.judging.comparisons import planned_restarts
 from orchestrator_operator.rollout.planning import windows
 from orchestrator_operator.rollout.simulation.counting import V2, Counting
-from orchestrator_operator.rollout.simulation.experiment import Experiment
+from orchestrator_operator.rollout.simulation.experiment import DOUBLED, Experiment
 from orchestrator_operator.rollout.simulation.guarded import Guardrails
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
@@ -154,9 +154,12 @@ class Ensemble:
             these = held[reason] & ~taken
             out.held[reason] += np.where(these, self._step, 0)
             out.holds[reason] += these & (self.reason != reason)
+            out.first_held[reason][these & (out.first_held[reason] == NEVER)] = now
             self.reason[these] = reason
             taken |= these
             out.unexplained[reason] |= these & ~excused[reason]
+            if reason == "SharedDegradation":
+                out.not_doubled |= these & ~self.experiment.troubled(DOUBLED)
         free = going & ~taken
         self.reason[free] = "StageRunning"
         if self._plan is not None:
@@ -170,7 +173,7 @@ class Ensemble:
         """Where the world gives cause to a hold, by its reason: never to a coin or a count that is not as it says."""
         nowhere = np.zeros(self.runs, dtype=np.bool_)
         slow = np.any([nowhere, *self.guardrails.above(step).values()], axis=0)
-        trouble = self.experiment.troubled
+        trouble = self.experiment.troubled()
         found = {"GuardrailBroken": slow, "Blind": self.traffic.blind[:, step], "SharedDegradation": trouble}
         return {reason: found.get(reason, nowhere) for reason in REASONS}
 

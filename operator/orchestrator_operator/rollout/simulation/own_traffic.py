@@ -128,7 +128,7 @@ class OwnTraffic(Traffic):
         found: Floats = self._recording.arrived[self._at(step)] * self.seconds / self._recording.seconds
         return found
 
-    def trouble(self, step: int) -> Floats:
+    def trouble(self, step: int) -> Floats:  # noqa: ARG002 - as in Traffic
         """Never: nobody knows which of its hours were worse than they should have been, so no hold is excused."""
         return np.ones(self.runs)
 
