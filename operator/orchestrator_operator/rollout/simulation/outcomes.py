@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 NEVER = -1
-REASONS = ("GuardrailBroken", "Blind", "NotCalibrated", "SampleRatioMismatch", "SharedDegradation")
-"""Why a rollout is held, the first one that holds."""
+REASONS = ("SampleRatioMismatch", "NotCalibrated", "SharedDegradation", "GuardrailBroken", "Blind")
+"""Why a rollout is held: the first one that holds, in the order of the rules."""
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ WORLDS = {
     "outage of Prometheus": World("blind", load=400, base=0.02, outages=5 * HOUR, missed=0.1),
     "slow disks": replace(CALM, load=400, stalls=200),
     "executions that stand still": replace(CALM, load=100, base=0.2, harm=Harm(20 * HOUR, stops=0.01)),
+    "the same amid incidents": World("w", load=300, base=0.1, incidents=30, harm=Harm(stops=0.001)),
     "long steps": replace(CALM, load=400, long=0.6, over_a_day=0.1),
     "failovers all the time": replace(CALM, load=400, stalls=200, missed=0.3),
     "a key sends some": replace(CALM, load=800, keyed=0.1),
