@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
 from tests.benchmarks.rollout import clearing as rollout_clearing
-from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables, weights
+from tests.benchmarks.rollout import counters, our_scores, our_tables, rival_scores, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_compare
 from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
@@ -129,6 +129,17 @@ def rollout_weights(
 ) -> None:
     """Weights of the coin test's alternatives, and how often its evidence starts afresh: what each choice gives."""
     _show(weights.run(_tell, runs // 10 if quick else runs, seed), weights.as_table, output)
+
+
+@app.command()
+def rollout_counters(
+    runs: Annotated[int, typer.Option(min=40, help="Of each claim.")] = counters.RUNS,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """A user's own counters: the variance that decides beside the plain sum of squares."""
+    _show(counters.run(_tell, runs // 10 if quick else runs, seed), counters.as_table, output)
 
 
 @app.command()

@@ -208,12 +208,13 @@ def test_a_v2_at_the_margin_passes_no_more_often_than_promised() -> None:
 # -- the numbers that the design promises
 
 
-@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 2, 5), (25, 4, 6), (50, 6, 9), (99, 170, 500)])
+@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 2, 5), (25, 4, 6), (50, 6, 9), (99, 170, 533)])
 def test_a_v2_that_fails_everything_is_convicted_after_a_handful(percent: int, median: int, nearly_all: int) -> None:
     """V2's executions until E reaches 1 / (w * level) with w = ½, restarts as in four weeks, 1 % failing on V1.
 
     The goal is 5, 6, 9 and about 400 in 99 % of the runs. At 99 % it is out of the coin's reach: of a hundred outages
-    one has no execution of V1 until the 458th, without which V2's own failures would need 533. It is 474 there; 500 leaves what 2,000 runs scatter.
+    one has no execution of V1 until the 458th, without which V2's own failures would need 533. 474 are what
+    a large simulation finds, which 2,000 runs cannot hold it to.
     """
     p, runs = percent / 100, 2000
     paths = _paths(p, 0.01, runs, 800 if percent == 99 else 300, seed=5, psi=1e9)
