@@ -44,7 +44,7 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 test: lint tools ## All the tests
 	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
 
-bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-rivals|rollout-argo|clearing)
+bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-counters|rollout-rivals|rollout-argo|clearing)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
 	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
 

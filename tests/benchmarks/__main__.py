@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
 from tests.benchmarks.rollout import clearing as rollout_clearing
-from tests.benchmarks.rollout import our_scores, our_tables, rival_scores, rival_tables, weights
+from tests.benchmarks.rollout import counters, our_scores, our_tables, rival_scores, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_compare
 from tests.benchmarks.rollout.argo import run as argo_run
 from tests.benchmarks.side_by_side import AT_ONCE, CONTENDERS, WORKLOADS, Bench, Plan
@@ -112,11 +112,12 @@ def scaling(
 def rollout(
     scale: Annotated[float, typer.Option(min=0.001, help="Of 2,000 runs of a healthy V2, 400 of a harmful one.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0)] = 1,
+    procs: Annotated[int, typer.Option(min=0, help="Worlds at a time; 0: one on each core.")] = 0,
     quick: Quick = False,
     output: Output = None,
 ) -> None:
     """The rollout controller in simulated worlds: false rollbacks and holds, delays, beside what any rule needs."""
-    _show(our_scores.run(_tell, scale / 20 if quick else scale, seed), our_tables.scores, output)
+    _show(our_scores.run(_tell, scale / 20 if quick else scale, seed, procs), our_tables.scores, output)
 
 
 @app.command()
@@ -131,8 +132,19 @@ def rollout_weights(
 
 
 @app.command()
+def rollout_counters(
+    runs: Annotated[int, typer.Option(min=40, help="Of each claim.")] = counters.RUNS,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """A user's own counters: the variance that decides beside the plain sum of squares."""
+    _show(counters.run(_tell, runs // 10 if quick else runs, seed), counters.as_table, output)
+
+
+@app.command()
 def rollout_rivals(
-    runs: Annotated[int, typer.Option(min=20, help="Of each world.")] = rival_scores.RUNS,
+    runs: Annotated[int, typer.Option(min=100, help="With a healthy V2; a fifth of them else.")] = rival_scores.RUNS,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     quick: Quick = False,
     output: Output = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import report
-from tests.benchmarks.rollout import clearing, our_tables, rival_tables, weights
+from tests.benchmarks.rollout import clearing, counters, our_tables, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_tables
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "scaling": report.processes,
     "rollout": our_tables.scores,
     "clearing": clearing.as_table,
+    "rollout-counters": counters.as_table,
     "rollout-weights": weights.as_table,
     "rollout-argo": argo_tables.as_table,
     "rollout-rivals": rival_tables.scores,
 }
 PAGES = {
     DOCS / "benchmarks.md": ("side-by-side", "size", "idle", "queries", "scaling", "clearing"),
-    DOCS / "rollout-evidence.md": ("rollout-weights", "rollout"),
+    DOCS / "rollout-evidence.md": ("rollout-counters", "rollout-weights", "rollout"),
     DOCS / "rollout-rivals.md": ("rollout-argo", "rollout-rivals"),
 }
 _BEGIN = "<!-- {name}: made by `python -m tests.benchmarks page` -->"

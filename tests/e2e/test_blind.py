@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.flag_tape import FlagTape, State, undone, unexplained
 from tests.support.polling import eventually
 from tests.support.rollout_documents import rollout
 from tests.support.site import EXPIRES, execution, orders
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 RATE = 6.0
-STAGE = 8.0  # seconds
+STAGE = 6.0  # seconds
+ABORT = "orchestrator.dev/abort=enough"
 
 
 @dataclass
@@ -37,6 +39,9 @@ class Story:
     overdue: dict[str, Any] = field(default_factory=dict)  # the same after the stage's end had passed
     flag: dict[str, str] = field(default_factory=dict)  # then
     engines: set[str] = field(default_factory=set)  # of executions that were created then
+    states: list[State] = field(default_factory=list)  # of the flag, all of them
+    aborted_at: int = 0  # how many of them there were when a person aborted another one while Prometheus was away
+    aborted: dict[str, Any] = field(default_factory=dict)  # the status after that
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def story(control_plane: ControlPlane) -> Iterator[Story]:
         site.until_condition("Workflow", "orders", "Valid", "True")
         story = Story(site)
         stream = Stream(site, lambda n: execution(f"order-{n}", "orders", {"order": f"order-{n}"}), RATE)
-        with Eyes(site) as eyes, stream:
+        with Eyes(site) as eyes, FlagTape(site) as tape, stream:
             site.apply(rollout("v2", (50, f"{STAGE:g}s"), (100, "5s"), deadman="10s", blind={"budget": "5m"}))
             eyes.until(lambda s: s.phase == "Progressing" and s.flag_percent == "50", "the first stage")
             control_plane.cluster.stop("prometheus", grace=0)
@@ -57,7 +62,25 @@ def story(control_plane: ControlPlane) -> Iterator[Story]:
                 control_plane.cluster.start("prometheus")
             eyes.until(lambda s: s.phase == "Completed", "Completed", within=90)
             story.seen = eyes.of("v2")
+            site.kubectl("delete", "enginerollout", "v2", "--timeout=60s")
+            abort_in_the_dark(story, site, eyes, tape)
+            story.states = tape.states
         yield story
+
+
+def abort_in_the_dark(story: Story, site: Site, eyes: Eyes, tape: FlagTape) -> None:
+    cluster = site.plane.cluster
+    site.apply(rollout("again", (50, "1h"), (100, "1h")))
+    eyes.until(lambda s: s.rollout == "again" and s.phase == "Progressing" and s.flag_percent == "50", "a stage")
+    cluster.stop("prometheus", grace=0)
+    try:
+        eyes.until(lambda s: s.rollout == "again" and s.phase == "Held", "Held")
+        story.aborted_at = len(tape.states)
+        site.kubectl("annotate", "enginerollout", "again", ABORT)
+        tape.until_clear("a flag that is clear while Prometheus is away")
+        story.aborted = site.until_status("EngineRollout", "again", lambda s: s["phase"] == "RolledBack", "RolledBack")
+    finally:
+        cluster.start("prometheus")
 
 
 def blindness(story: Story, site: Site, eyes: Eyes, stream: Stream) -> None:
@@ -125,3 +148,16 @@ def test_it_goes_on_when_prometheus_is_back(story: Story) -> None:
 def test_the_condition_blind_came_and_went(story: Story) -> None:
     assert next(c for c in story.overdue["conditions"] if c["type"] == "Blind")["status"] == "True"
     eventually(lambda: story.site.condition("EngineRollout", "v2", "Blind").get("status") == "False", "sight again")
+
+
+def test_an_abort_while_prometheus_is_away_ends_in_a_cleared_flag(story: Story) -> None:
+    assert story.aborted["reason"] == "Aborted"
+    after = story.states[story.aborted_at :]
+    assert after[-1].clear
+    assert max(state.percent for state in after) <= 50.0
+
+
+def test_in_all_of_it_no_rise_is_without_a_recorded_reason_and_no_rollback_is_undone(story: Story) -> None:
+    assert {state.percent for state in story.states} == {0.0, 50.0, 100.0}
+    assert unexplained(story.site, story.states) == []
+    assert undone(story.site) == []

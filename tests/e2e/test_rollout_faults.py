@@ -41,6 +41,7 @@ __all__ = ["faketime"]  # a fixture
 
 RATE = 5.0  # executions a second
 ECHO = workflow("echo", {"id": "a", "type": "transform"})
+ABORT = "orchestrator.dev/abort=enough"
 RAISING = ("Start", "Promote", "Complete")  # decisions that may raise what V2 gets
 
 
@@ -134,7 +135,10 @@ class Storm:
     after: dict[str, str] = field(default_factory=dict)  # the flag, once the tool had put it back
     engines: set[str] = field(default_factory=set)  # of executions that were created then
     deleted: dict[str, str] = field(default_factory=dict)  # the flag, after a rollout was deleted in mid-ramp
-    states: list[State] = field(default_factory=list)  # of the flag, all of them since the restart
+    aborts: dict[str, slice] = field(default_factory=dict)  # the states from the person's word on, by what went on
+    attempts: int = 1
+    during: set[str] = field(default_factory=set)  # the engines of executions while the tool fought on after an abort
+    states: list[State] = field(default_factory=list)  # of the flag, all of them
 
 
 @pytest.fixture(scope="module")
@@ -147,19 +151,71 @@ def storm(control_plane: ControlPlane) -> Iterator[Storm]:
         site.apply(ECHO)
         site.until_condition("Workflow", "echo", "Valid", "True")
         story = Storm(site)
-        with Eyes(site) as eyes:
-            site.apply(rollout("v2", (20, "1h"), (100, "1h")))
+        with Eyes(site) as eyes, FlagTape(site) as tape:
+            patient = {"inFlight": "Drain", "cooldown": "0s"}
+            site.apply(rollout("v2", (20, "1h"), (100, "1h"), rollback=patient))
             eyes.until(lambda s: s.phase == "Progressing" and s.flag_percent == "20", "the first stage")
             _restart_the_api_server(story, control_plane)
-            with FlagTape(site) as tape:
-                _spoil_the_answers(story, prometheus, eyes)
-                _lower_the_stage(story, eyes)
-                _fight(story, eyes)
-                _raise_the_stage(story, eyes)
-                _delete_the_secret(story, eyes)
-                _delete_in_mid_ramp(story, eyes)
-                story.states = tape.states
+            _spoil_the_answers(story, prometheus, eyes)
+            _abort_while_nothing_can_be_read(story, prometheus, eyes, tape)
+            _lower_the_stage(story, eyes)
+            _raise_the_stage(story, eyes)
+            _abort_in_the_same_breath_as_an_edit(story, eyes, tape)
+            _fight(story, eyes, tape)
+            _abort_while_the_api_server_is_away(story, control_plane, eyes, tape)
+            _delete_the_secret(story, eyes)
+            _delete_in_mid_ramp(story, eyes)
+            story.states = tape.states
         yield story
+
+
+# Aborts, each in the middle of something. After it the next attempt begins, by a person.
+
+
+def _abort_while_nothing_can_be_read(story: Storm, prometheus: CrookedPrometheus, eyes: Eyes, tape: FlagTape) -> None:
+    prometheus.turn("cut")
+    eyes.until(lambda s: s.phase == "Held", "blindness")
+    begun = len(tape.states)
+    story.site.kubectl("annotate", "enginerollout", "v2", ABORT)
+    _aborted(story, "nothing can be read", begun, eyes, tape)
+    prometheus.turn("")
+    _arm_again(story, "20", eyes)
+
+
+def _abort_in_the_same_breath_as_an_edit(story: Storm, eyes: Eyes, tape: FlagTape) -> None:
+    """Of a stage that would raise the percent."""
+    begun = len(tape.states)
+    name, value = ABORT.split("=")
+    edit = {"metadata": {"annotations": {name: value}}, "spec": {"stages": _stages(40, "1h")}}
+    story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", json.dumps(edit))
+    _aborted(story, "an edit", begun, eyes, tape)
+    _arm_again(story, "40", eyes)
+
+
+def _abort_while_the_api_server_is_away(story: Storm, plane: ControlPlane, eyes: Eyes, tape: FlagTape) -> None:
+    """The operator stands still until the server is gone: it cannot have cleared the flag before."""
+    site = story.site
+    site.freeze("operator")
+    begun = len(tape.states)
+    site.kubectl("annotate", "enginerollout", "v2", ABORT)
+    plane.cluster.stop("kube-apiserver", grace=0)
+    site.thaw("operator")
+    plane.cluster.start("kube-apiserver")
+    _aborted(story, "a restart of the API server", begun, eyes, tape)
+    _arm_again(story, "40", eyes)
+
+
+def _aborted(story: Storm, name: str, begun: int, eyes: Eyes, tape: FlagTape) -> None:
+    tape.until_clear(f"a flag that is clear in spite of {name}")
+    eyes.until(lambda s: s.phase == "RolledBack" and s.flag == {}, "RolledBack")
+    story.aborts[name] = slice(begun, len(tape.states))
+
+
+def _arm_again(story: Storm, percent: str, eyes: Eyes) -> None:
+    story.attempts += 1
+    again = json.dumps({"spec": {"attempt": story.attempts}})
+    story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", again)
+    eyes.until(lambda s: s.phase == "Progressing" and s.flag_percent == percent, "the first stage again")
 
 
 def _restart_the_api_server(story: Storm, plane: ControlPlane) -> None:
@@ -197,16 +253,19 @@ def _spoil_the_answers(story: Storm, prometheus: CrookedPrometheus, eyes: Eyes) 
 
 def _edit(story: Storm, first: tuple[int, str]) -> None:
     """Another first stage; returns when the controller has seen it."""
-    percent, duration = first
-    stages = [
-        {"name": "week-1", "percent": percent, "duration": duration},
-        {"name": "week-2", "percent": 100, "duration": "1h"},
-    ]
-    story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", json.dumps({"spec": {"stages": stages}}))
+    edit = json.dumps({"spec": {"stages": _stages(*first)}})
+    story.site.kubectl("patch", "enginerollout", "v2", "--type=merge", "-p", edit)
     generation = story.site.get("EngineRollout", "v2")["metadata"]["generation"]
     story.site.until_status(
         "EngineRollout", "v2", lambda s: s["observedGeneration"] == generation, "a look at the edit"
     )
+
+
+def _stages(percent: int, duration: str) -> list[dict[str, Any]]:
+    return [
+        {"name": "week-1", "percent": percent, "duration": duration},
+        {"name": "week-2", "percent": 100, "duration": "1h"},
+    ]
 
 
 def _lower_the_stage(story: Storm, eyes: Eyes) -> None:
@@ -221,26 +280,42 @@ def _raise_the_stage(story: Storm, eyes: Eyes) -> None:
     story.raised = eyes.until(lambda s: s.flag_percent == "30", "the higher percent").decisions
 
 
-def _fight(story: Storm, eyes: Eyes) -> None:
-    """A GitOps tool applies its manifest of the flag, five times a second, for as long as its thread runs."""
-    begun = len(eyes.of("v2"))
+def _fight(story: Storm, eyes: Eyes, tape: FlagTape) -> None:
+    """A GitOps tool applies its manifest of the flag, five times a second; a person aborts, and it goes on."""
+    site, begun = story.site, len(eyes.of("v2"))
     over = threading.Event()
 
     def apply() -> None:
         while not over.wait(0.2):
-            story.site.set_flag({ENABLED: "true", PERCENT: "60"}, manager="argocd")
+            site.set_flag({ENABLED: "true", PERCENT: "60"}, manager="argocd")
 
     tool = threading.Thread(target=apply)
     tool.start()
     try:
         eyes.until(lambda s: any(one["reason"] == "FlagEdited" for one in s.decisions), "the edit in the decisions")
         eyes.until(lambda s: s.flag_percent == "60", "the tool's percent")
-        eyes.until(lambda s: s.flag_percent == "10", "our own percent again")
+        eyes.until(lambda s: s.flag_percent == "40", "our own percent again")
+        story.fought = eyes.of("v2")[begun - 1 :]
+        told = len(tape.states)
+        site.kubectl("annotate", "enginerollout", "v2", ABORT)
+        eyes.until(lambda s: s.phase == "RolledBack", "RolledBack against the tool")
+        story.during = _engines(site, "during")
+        story.aborts["a GitOps loop"] = slice(told, len(tape.states))
     finally:
         over.set()
         tool.join()
-    eyes.until(lambda s: s.flag_percent == "10", "the last word")
-    story.fought = eyes.of("v2")[begun - 1 :]
+    site.set_flag({ENABLED: None, PERCENT: None})
+    _arm_again(story, "40", eyes)
+
+
+def _engines(site: Site, word: str) -> set[str]:
+    """Of twenty executions that are created now."""
+    names = [f"{word}-{number}" for number in range(20)]
+    site.create(*(execution(name, "echo") for name in names))
+    site.until_over(names)
+    wanted = ", ".join(f"'{name}'" for name in names)
+    rows = site.query(f"SELECT engine FROM workflow_executions WHERE name IN ({wanted})")
+    return {row["engine"] for row in rows}
 
 
 def _delete_the_secret(story: Storm, eyes: Eyes) -> None:
@@ -252,14 +327,8 @@ def _delete_the_secret(story: Storm, eyes: Eyes) -> None:
     site.kubectl("create", "secret", "generic", "orchestrator-flags", f"--from-literal={ENABLED}=true")
     eyes.until(lambda s: s.phase == "RolledBack", "RolledBack")
     site.until_condition("EngineRollout", "v2", "FlagConflict", "True")
-    names = [f"late-{number}" for number in range(20)]
-    site.create(*(execution(name, "echo") for name in names))
-    site.until_over(names)
+    story.engines = _engines(site, "late")
     story.after = site.flag()
-    wanted = ", ".join(f"'{name}'" for name in names)
-    story.engines = {
-        row["engine"] for row in site.query(f"SELECT engine FROM workflow_executions WHERE name IN ({wanted})")
-    }
 
 
 def _delete_in_mid_ramp(story: Storm, eyes: Eyes) -> None:
@@ -296,7 +365,7 @@ def test_a_lower_percent_of_the_running_stage_lowers_the_flag(storm: Storm) -> N
 def test_a_tool_that_applies_another_percent_is_set_right_and_named(storm: Storm) -> None:
     edits = [one for one in storm.fought[-1].decisions if one["reason"] == "FlagEdited"]
     assert edits
-    assert all("argocd" in one["message"] and "set back to 10 %" in one["message"] for one in edits)
+    assert all("argocd" in one["message"] and "set back to 40 %" in one["message"] for one in edits)
     assert {s.phase for s in storm.fought} == {"Progressing"}
 
 
@@ -320,9 +389,33 @@ def test_a_rollout_that_is_deleted_in_mid_ramp_leaves_a_clear_flag(storm: Storm)
     assert storm.deleted == {}
 
 
+CLEAR = ("nothing can be read", "an edit", "a restart of the API server")
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_whatever_goes_on_an_abort_ends_in_a_cleared_flag(storm: Storm, name: str) -> None:
+    seen = storm.states[storm.aborts[name]]
+    assert seen[-1].clear
+
+
+@pytest.mark.parametrize("name", [*CLEAR, "a GitOps loop"])
+def test_after_the_word_to_abort_the_operator_raises_nothing(storm: Storm, name: str) -> None:
+    """Until a person arms it anew; what it had decided before may still be written at most once."""
+    part = storm.aborts[name]
+    ours = [state.percent for state in storm.states[part] if state.manager == "orchestrator-operator"]
+    assert ours == sorted(ours, reverse=True)
+    cleared = next(index for index, state in enumerate(storm.states[part]) if state.clear)
+    assert {state.manager for state in storm.states[part][cleared:]} <= {"", "argocd"}
+
+
+def test_a_tool_that_goes_on_after_an_abort_sends_nothing_to_v2(storm: Storm) -> None:
+    """The flag is not clear for longer than until its next turn; but no rollout stands behind what it says."""
+    assert storm.during == {"v1"}
+
+
 def test_in_all_of_it_no_rise_is_without_a_reason_and_no_rollback_is_undone(storm: Storm) -> None:
     ours = {state.percent for state in storm.states if state.manager == "orchestrator-operator"}
-    assert ours == {10.0, 20.0, 30.0}
+    assert ours == {10.0, 20.0, 30.0, 40.0}
     assert unexplained(storm.site, storm.states) == []
     assert undone(storm.site) == []
 
@@ -338,6 +431,7 @@ class Turned:
     before: dict[str, Any] = field(default_factory=dict)  # the status before that
     back: dict[str, Any] = field(default_factory=dict)  # … when the flag was renewed by that clock
     states: list[State] = field(default_factory=list)  # of the flag
+    uid: str = ""  # the rollout's
     aborted_at: int = 0  # how many of them there were when a person aborted it
     after: dict[str, Any] = field(default_factory=dict)  # the status when the clock was right again
 
@@ -354,6 +448,7 @@ def turned(storm: Storm, faketime: Path) -> Turned:
         site.apply(rollout("clock", (20, "1h"), (100, "1h")))
         eyes.until(lambda s: s.rollout == "clock" and s.phase == "Progressing" and s.flag_percent == "20", "a stage")
         story.before = site.status("EngineRollout", "clock")
+        story.uid = site.get("EngineRollout", "clock")["metadata"]["uid"]
         offset.write_text("-240", encoding="ascii")
         eyes.until(
             lambda s: (s.flag or {}).get(EXPIRES, "9") < utc(-120), "an expiry by the clock that was turned back"
@@ -390,5 +485,5 @@ def test_under_a_clock_that_was_turned_back_an_abort_clears_the_flag_for_good(tu
     assert turned.states[-1].clear
     assert max(state.percent for state in turned.states[turned.aborted_at :]) <= 20.0
     assert turned.after["phase"] == "RolledBack"
-    assert unexplained(turned.site, turned.states) == []
+    assert unexplained(turned.site, turned.states, turned.uid) == []
     assert undone(turned.site) == []

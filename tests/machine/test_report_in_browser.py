@@ -30,6 +30,9 @@ HOSTILE = "</title></style><script>document.title='taken'</script><img src=//exa
 # Helpers in the page. Boxes are [left, top, right, bottom] in CSS pixels of the window.
 LIBRARY = """
 const box = e => { const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom] };
+const onPage = ([a, b, c, d]) => [a + scrollX, b + scrollY, c + scrollX, d + scrollY];
+const paint = e => {
+  const s = getComputedStyle(e); return s.stroke === 'none' || e.matches('.seen') ? s.fill : s.stroke };
 const drawn = e => { const r = e.getBoundingClientRect(); return r.width > 0 || r.height > 0 };
 const charts = () => [...document.querySelectorAll('svg[data-chart]')].filter(drawn);
 const name = e => `${e.tagName}.${e.getAttribute('class')} ${(e.textContent || '').slice(0, 40)}`;
@@ -75,6 +78,7 @@ class Shown:
     tab: Page
     view: View
     url: str
+    picture: Path | None = None  # a PNG of all of it
 
     def ask(self, expression: str) -> Any:
         return self.tab.evaluate(f"(() => {{ {LIBRARY} return {expression} }})()")
@@ -95,7 +99,8 @@ def shown(request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: py
     story = rows.report(recorded(), "the log of decisions of shop/v2")
     folder = tmp_path_factory.mktemp("report")
     found = show(browser, story, folder, request.param)
-    found.tab.screenshot(folder / f"{request.param}.png")
+    found.picture = folder / f"{request.param}.png"
+    found.tab.screenshot(found.picture)
     return found
 
 
@@ -129,6 +134,39 @@ def test_the_lines_are_drawn_at_their_length(shown: Shown) -> None:
     lengths = "charts().map(c => [...c.querySelectorAll('path.line')].reduce((sum, e) => sum + e.getTotalLength(), 0))"
     widths = shown.ask("charts().map(c => c.viewBox.baseVal.width)")
     assert all(length > width / 2 for length, width in zip(shown.ask(lengths), widths, strict=True))
+
+
+# What each picture must show, by the class of what draws it: V2's share as it was wanted, and as it was counted; the
+# evidence for and against V2, and the limit of each; a guardrail's value, and its limit.
+INKS = (
+    (".asked", ".seen"),
+    *((".line-fail", ".limit-fail", ".line-pass", ".limit-pass"),) * 2,
+    (".value", ".limit-fail"),
+)
+
+
+def test_the_picture_that_was_taken_has_the_colours_of_all_that_it_draws(shown: Shown, browser: Browser) -> None:
+    """In the pixels of the PNG: the box of each, with its own colour in it, along a good part of its length."""
+    scale = 2 if shown.view.width < 600 else 1  # pixels of a phone in one of CSS
+    tab = browser.page()  # the report's own policy forbids what reads the picture
+    for place, inks in enumerate(INKS):
+        chart = f"charts()[{place}]"
+        box = [scale * side for side in shown.ask(f"onPage(box({chart}))")]
+        colours = [shown.ask(f"paint({chart}.querySelector('{ink}'))") for ink in inks]
+        ground = shown.ask(f"`rgb(${{behind({chart}.closest('section')).slice(0, 3).join(',')}})`")
+        *counts, blank = tab.pixels(shown.picture, box, [*colours, ground])
+        everything = (box[2] - box[0]) * (box[3] - box[1])
+        assert 0.02 < 1 - blank / everything < 0.9
+        assert min(counts) > 60 * scale, dict(zip(inks, counts, strict=True))
+
+
+def test_a_page_that_draws_nothing_would_not_pass_for_one(desk: Shown, browser: Browser, tmp_path: Path) -> None:
+    empty = browser.page()
+    empty.screenshot(tmp_path / "empty.png")
+    colours = [
+        desk.ask(f"getComputedStyle(document.querySelector('{ink}')).stroke") for ink in (".line-fail", ".asked")
+    ]
+    assert browser.page().pixels(tmp_path / "empty.png", [0, 0, 300, 200], colours) == [0, 0]
 
 
 def test_no_label_lies_on_another(shown: Shown) -> None:

@@ -16,13 +16,24 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.support.debian import unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")  # 100 MB to fetch, 300 MB unpacked; ten seconds
 _WITHIN = 60.0  # seconds that an answer may take on a busy machine
 _CHUNK = 1 << 20
+_NEAR = 48  # of 255 in red, green and blue together: what is smoothed at its edges counts as well
+_PIXELS = """async (png, [left, top, right, bottom], colours, near) => {
+  const image = new Image(); image.src = `data:image/png;base64,${png}`; await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const ink = canvas.getContext('2d'); ink.drawImage(image, 0, 0);
+  const {data} = ink.getImageData(left, top, Math.ceil(right - left), Math.ceil(bottom - top));
+  return colours.map(text => { const [r, g, b] = text.match(/[\\d.]+/g).map(Number); let found = 0;
+    for (let n = 0; n < data.length; n += 4) {
+      found += Math.abs(data[n] - r) + Math.abs(data[n + 1] - g) + Math.abs(data[n + 2] - b) <= near;
+    } return found }) }"""
 _KEYS = {"Tab": 9, "Enter": 13}
 _FLAGS = (
     *("--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"),
@@ -79,6 +90,15 @@ class Page:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(taken["data"]))
+
+    def pixels(self, picture: Path, box: Sequence[float], colours: Sequence[str]) -> list[int]:
+        """How many pixels of a PNG are of each colour (`rgb(r, g, b)`), or nearly, in [left, top, right, bottom].
+
+        In a page of its own, where no other page's policy forbids it.
+        """
+        given = json.dumps([base64.b64encode(picture.read_bytes()).decode(), list(box), list(colours), _NEAR])
+        found: list[int] = self.evaluate(f"({_PIXELS})(...{given})")
+        return found
 
     def press(self, key: str) -> None:
         """A key, as a person presses it."""

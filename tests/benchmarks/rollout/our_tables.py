@@ -37,7 +37,9 @@ def _checked(rows: list[Row]) -> str:
 
 
 def _healthy(rows: list[Row]) -> str:
-    header = ("world", "runs", "rolled back", "held falsely", "held at all", "h held", "h to 100 %", "90 %", "asked")
+    excused = "cause to hold: disk / outage / V1"
+    falsely = ("held falsely", excused, "held though not doubled")
+    header = ("world", "runs", "rolled back", *falsely, "held at all", "h held", "h to 100 %", "90 %", "asked")
     return table(header, [_null(row) for row in rows])
 
 
@@ -49,12 +51,20 @@ def _null(row: Row) -> tuple[str, ...]:
         number(row["runs"]),
         _share(row["rolledBack"]),
         _share(row["falselyHeld"]),
+        _excused(row["excused"]),
+        f"{100 * row['notDoubled']['share']:.1f} %",
         f"{100 * max(item['share'] for item in held):.0f} %",
         number(sum(item["hoursPerRun"] for item in held), 1),
         number(to_all["median"]),
         number(to_all["p90"]),
         number(row["approvals"], 1),
     )
+
+
+def _excused(shares: Mapping[str, float]) -> str:
+    """Of the time until the end: what else holds has no excuse at all."""
+    told = (f"{100 * shares[reason]:.2g}" for reason in ("GuardrailBroken", "Blind", "SharedDegradation"))
+    return " / ".join(told) + " %"
 
 
 def _limits(rows: list[Row]) -> str:
@@ -98,7 +108,8 @@ def _outages(rows: list[Row]) -> list[str]:
 
 
 def _harms(rows: list[Row]) -> str:
-    header = ("world", "rolled back", "median h", "90 % h", "failures too many", "held as degraded", "convicted by")
+    held = ("held as degraded (median)", "held by a guardrail (median)")
+    header = ("world", "rolled back", "median h", "90 % h", "failures too many", *held, "convicted by")
     return table(
         header,
         [
@@ -107,12 +118,18 @@ def _harms(rows: list[Row]) -> str:
                 _share(row["rolledBack"]),
                 *_hours(row),
                 number(row["excessFailures"]),
-                f"{100 * row['held']['SharedDegradation']['share']:.0f} %",
+                *(_first(row["held"][reason]) for reason in ("SharedDegradation", "GuardrailBroken")),
                 _most(row["convictedBy"]),
             )
             for row in rows
         ],
     )
+
+
+def _first(held: Row) -> str:
+    """Of the runs; and after which time, where it was most of them."""
+    after = held["hoursToTheFirst"]["median"]
+    return f"{100 * held['share']:.0f} %" + ("" if after is None else f" ({number(after, 1)} h)")
 
 
 def _handful(rows: list[Row]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LOADS, BASES = (50.0, 1_000.0, 20_000.0), (0.001, 0.01, 0.05)
 DAY = timedelta(days=1)
 NORMAL = World("1,000/h, 1 %")
+LONG = replace(NORMAL, name="long steps", long=0.33, over_a_day=0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,13 @@ class Setting:
 
 
 def spec(*, own: bool = False) -> RolloutSpec:
-    """Four weeks, 5 · 25 · 50 · 99 %, with every default comparison and the guardrail of slow checkpoints."""
+    """Four weeks, 5 · 25 · 50 · 99 %, with every default criterion."""
     weeks = [{"name": f"week-{n}", "percent": p, "duration": "7d"} for n, p in enumerate((5, 25, 50, 100), start=1)]
     weeks[-1]["holdback"] = 1
-    criteria = [
-        {"name": "failures", "type": "comparison", "preset": "failures"},
-        {"name": "first-attempts", "type": "comparison", "preset": "first-attempt-failures"},
-        {"name": "duration", "type": "comparison", "preset": "slower-than-baseline"},
-        {"name": "slow-checkpoint", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "15m"},
-    ]
     if not own:
-        return parse_rollout({"stages": weeks, "criteria": criteria})
+        return parse_rollout({"stages": weeks})
+    defaults = RolloutSpec().criteria
+    criteria = [item.model_dump(mode="json", by_alias=True, exclude_unset=True) for item in defaults]
     counters = {"bad": 'shop_failed_total{engine="$engine"}', "total": 'shop_orders_total{engine="$engine"}'}
     criteria.append({"name": "orders", "type": "comparison", "required": False, **counters})
     return parse_rollout({"stages": weeks, "criteria": criteria, "analysis": {"interval": "30m"}})
@@ -61,6 +58,8 @@ def healthy() -> Iterator[Setting]:
         "Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6)),
         "the operator restarts all the time": replace(NORMAL, missed=0.3),
         "a slow disk, ten times a week": replace(NORMAL, stalls=10),
+        "long steps: a third take hours, 2 % over a day": LONG,
+        "50/h, and most steps take hours": replace(NORMAL, load=50.0, long=0.8, over_a_day=0.02),
         "a key sends 15 %": replace(NORMAL, keyed=0.15),
         "a key sends 60 %": replace(NORMAL, keyed=0.6),
     }.items():
@@ -91,6 +90,9 @@ def harmful() -> Iterator[Setting]:
         ),
         "fails late, x10, seen after a day alone": replace(NORMAL, harm=Harm(times={Kind.FAILS_LATE: 10.0})),
         "never ends, x20": replace(NORMAL, harm=Harm(times={Kind.ENDLESS: 20.0})),
+        "stands still for good, one in 200": replace(NORMAL, harm=Harm(stops=0.005)),
+        "x2 in long steps": replace(LONG, harm=worse(2)),
+        "twice as many last over a day": replace(LONG, harm=Harm(times={Kind.OVER_A_DAY: 2.0})),
         "twice as many slow ones": replace(NORMAL, harm=Harm(times={Kind.SLOW: 2.0})),
         "harms both arms, x3": replace(NORMAL, harm=Harm(both=3.0)),
         "x2, Prometheus away 6 h a week": replace(NORMAL, outages=timedelta(hours=6), harm=worse(2)),

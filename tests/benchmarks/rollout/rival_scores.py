@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from orchestrator_operator.rollout.simulation.ensemble import Ensemble
 from orchestrator_operator.rollout.simulation.outcomes import NEVER
-from orchestrator_operator.rollout.simulation.world import World, worse
+from orchestrator_operator.rollout.simulation.world import Harm, Kind, World, worse
 
 from tests.benchmarks import machine
 from tests.benchmarks.rollout import our_worlds
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.rollout.rivals import Rule
     from tests.benchmarks.rollout.trace import Trace
 
-RUNS = 400
-STEP = timedelta(minutes=15)  # of a rival's bins
+RUNS = 2_000  # of a healthy V2; a fifth of them where V2 is bad
+STEP = timedelta(minutes=15)  # of a rival's bins, and of the controller's looks
 AT_MOST = 0.01  # false rollbacks in every null world: the goal that the controller is held to
 _HOPELESS = 0.05  # settings with a higher rate are not tried where V2 is bad
 _DAY = timedelta(days=1)
@@ -48,22 +48,34 @@ class Comparison:
 
 
 def comparisons() -> Iterator[Comparison]:
-    """Normal and little traffic, each with its accidents."""
+    """Little, normal and much traffic, few and many failures; the accidents and the harms in normal traffic."""
     normal = our_worlds.NORMAL
     little = replace(normal, name="50/h, 1 %", load=50.0)
+    much = replace(normal, name="20,000/h, 1 %", load=20_000.0)
+    rarely = replace(normal, name="1,000/h, 0.1 %", base=0.001)
+    often = replace(normal, name="1,000/h, 5 %", base=0.05)
+    mended = replace(normal, name="1,000/h, retries mend half", base=0.005, transient=0.005)
+    lasting = replace(our_worlds.LONG, name="1,000/h, long steps")
+    hidden = Harm(times={Kind.TRANSIENT: 5.0})
     accidents = replace(normal, name="1,000/h, ten times the incidents", incidents=10, tenant_incidents=70)
     away = replace(normal, name="1,000/h, Prometheus away 6 h a week", outages=timedelta(hours=6))
     yield Comparison(
         normal.base,
-        (accidents, normal),  # the most deceptive one first
+        (accidents, normal, mended, lasting),  # the most deceptive one first
         (
             replace(normal, name="1,000/h x2", harm=worse(2)),
             replace(normal, name="1,000/h x5", harm=worse(5)),
             replace(normal, name="1,000/h x2 from day 20", harm=worse(2, 20 * _DAY)),
+            replace(normal, name="1,000/h, one bad host of twenty", harm=Harm(fails=0.025)),
+            replace(mended, name="1,000/h, x5 hidden by retries", harm=hidden),
+            replace(normal, name="1,000/h, harms both arms x3", harm=Harm(both=3.0)),
         ),
         (away,),
     )
     yield Comparison(little.base, (little,), (replace(little, name="50/h x5", harm=worse(5)),))
+    yield Comparison(much.base, (much,), tuple(replace(much, name=f"20,000/h x{n}", harm=worse(n)) for n in (2, 5)))
+    yield Comparison(rarely.base, (rarely,), (replace(rarely, name="1,000/h, 0.1 % x5", harm=worse(5)),))
+    yield Comparison(often.base, (often,), (replace(often, name="1,000/h, 5 % x2", harm=worse(2)),))
 
 
 def run(tell: Callable[[str], None], runs: int = RUNS, seed: int = 1) -> dict[str, Any]:
@@ -79,6 +91,7 @@ def run(tell: Callable[[str], None], runs: int = RUNS, seed: int = 1) -> dict[st
         "machine": machine.describe(),
         "seed": seed,
         "runs": runs,
+        "harmRuns": _of_harms(runs),
         "atMost": AT_MOST,
         "documented": documented,
         "matched": at_rate,
@@ -91,13 +104,15 @@ class _Bench:
     def __init__(
         self, spec: RolloutSpec, comparison: Comparison, runs: int, seed: int, tell: Callable[[str], None]
     ) -> None:
-        self._spec, self._runs, self._seed, self._tell = spec, runs, seed, tell
+        self._spec, self._runs, self._tell = spec, runs, tell
         self._comparison = comparison
         self._nulls = [self._trace(world, seed) for world in comparison.nulls]
         self._harms = [self._trace(world, seed + 1) for world in comparison.harms]
         self._away = [self._trace(world, seed) for world in comparison.away]
-        worlds = [*comparison.nulls, *comparison.harms, *comparison.away]
-        self._ours = [self._score(world, trace) for world, trace in zip(worlds, self._traces, strict=True)]
+        same = [(world, seed) for world in comparison.nulls]
+        same += [(world, seed + 1) for world in comparison.harms]
+        same += [(world, seed) for world in comparison.away]
+        self._ours = [self._score(*known, trace) for known, trace in zip(same, self._traces, strict=True)]
 
     @property
     def _traces(self) -> list[Trace]:
@@ -134,16 +149,20 @@ class _Bench:
         return rows
 
     def _trace(self, world: World, seed: int) -> Trace:
-        self._tell(f"{world.name}: {self._runs} runs")
-        return seen(world, self._spec, runs=self._runs, step=STEP, seed=seed)
+        runs = _of_harms(self._runs) if world.harm else self._runs
+        self._tell(f"{world.name}: {runs} runs")
+        return seen(world, self._spec, runs=runs, step=STEP, seed=seed)
 
-    def _score(self, world: World, trace: Trace) -> Score:
-        """The controller's own, in its own copies of the world; its excess failures are counted there."""
-        step = timedelta(minutes=10) if world.harm else timedelta(minutes=30)
-        found = Ensemble(world, self._spec, runs=self._runs, step=step, seed=self._seed).run()
-        never = np.full(self._runs, np.inf)
-        outcome = Outcome(_seconds(found.rolled_back), never, _seconds(found.completed))
-        return replace(judged(OURS, trace, outcome), excess=float(np.median(found.excess)))
+    def _score(self, world: World, seed: int, trace: Trace) -> Score:
+        """The controller's own, in the very copies of the world that the rivals are given."""
+        found = Ensemble(world, self._spec, runs=trace.runs, step=STEP, seed=seed, on_plan=True).run()
+        never = np.full(trace.runs, np.inf)
+        self._tell(f"{world.name}: {int((found.rolled_back != NEVER).sum())} rolled back by the controller")
+        return judged(OURS, trace, Outcome(_seconds(found.rolled_back), never, _seconds(found.completed)))
+
+
+def _of_harms(runs: int) -> int:
+    return max(20, runs // 5)
 
 
 def _seconds(times: np.ndarray) -> np.ndarray:

@@ -154,7 +154,8 @@ def _excess(trace: Trace, outcome: Outcome) -> Floats:
         return np.zeros(trace.runs)
     ends = (np.arange(trace.bins) + 1) * trace.bin_seconds
     counted = (ends > trace.onset) & (ends <= np.minimum(outcome.rolled_back, trace.seconds)[:, None])
-    return np.asarray((trace.k2 * counted).sum(axis=1) * (1 - 1 / trace.effect), dtype=np.float64)
+    extra = max(0.0, 1 - 1 / trace.effect)  # what hides a harm from this metric adds nothing to it
+    return np.asarray((trace.k2 * counted).sum(axis=1) * extra, dtype=np.float64)
 
 
 def _actions_per_outage(trace: Trace, stopped: Floats) -> float:

@@ -1,24 +1,23 @@
 """What a rival sees of a simulated world: the failures of both engines, bin by bin, on the plan of the spec.
 
-The same world as the controller is scored in, other copies of it: a rival's trace follows the plan, while the
-controller's own percent follows its decisions.
+`Ensemble` with `on_plan`, the same runs, step and seed is given the very same executions, by all of its criteria.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-from orchestrator_operator.rollout.simulation.counting import Counting
-from orchestrator_operator.rollout.simulation.score import factor_of
+from orchestrator_operator.rollout.simulation.counting import V1, V2, Counting
 from orchestrator_operator.rollout.simulation.traffic import Traffic
+from orchestrator_operator.rollout.simulation.world import Kind
 from orchestrator_operator.specs.rollout_words import Preset
 
 from tests.benchmarks.rollout.trace import Trace, plan
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from orchestrator_operator.rollout.simulation.world import World
     from orchestrator_operator.specs.rollout import RolloutSpec
 
@@ -48,5 +47,19 @@ def seen(world: World, spec: RolloutSpec, *, runs: int, step: timedelta, seed: i
         k2=bad_v2,
         outage=traffic.blind if traffic.blind.any() else None,
         onset=world.harm.onset.total_seconds() if world.harm else None,
-        effect=factor_of(world),
+        effect=_effect(world),
     )
+
+
+def _effect(world: World) -> float:
+    """How many times as often V2 fails, by the middle age, as V1 did before the harm; 1 without a harm."""
+    if world.harm is None:
+        return 1.0
+    calm = replace(world, incidents=0.0, tenant_incidents=0.0, batches=0.0, odds=0.0, daily=0.0)
+    harmed = replace(calm, harm=replace(world.harm, onset=timedelta(0)))
+    shares = []
+    for engine, one in ((V1, replace(calm, harm=None)), (V2, harmed)):
+        rates = Traffic(one, 1, 1, timedelta(hours=1), np.random.default_rng(0)).rates(0)[engine][0]
+        bad = [Kind.FAILS_AT_ONCE, Kind.FAILS_SOON, *([Kind.TRANSIENT] if engine == V1 else [])]
+        shares.append(float(rates[bad].sum()))
+    return shares[V2] / shares[V1]

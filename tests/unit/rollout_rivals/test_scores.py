@@ -149,6 +149,7 @@ def test_the_tables_are_made_from_the_json_alone() -> None:
         "machine": {"commit": "c0ffee"},
         "seed": 1,
         "runs": 10,
+        "harmRuns": 5,
         "atMost": 0.01,
         "documented": [judged("r|s", NULL, outcome([NEVER] * 10)).described()],
         "matched": [kept.described() | {"family": "patient"}, lost],

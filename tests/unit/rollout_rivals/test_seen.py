@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from orchestrator_operator.rollout.simulation.world import World, worse
+from orchestrator_operator.rollout.simulation.ensemble import Ensemble
+from orchestrator_operator.rollout.simulation.world import Harm, World, worse
 
 from tests.benchmarks.rollout import our_worlds
 from tests.benchmarks.rollout.seen import seen
@@ -29,6 +30,42 @@ def test_a_rival_sees_the_outages_of_the_world() -> None:
     found = seen(replace(QUIET, outages=timedelta(hours=6)), our_worlds.spec(), runs=3, step=STEP, seed=1)
     assert found.outage is not None
     assert found.outage.sum(axis=1).tolist() == [4 * 3] * 3
+
+
+WORLDS = {
+    "healthy": World("w", load=300.0, stalls=5),
+    "with outages": World("w", load=300.0, outages=timedelta(hours=6), missed=0.1),
+    "where most runs are rolled back early": World("w", load=300.0, harm=worse(20)),
+    "with both arms harmed": World("w", load=300.0, harm=Harm(both=3.0)),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_rival_and_the_controller_are_given_the_very_same_executions(name: str) -> None:
+    spec, runs = our_worlds.spec(), 5
+    ensemble = Ensemble(WORLDS[name], spec, runs=runs, step=STEP, seed=3, on_plan=True)
+    found = seen(WORLDS[name], spec, runs=runs, step=STEP, seed=3)
+    pair = ensemble.counting.keys.index(("failures", timedelta(minutes=10)))
+    done = 0
+    while ensemble.look_at < ensemble.steps and ensemble.running.any():
+        ensemble.advance()
+        done += 1
+    totals = ensemble.counting.totals[:, :, pair].sum(axis=1)  # b1, g1, b2, g2
+    theirs = (found.k1, found.n1 - found.k1, found.k2, found.n2 - found.k2)
+    assert totals.T.tolist() == [part[:, :done].sum(axis=1).tolist() for part in theirs]
+    away = ensemble.traffic.blind if found.outage is None else found.outage
+    assert np.array_equal(ensemble.traffic.blind, away)
+
+
+def test_what_a_harm_adds_is_measured_by_the_metric_that_the_rivals_look_at() -> None:
+    effects = {
+        "x3": (worse(3.0), 3.0),
+        "a bad host": (Harm(fails=0.025), 1 + 0.025 * (1 / 0.0085 - 1)),
+        "both arms": (Harm(both=3.0), 3.0),
+    }
+    for harm, effect in effects.values():
+        found = seen(replace(QUIET, harm=harm), our_worlds.spec(), runs=1, step=STEP, seed=1)
+        assert found.effect == pytest.approx(effect)
 
 
 def test_a_world_without_outages_has_none() -> None:

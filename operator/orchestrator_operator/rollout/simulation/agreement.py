@@ -31,7 +31,10 @@ class Standing:
 
 
 def rehearsed(ensemble: Ensemble, runs: Sequence[int], *, every: timedelta) -> Iterator[str]:
-    """Run the ensemble to its end, these runs by the controller too; each difference in a sentence, one for a run."""
+    """Run the ensemble to its end, these runs by the controller too; each difference in a sentence, one for a run.
+
+    After a look that did not happen it is another process that looks.
+    """
     doubles = {run: Rehearsal(ensemble.spec, approve=ensemble.approve) for run in runs}
     for run, double in doubles.items():
         double.look(ensemble.start, ensemble.counting.cells(run), **_read(ensemble, run, -1))
@@ -39,7 +42,10 @@ def rehearsed(ensemble: Ensemble, runs: Sequence[int], *, every: timedelta) -> I
         was = {run: bool(ensemble.running[run]) for run in doubles}
         ensemble.advance()
         for run, double in list(doubles.items()):
-            if not was[run] or ensemble.traffic.missed[run, ensemble.look_at - 1]:
+            if not was[run]:
+                continue
+            if ensemble.traffic.missed[run, ensemble.look_at - 1]:
+                double.fail_over()
                 continue
             double.look(ensemble.start + ensemble.look_at * every, *_cohorts(ensemble, run), **_read(ensemble, run))
             ours, theirs = _of_arrays(ensemble, run), _of_status(double.status)
@@ -63,8 +69,9 @@ def _read(ensemble: Ensemble, run: int, step: int | None = None) -> dict[str, An
     if ensemble.traffic.blind[run, step]:
         away = dict.fromkeys((item.name for item in ensemble.spec.guardrails), _AWAY)
         return {"guardrails": away, "starts": _AWAY, "calibration": _AWAY, "health": ()}
-    above = ensemble.traffic.stalled[run, step]
-    values = {item.name: (item.max or 0.0) + 1.0 if above and item.preset else 0.0 for item in ensemble.spec.guardrails}
+    limits = {item.name: item.max or 0.0 for item in ensemble.spec.guardrails}
+    above = ensemble.guardrails.above(step)
+    values = {name: limit + 1.0 if above[name][run] else 0.0 for name, limit in limits.items()}
     return {"guardrails": values} | ensemble.experiment.gathered(step, run, int(ensemble.stage[run]))
 
 

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 V1, V2 = 0, 1
-SEEN_AFTER = {  # how old an execution is when its kind shows; an endless one at the last age
+SEEN_AFTER = {  # how old an execution is when its kind shows; any other at the last age
     Kind.FAILS_AT_ONCE: timedelta(0),
     Kind.TRANSIENT: timedelta(0),
     Kind.FAILS_SOON: timedelta(minutes=5),
     Kind.SLOW: timedelta(minutes=5),
+    Kind.STOPS: timedelta(minutes=5),  # its step's own timeout
     Kind.FAILS_LATE: timedelta(hours=2),
 }
 
@@ -106,7 +107,8 @@ def _bad_kinds(engine: int, keys: Sequence[CohortKey], last: timedelta) -> Ints:
 
 def _bad_of(preset: str, engine: int) -> tuple[Kind, ...]:
     if preset == Preset.SLOWER_THAN_BASELINE:
-        return (Kind.SLOW,)
-    failed = (kind for kind in FAILING if kind is not Kind.ENDLESS or preset == Preset.FAILURES)
-    retried = engine == V2 and preset == Preset.FAILURES  # V1 does not retry: its transient failures are failures
-    return (*failed, *(() if retried else (Kind.TRANSIENT,)))
+        return (Kind.SLOW, Kind.LONG_SLOW, Kind.OVER_A_DAY, Kind.STOPS)
+    if preset == Preset.FIRST_ATTEMPT_FAILURES:
+        return (*(kind for kind in FAILING if kind is not Kind.ENDLESS), Kind.TRANSIENT)
+    retried = engine == V2  # V1 does not retry: its transient failures are failures
+    return (*FAILING, Kind.OVER_A_DAY, Kind.STOPS, *(() if retried else (Kind.TRANSIENT,)))

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator_operator.rollout.judging.comparisons import pass_age, planned_restarts
+from orchestrator_operator.rollout.judging.comparisons import planned_restarts
 from orchestrator_operator.rollout.planning import windows
 from orchestrator_operator.rollout.simulation.counting import V2, Counting
-from orchestrator_operator.rollout.simulation.experiment import Experiment
+from orchestrator_operator.rollout.simulation.experiment import DOUBLED, Experiment
+from orchestrator_operator.rollout.simulation.guarded import Guardrails
 from orchestrator_operator.rollout.simulation.levels import log_threshold
 from orchestrator_operator.rollout.simulation.outcomes import NEVER, REASONS, nothing_yet
 from orchestrator_operator.rollout.simulation.own_counter import OwnCounter
 from orchestrator_operator.rollout.simulation.own_traffic import OwnTraffic
+from orchestrator_operator.rollout.simulation.passes import Passes
 from orchestrator_operator.rollout.simulation.suspicions import Suspicions
 from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import FAILING, Kind
-from orchestrator_operator.rollout.statistics import coins, evidence
-from orchestrator_operator.specs.rollout_words import Preset, Underpowered
+from orchestrator_operator.specs.rollout_words import Underpowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 3, 1, tzinfo=UTC)  # a Sunday: where windows and freezes do not matter, neither does it
 _ALL = 100  # per cent
+_HARMFUL = [*FAILING, Kind.TRANSIENT, Kind.SLOW, Kind.LONG_SLOW, Kind.OVER_A_DAY, Kind.STOPS]
 
 
 class Ensemble:
@@ -59,15 +61,21 @@ class Ensemble:
         start: datetime = START,
         own: bool = False,
         recording: Recording | None = None,
+        on_plan: bool = False,
     ) -> None:
         """With `own`, the spec's first comparison without a preset counts executions, see own_counter.py.
 
-        With a recording, what comes and what fails on V1 comes from there, and only the harm from the world.
+        With a recording, what comes and what fails on V1 comes from there, and only the harm from the world. With
+        `on_plan` the percent follows the plan whatever is decided, to the plan's end: every rule can be given the same.
         """
         analysis, self.spec, self.approve, self.start = spec.analysis, spec, approve, start
         self.runs, self._step = runs, round(step.total_seconds())
         longest = spec.planned + len(spec.stages) * analysis.extend
         self.steps = math.ceil(longest / step) + math.ceil(analysis.ages[-1] / step)
+        self._plan: Ints | None = None  # the index of the stage by interval, where nothing changes it
+        if on_plan:
+            self._plan = np.repeat(np.arange(len(spec.stages)), [round(stage.duration / step) for stage in spec.stages])
+            self.steps = len(self._plan)
         rng = np.random.default_rng([seed, 1])
         self.world = world
         if recording is None:
@@ -78,23 +86,17 @@ class Ensemble:
         keys = self.counting.keys
         self._percents = np.array([float(stage.share) for stage in spec.stages])
         self._ends = np.array([round(stage.duration.total_seconds()) for stage in spec.stages])
-        self._pass_pairs = [
-            [pair for pair, (_, age) in enumerate(keys) if age == pass_age(spec, stage)] for stage in spec.stages
-        ]
         # Whether a person must let the rollout into the stage after this one.
         self._asks = np.array([*(stage.approval for stage in spec.stages[1:]), False])
-        # Only some workflows have a baseline: how many executions there were is for the others to say.
-        self._all_counted = {p for p, (name, _) in enumerate(keys) if name != Preset.SLOWER_THAN_BASELINE}
         planned = planned_restarts(spec)
         shares = [stage.share for stage in spec.stages]
         self._suspicions = Suspicions(runs, len(keys), shares, planned, analysis.tolerate)
         criteria = {str(item.preset): item for item in spec.comparisons}
-        self._required = {pair for pair, (name, _) in enumerate(keys) if criteria[name].required}
         self._thresholds = np.array([log_threshold(spec, criteria[name], age) for name, age in keys])
-        self._guardrail = next((item.for_ for item in spec.guardrails if item.preset), None)
+        self._passes = Passes(spec, self.counting)
+        self.guardrails = Guardrails(spec, self.traffic, runs)
         self.experiment = Experiment(spec, self.traffic, runs, step, rng=np.random.default_rng([seed, 2]))
         self._restart, self._restarts = round(analysis.restart.total_seconds()), np.zeros(runs, dtype=np.int64)
-        self._breached = np.full(runs, NEVER)
         self.look_at, self.stage, self.stage_started = 0, np.zeros(runs, dtype=np.int64), np.zeros(runs, dtype=np.int64)
         self.reason = np.full(runs, "StageRunning", dtype=object)
         self.outcomes = nothing_yet(runs, float(self._step), keys)
@@ -120,14 +122,17 @@ class Ensemble:
     def advance(self) -> None:
         """One interval goes by, then every rollout is looked at."""
         step, running = self.look_at, self.running
-        probability = np.where(running, self._percents[self.stage] / _ALL, 0.0)
-        begun = self.traffic.draw(step, probability)
+        if self._plan is not None:
+            self.stage[:] = self._plan[step]
+        share = self._percents[self.stage] / _ALL
+        begun = self.traffic.draw(step, share if self._plan is not None else np.where(running, share, 0.0))
         self._harm_done(step, begun, running)
         if self._own is not None:
             self._own.count(begun)
         grown = self.counting.count(step, self.stage, begun)
         self._suspicions.add(grown.stage, grown.bad_v1, grown.good_v1, grown.bad_v2, grown.good_v2)
         self.experiment.count(step, self.stage, begun, grown)
+        self.guardrails.count(begun)
         self.look_at += 1
         self._look(self.look_at * self._step, running)
 
@@ -140,23 +145,37 @@ class Ensemble:
         readable = looked & ~blind
         convicted = self._convict(readable, now)
         going = readable & ~convicted
-        broken = self._guardrail_broken(now, blind, readable) & going
+        broken = self.guardrails.broken(step, now, blind, readable) & going
         held = {"GuardrailBroken": broken, "Blind": blind} | self.experiment.alarms(step, going)
-        taken = np.zeros(self.runs, dtype=np.bool_)
+        taken, excused = np.zeros(self.runs, dtype=np.bool_), self._excused(step)
+        out.watched += np.where(running, self._step, 0)
         for reason in REASONS:  # in the order of the rules
+            out.excused[reason] += np.where(running & excused[reason], self._step, 0)
             these = held[reason] & ~taken
             out.held[reason] += np.where(these, self._step, 0)
             out.holds[reason] += these & (self.reason != reason)
+            out.first_held[reason][these & (out.first_held[reason] == NEVER)] = now
             self.reason[these] = reason
             taken |= these
-        out.unexplained |= self.experiment.unexplained(step) & taken
+            out.unexplained[reason] |= these & ~excused[reason]
+            if reason == "SharedDegradation":
+                out.not_doubled |= these & ~self.experiment.troubled(DOUBLED)
         free = going & ~taken
         self.reason[free] = "StageRunning"
-        due = free & (now >= self.stage_started + self._ends[self.stage])
-        if due.any():
+        if self._plan is not None:
+            out.completed[going & (self.look_at == self.steps)] = now
+        elif (due := free & (now >= self.stage_started + self._ends[self.stage])).any():
             self._finish(due, now)
         self._begin_restarts(going & self.running, now)
         out.blind_moves += blind & ((self.stage != before) | ~self.running)
+
+    def _excused(self, step: int) -> dict[str, Mask]:
+        """Where the world gives cause to a hold, by its reason: never to a coin or a count that is not as it says."""
+        nowhere = np.zeros(self.runs, dtype=np.bool_)
+        slow = np.any([nowhere, *self.guardrails.above(step).values()], axis=0)
+        trouble = self.experiment.troubled()
+        found = {"GuardrailBroken": slow, "Blind": self.traffic.blind[:, step], "SharedDegradation": trouble}
+        return {reason: found.get(reason, nowhere) for reason in REASONS}
 
     def _convict(self, readable: Mask, now: int) -> Mask:
         reached = self._suspicions.reached(self._thresholds) & readable[:, None]
@@ -168,20 +187,10 @@ class Ensemble:
             self.reason[convicted] = "CriterionFailed"
         return convicted
 
-    def _guardrail_broken(self, now: int, blind: Mask, readable: Mask) -> Mask:
-        """Above its limit for long enough. A moment that cannot be read ends the run of moments."""
-        if self._guardrail is None:
-            return np.zeros(self.runs, dtype=np.bool_)
-        above = self.traffic.stalled[:, self.look_at - 1]
-        self._breached[blind | (readable & ~above)] = NEVER
-        self._breached = np.where(readable & above & (self._breached == NEVER), now, self._breached)
-        lasted = now - self._breached >= self._guardrail.total_seconds()
-        return np.asarray(readable & above & (self._breached != NEVER) & lasted, dtype=np.bool_)
-
     def _finish(self, due: Mask, now: int) -> None:
         """Stages whose time is over: passed, extended, or what `underpowered` says."""
         analysis, out = self.spec.analysis, self.outcomes
-        passed = self._passed(due)
+        passed = self._passes.passed(due, self.stage)
         overdue = due & ~passed & (now >= self.stage_started + self._ends[self.stage] + analysis.extend.total_seconds())
         self.reason[due & ~passed] = "Extended"
         self.reason[overdue] = "Underpowered"
@@ -199,37 +208,6 @@ class Ensemble:
         self.stage[done] -= 1
         out.completed[done] = now
 
-    def _passed(self, due: Mask) -> Mask:
-        """Every comparison has its Pass at the age that the stage is long enough for, and both arms are full."""
-        passed = np.zeros(self.runs, dtype=np.bool_)
-        least = self.spec.analysis.minimum_executions
-        for index, pairs in enumerate(self._pass_pairs):
-            these = np.flatnonzero(due & (self.stage == index))
-            if not len(these):
-                continue
-            b1, g1, b2, g2 = (self.counting.totals[these, index][:, pairs, place] for place in range(4))
-            n1, n2, percent = b1 + g1, b2 + g2, self._percents[index]
-            arms = [place for place, pair in enumerate(pairs) if pair in self._all_counted] or slice(None)
-            full = n2[:, arms].min(axis=1) >= least
-            if percent == _ALL:
-                passed[these] = full
-                continue
-            full &= n1[:, arms].min(axis=1) >= least
-            good = self._good_enough(b1.astype(float), n1.astype(float), b2.astype(float), n2.astype(float), percent)
-            needed = [place for place, pair in enumerate(pairs) if pair in self._required]
-            passed[these] = full & good[:, needed].all(axis=1)
-        return passed
-
-    def _good_enough(self, b1: Floats, n1: Floats, b2: Floats, n2: Floats, percent: float) -> Mask:
-        analysis = self.spec.analysis
-        relative, absolute = analysis.pass_margin.relative, analysis.pass_margin.absolute
-        margin = np.maximum(relative, 1 + absolute / (np.maximum(b1, 1) / np.maximum(n1, 1)))
-        log_e = coins.log_pass(np.array([percent / _ALL]), b1[..., None], b2[..., None], margin)
-        shown = log_e >= evidence.log_threshold(analysis.false_pass)
-        spotless = (b1 == 0) & (b2 == 0)
-        enough = np.log(1 / analysis.false_pass) <= n2 * absolute
-        return np.asarray((n1 > 0) & (n2 > 0) & np.where(spotless, enough & (absolute > 0), shown), dtype=np.bool_)
-
     def _begin_restarts(self, readable: Mask, now: int) -> None:
         begun = now // self._restart
         while (due := readable & (self._restarts < begun)).any():
@@ -242,6 +220,6 @@ class Ensemble:
         if harm is None or step * self._step < harm.onset.total_seconds():
             return
         on_v2 = np.where(running, begun[:, V2].sum(axis=1), 0)
-        v1, v2 = (rates[:, [*FAILING, Kind.TRANSIENT, Kind.SLOW]].sum(axis=1) for rates in self.traffic.rates(step))
+        v1, v2 = (rates[:, _HARMFUL].sum(axis=1) for rates in self.traffic.rates(step))
         self.outcomes.on_v2 += on_v2
         self.outcomes.excess += on_v2 * (v2 - v1)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _HOUR = 3600.0  # seconds
 _WEEK_HOURS = 168
 _BAD = [*FAILING, Kind.TRANSIENT]  # of V1's: it does not retry
+# Times as many failures of V1 as usual. Tenants come at hours of their own, so a quarter more can make twice the week's
+# average at the hour of those who fail most.
+TROUBLE, DOUBLED = 1.25, 2.0
 
 
 class Experiment:
@@ -49,6 +52,9 @@ class Experiment:
         self._pair = keys.index(key) if key in keys else 0
         self._window = max(1, round(_HOUR / step.total_seconds()))
         self._recent = np.zeros((self._window, runs, 2), dtype=np.int64)  # V1's bad ones and all, by interval
+        self._trouble = np.zeros(
+            (self._window, runs, 2)
+        )  # how much worse than usual, and that of how many, by interval
         self._all_before = round(traffic.world.load * _WEEK_HOURS)
         self._bad_before = rng.binomial(self._all_before, traffic.undisturbed[:, _BAD].sum(axis=1))
         self.keyed = Keyed(traffic, shares, np.random.default_rng(rng.integers(2**63))) if traffic.world.keyed else None
@@ -64,6 +70,8 @@ class Experiment:
             v1, _ = self._traffic.rates(step)
             recent += np.stack(self.keyed.count(step, stage, v1[:, _BAD].sum(axis=1)), axis=1)
         self._recent[step % self._window] = recent
+        expected = self._traffic.expected(step)
+        self._trouble[step % self._window] = np.stack((expected * self._traffic.trouble(step), expected), axis=1)
         at = grown.stage[:, self._pair]
         bad, good = grown.bad_v1[:, self._pair], grown.good_v1[:, self._pair]
         chance = self._percents[at] / 100
@@ -109,7 +117,7 @@ class Experiment:
         by_key, tossed = self.keyed.counts[rows, stage], self.starts[rows, stage].sum(axis=1)
         return np.asarray(by_key > STICKY_LIMIT * (by_key + tossed), dtype=np.bool_)
 
-    def unexplained(self, step: int) -> Mask:
-        """Where nothing happened in the last hour that could have made V1, or its disk, worse."""
-        recently = slice(max(0, step - self._window), step + 1)
-        return np.asarray(~self._traffic.disturbed[:, recently].any(axis=1), dtype=np.bool_)
+    def troubled(self, times: float = TROUBLE) -> Mask:
+        """Where V1 really was so much worse than usual over the last hour, by what happened in it alone."""
+        worse, expected = self._trouble.sum(axis=0).T
+        return np.asarray((expected > 0) & (worse >= times * expected), dtype=np.bool_)

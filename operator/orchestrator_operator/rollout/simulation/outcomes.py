@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 NEVER = -1
-REASONS = ("GuardrailBroken", "Blind", "NotCalibrated", "SampleRatioMismatch", "SharedDegradation")
-"""Why a rollout is held, the first one that holds."""
+REASONS = ("SampleRatioMismatch", "NotCalibrated", "SharedDegradation", "GuardrailBroken", "Blind")
+"""Why a rollout is held: the first one that holds, in the order of the rules."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,11 @@ class Outcomes:
     people: Ints  # how often somebody had to say yes
     held: dict[str, Ints]  # seconds, by reason
     holds: dict[str, Ints]  # how often a hold began, by reason
-    unexplained: Mask  # held although nothing in the world gave reason to
+    first_held: dict[str, Ints]  # when the first one did, by reason
+    unexplained: dict[str, Mask]  # by reason: held although nothing in the world gave cause to
+    not_doubled: Mask  # held for SharedDegradation while nothing had doubled V1's failures by itself
+    excused: dict[str, Ints]  # by reason: seconds in which the world did give cause to, held or not
+    watched: Ints  # seconds until the end
     blind_moves: Ints  # how often the percent moved while nothing could be read
     outages: Ints  # of Prometheus, that began while the rollout ran
     excess: Floats  # bad executions of V2 beyond what V1 would have had, from the onset until the rollback
@@ -63,7 +67,11 @@ def nothing_yet(runs: int, step: float, keys: tuple[Test, ...]) -> Outcomes:
         people=zeros(),
         held={reason: zeros() for reason in REASONS},
         holds={reason: zeros() for reason in REASONS},
-        unexplained=np.zeros(runs, dtype=np.bool_),
+        first_held={reason: zeros() + NEVER for reason in REASONS},
+        unexplained={reason: np.zeros(runs, dtype=np.bool_) for reason in REASONS},
+        not_doubled=np.zeros(runs, dtype=np.bool_),
+        excused={reason: zeros() for reason in REASONS},
+        watched=zeros(),
         blind_moves=zeros(),
         outages=zeros(),
         excess=np.zeros(runs),

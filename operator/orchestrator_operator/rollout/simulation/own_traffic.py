@@ -123,11 +123,14 @@ class OwnTraffic(Traffic):
         looks = np.arange(steps)[None, :] * self.seconds / recording.seconds
         at = (self._begins[:, None] + looks).astype(np.int64) % recording.intervals
         self.blind = recording.blind[at]
-        self.disturbed = self.blind.copy()  # nobody knows which of its holds an incident has earned
 
     def expected(self, step: int) -> Floats:
         found: Floats = self._recording.arrived[self._at(step)] * self.seconds / self._recording.seconds
         return found
+
+    def trouble(self, step: int) -> Floats:  # noqa: ARG002 - as in Traffic
+        """Never: nobody knows which of its hours were worse than they should have been, so no hold is excused."""
+        return np.ones(self.runs)
 
     @property
     def undisturbed(self) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from orchestrator_operator.rollout.model import (
 from orchestrator_operator.rollout.phases import IN_A_STAGE
 from orchestrator_operator.rollout.planning.plan import plan
 from orchestrator_operator.rollout.planning.situation import APPROVE
-from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus
+from orchestrator_operator.specs.rollout_status import Phase, RolloutStatus, read_status, write_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +84,10 @@ class Rehearsal:
         if self.over:
             self._go_on_restarting(now, cohorts)
         return Look(now, judgement, self.status, tuple(decisions), planned.wake_at)
+
+    def fail_over(self) -> None:
+        """Another process takes over: of this one's memory there is what it wrote into the status, and no more."""
+        self.status = read_status(json.loads(json.dumps(write_status(self.status))))
 
     def _reconcile(
         self, now: datetime, cohorts: Mapping[CohortKey, Cells | Unreadable], more: Mapping[str, Any]

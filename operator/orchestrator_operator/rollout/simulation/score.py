@@ -79,8 +79,12 @@ class Score:
     runs: int
     rolled_back: Share  # of a healthy V2: falsely; of a harmful one: after the onset
     rolled_back_early: Share  # before the onset: falsely too
-    falsely_held: Share  # for a reason that nothing in the world gave
+    falsely_held: Share  # for a reason that nothing in the world gave cause to
+    falsely_held_for: dict[str, int]  # by reason: of the runs
+    not_doubled: Share  # held for SharedDegradation while nothing had doubled V1's failures by itself
+    excused: dict[str, float]  # by reason: share of the time in which the world gave cause to such a hold
     held: dict[str, tuple[Share, float]]  # by reason: of the runs, and hours a run on average
+    first_held: dict[str, Hours]  # by reason: from the start
     hours: Hours  # from the onset to the rollback
     excess: float  # bad executions of V2 beyond V1's, until the rollback: median
     executions: float  # of V2 since the onset, until the rollback: median
@@ -97,8 +101,13 @@ class Score:
             "rolledBack": self.rolled_back.described(),
             "rolledBackEarly": self.rolled_back_early.described(),
             "falselyHeld": self.falsely_held.described(),
+            "falselyHeldFor": self.falsely_held_for,
+            "notDoubled": self.not_doubled.described(),
+            "excused": self.excused,
             "held": {
-                reason: shares.described() | {"hoursPerRun": hours} for reason, (shares, hours) in self.held.items()
+                reason: shares.described()
+                | {"hoursPerRun": hours, "hoursToTheFirst": self.first_held[reason].described()}
+                for reason, (shares, hours) in self.held.items()
             },
             "hoursToRollBack": self.hours.described(),
             "excessFailures": _finite(self.excess),
@@ -125,9 +134,19 @@ def score(world: World, outcomes: Outcomes) -> Score:
         runs=len(ever),
         rolled_back=share_of(caught[counted]) if counted.any() else share_of(caught),
         rolled_back_early=share_of(early),
-        falsely_held=share_of(outcomes.unexplained),
+        falsely_held=share_of(np.any(list(outcomes.unexplained.values()), axis=0)),
+        falsely_held_for={reason: int(which.sum()) for reason, which in outcomes.unexplained.items()},
+        not_doubled=share_of(outcomes.not_doubled),
+        excused={
+            reason: float(seconds.sum() / max(int(outcomes.watched.sum()), 1))
+            for reason, seconds in outcomes.excused.items()
+        },
         held={
             reason: (share_of(seconds > 0), float(seconds.mean() / _HOUR)) for reason, seconds in outcomes.held.items()
+        },
+        first_held={
+            reason: Hours.of(np.where(first == NEVER, math.inf, first / _HOUR))
+            for reason, first in outcomes.first_held.items()
         },
         hours=Hours.of(np.where(caught, (outcomes.rolled_back - onset) / _HOUR, math.inf)[counted]),
         excess=quantile(np.where(caught, outcomes.excess, math.inf)[counted], 0.5),

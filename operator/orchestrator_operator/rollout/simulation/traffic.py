@@ -29,6 +29,7 @@ _HOUR, _DAY, _WEEK = 3600.0, 86_400.0, 604_800.0  # seconds
 _SHARED, _TENANT, _STALL = 3600.0, 7200.0, 180.0  # seconds that an incident lasts on average
 _HALF = 0.5  # of the tenant's executions fail in its incident
 _MOST = 0.9  # of all executions fail in the worst of worlds
+_STEADY = [Kind.SLOW, Kind.LONG, Kind.LONG_SLOW]  # not for tenants, hours and incidents to change
 
 
 class Traffic:
@@ -50,8 +51,6 @@ class Traffic:
         self._phase = phase if world.daily else np.zeros(runs)
         self.blind = self._outages()
         self.missed = rng.random((runs, steps)) < world.missed
-        # Where something makes V1, or V2's disk, worse than it was, or takes Prometheus away.
-        self.disturbed: Mask = (self._worse > 1) | (self._extra > 0) | (self._batch > 0) | self.stalled | self.blind
 
     def rates(self, step: int) -> tuple[Floats, Floats]:
         """How likely each kind is in this interval, on V1 and V2: (runs, kinds) each, rows sum to 1."""
@@ -63,8 +62,9 @@ class Traffic:
                 arm[:, FAILING] *= harm.both
             for kind, times in harm.times.items():
                 v2[:, kind] *= times
-            v2 *= 1 - harm.fails
+            v2 *= 1 - harm.fails - harm.stops
             v2[:, Kind.FAILS_AT_ONCE] += harm.fails
+            v2[:, Kind.STOPS] += harm.stops
         for arm in (v1, v2):
             arm[:, Kind.FINE] = 0.0
             total = arm.sum(axis=1, keepdims=True)
@@ -77,7 +77,7 @@ class Traffic:
         """How likely each kind is without a harm: (runs, kinds), an array of the caller's own."""
         hour = int(step * self.seconds // _HOUR) % 24
         found: Floats = self._kinds * (self._mix[:, hour] * self._worse[:, step])[:, None]
-        found[:, Kind.SLOW] = self._kinds[:, Kind.SLOW]
+        found[:, _STEADY] = self._kinds[:, _STEADY]
         found[:, Kind.FAILS_AT_ONCE] += self._extra[:, step]
         return found
 
@@ -86,6 +86,18 @@ class Traffic:
         time = step * self.seconds + self._phase
         swing: Floats = 1 + self.world.daily * np.sin(2 * math.pi * time / _DAY)
         return self.world.load * self.seconds / _HOUR * swing
+
+    def trouble(self, step: int) -> Floats:
+        """How many times as many of V1's fail in this interval as usual, by accidents and V2's harm alone: (runs,).
+
+        A batch counts against all that come in the interval. The hours of tenants are no accident: the same every day.
+        """
+        usual = self._kinds[:, list(FAILING)].sum(axis=1) + self._kinds[:, Kind.TRANSIENT]
+        more = self._extra[:, step] + self._batch[:, step] / np.maximum(self.expected(step), 1e-9)
+        harm = self.world.harm
+        both = harm.both if harm is not None and step * self.seconds >= self._onset else 1.0
+        found: Floats = self._worse[:, step] * both + more / np.maximum(usual, 1e-12)
+        return found
 
     @property
     def undisturbed(self) -> Floats:
@@ -109,11 +121,15 @@ class Traffic:
         return counts
 
     def _base_rates(self) -> Floats:
-        kinds = np.zeros((self.runs, len(Kind)))
+        world, kinds = self.world, np.zeros((self.runs, len(Kind)))
         for kind, part in MIX.items():
-            kinds[:, kind] = self.world.base * part
-        kinds[:, Kind.TRANSIENT] = self.world.transient
-        kinds[:, Kind.SLOW] = self.world.slow
+            kinds[:, kind] = world.base * part * (1 if kind is Kind.ENDLESS else 1 - world.long)
+        kinds[:, Kind.FAILS_LATE] += world.base * world.long * (1 - MIX[Kind.ENDLESS])
+        kinds[:, Kind.TRANSIENT] = world.transient
+        kinds[:, Kind.SLOW] = world.slow * (1 - world.long)
+        kinds[:, Kind.LONG] = world.long * (1 - world.slow)
+        kinds[:, Kind.LONG_SLOW] = world.long * world.slow
+        kinds[:, Kind.OVER_A_DAY] = world.over_a_day
         return kinds
 
     def _mixes(self) -> Floats:

@@ -26,6 +26,10 @@ class Kind(IntEnum):
     TRANSIENT = 4  # its first attempt fails: V1 does not retry, V2 does and ends well
     SLOW = 5  # ends well, later than V1's 95th percentile
     ENDLESS = 6  # has not ended at the last age
+    LONG = 7  # its steps take hours on either engine: runs still at ten minutes, ends well within a day
+    LONG_SLOW = 8  # the same, later than its workflow's 95th percentile: only the last age can see that
+    OVER_A_DAY = 9  # ends well, but runs still at the last age, though nothing in it waits
+    STOPS = 10  # its worker is gone and no other takes it over: overdue from then on
 
 
 FAILING = (Kind.FAILS_AT_ONCE, Kind.FAILS_SOON, Kind.FAILS_LATE, Kind.ENDLESS)
@@ -41,6 +45,7 @@ class Harm:
     onset: timedelta = timedelta(0)  # from the start of the rollout
     times: Mapping[Kind, float] = field(default_factory=dict)  # how many times as often V2 has these kinds
     fails: float = 0.0  # share of V2's executions that fail at once on top: a bad host; 1: total outage
+    stops: float = 0.0  # share of V2's executions that stand still for good, on top
     both: float = 1.0  # how many times as often both arms fail: V2 eats what they share
 
 
@@ -52,6 +57,8 @@ class World:
     load: float = 1000.0  # executions an hour
     base: float = 0.01  # V1's share of failures
     slow: float = 0.05  # later than the 95th percentile: 5 % by its definition
+    long: float = 0.0  # share whose steps take hours, on both engines alike; what fails of them fails late
+    over_a_day: float = 0.0  # share that takes longer than the last age, on both alike
     transient: float = 0.0  # share whose first attempt fails and whose second does not
     tenants: int = 200  # with Zipf traffic …
     zipf: float = 1.1
@@ -63,7 +70,7 @@ class World:
     batch: int = 100  # how many
     stalls: float = 2.0  # a week: V2's disk is slow, three minutes on average (the guardrail of slow checkpoints)
     outages: timedelta = timedelta(0)  # how long Prometheus is away once a week
-    missed: float = 0.005  # share of looks that do not happen: the operator restarts, or another one takes over
+    missed: float = 0.005  # share of looks that do not happen: the operator restarts, or another one takes the Lease
     keyed: float = 0.0  # share of the executions that a routing key sends: no comparison judges them
     harm: Harm | None = None
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from orchestrator_operator.rollout.simulation.agreement import rehearsed
 from orchestrator_operator.rollout.simulation.ensemble import Ensemble
+from orchestrator_operator.rollout.simulation.experiment import Experiment
+from orchestrator_operator.rollout.simulation.guarded import STALLED
 from orchestrator_operator.rollout.simulation.outcomes import NEVER
 from orchestrator_operator.rollout.simulation.score import score
+from orchestrator_operator.rollout.simulation.traffic import Traffic
 from orchestrator_operator.rollout.simulation.world import Harm, Kind, World, worse
 from orchestrator_operator.specs.rollout import RolloutSpec, parse_rollout
 
@@ -25,7 +28,7 @@ def spec_stages() -> list[dict[str, Any]]:
 
 
 def spec(**changes: Any) -> RolloutSpec:
-    """Two days; all default comparisons and the guardrail of slow checkpoints."""
+    """Two days; all default criteria, with other times."""
     document = {
         "stages": spec_stages(),
         "analysis": {"ages": ["1m", "10m", "4h"], "restart": "6h", "extend": "8h", "underpowered": "Approve"},
@@ -34,6 +37,7 @@ def spec(**changes: Any) -> RolloutSpec:
             {"name": "first-attempts", "type": "comparison", "preset": "first-attempt-failures"},
             {"name": "duration", "type": "comparison", "preset": "slower-than-baseline"},
             {"name": "slow", "type": "guardrail", "preset": "slow-checkpoints", "max": 0.05, "for": "2h"},
+            {"name": "stalled", "type": "guardrail", "query": STALLED, "max": 0, "for": "10m"},
         ],
     }
     return parse_rollout(document | changes)
@@ -46,6 +50,10 @@ WORLDS = {
     "x10 late": World("late", load=400, base=0.02, harm=worse(10, 20 * HOUR)),
     "outage of Prometheus": World("blind", load=400, base=0.02, outages=5 * HOUR, missed=0.1),
     "slow disks": replace(CALM, load=400, stalls=200),
+    "executions that stand still": replace(CALM, load=100, base=0.2, harm=Harm(20 * HOUR, stops=0.01)),
+    "the same amid incidents": World("w", load=300, base=0.1, incidents=30, harm=Harm(stops=0.001)),
+    "long steps": replace(CALM, load=400, long=0.6, over_a_day=0.1),
+    "failovers all the time": replace(CALM, load=400, stalls=200, missed=0.3),
     "a key sends some": replace(CALM, load=800, keyed=0.1),
     "a key sends many": replace(CALM, load=4000, keyed=0.5),
 }
@@ -135,6 +143,138 @@ def test_every_outage_of_prometheus_that_a_rollout_meets_holds_it_once() -> None
 def test_the_same_seed_gives_the_same_outcome() -> None:
     first, again = (score(CALM, outcome(CALM, runs=8)).described() for _ in range(2))
     assert first == again
+
+
+def test_the_default_guardrails_are_those_that_are_simulated() -> None:
+    assert [item.query for item in RolloutSpec().guardrails if not item.preset] == [STALLED]
+
+
+def test_an_execution_that_stands_still_holds_the_rollout_until_a_person_sees_to_it() -> None:
+    slow = replace(CALM, load=100, base=0.2, harm=Harm(stops=0.002))
+    found = Ensemble(slow, spec(), runs=40, step=timedelta(minutes=30), seed=7).run()
+    assert (found.holds["GuardrailBroken"] == 1).mean() > 0.9
+    assert ((found.completed == NEVER) | (found.holds["GuardrailBroken"] == 0)).all()
+
+
+def test_in_a_healthy_world_nothing_stands_still() -> None:
+    assert (outcome(CALM).holds["GuardrailBroken"] == 0).all()
+
+
+LONG = replace(CALM, long=0.4, over_a_day=0.05, harm=Harm(times=dict.fromkeys(Kind, 1.0)))
+
+
+def test_long_steps_are_no_failure_at_ten_minutes_and_what_outlasts_the_last_age_is_one_there_on_both_engines() -> None:
+    counts = {}
+    for engine in (0, 1):
+        ensemble = Ensemble(
+            LONG,
+            spec(stages=[{"name": "one", "percent": 100, "duration": "1d", "holdback": 50}]),
+            runs=50,
+            step=HOUR,
+            seed=2,
+        )
+        for _ in range(20):
+            ensemble.advance()
+        totals = ensemble.counting.totals.sum(axis=(0, 1))
+        for (name, age), row in zip(ensemble.counting.keys, totals.tolist(), strict=True):
+            counts[engine, name, age] = row[2 * engine] / (row[2 * engine] + row[2 * engine + 1])
+    for engine in (0, 1):
+        assert counts[engine, "failures", timedelta(minutes=10)] == pytest.approx(0.02 * 0.85 * 0.6, rel=0.1)
+        assert counts[engine, "failures", 4 * HOUR] == pytest.approx(0.02 + 0.05, rel=0.1)
+        assert counts[engine, "slower-than-baseline", timedelta(minutes=10)] == pytest.approx(
+            0.6 * 0.05 + 0.001, rel=0.1
+        )
+        assert counts[engine, "slower-than-baseline", 4 * HOUR] == pytest.approx(0.05 + 0.05 + 0.001, rel=0.1)
+        assert counts[engine, "first-attempt-failures", 4 * HOUR] == pytest.approx(0.02 * 0.95, rel=0.1)
+
+
+def test_where_steps_take_hours_a_healthy_v2_is_not_rolled_back_and_one_that_makes_them_longer_is() -> None:
+    assert (outcome(LONG).rolled_back == NEVER).mean() > 0.95
+    longer = outcome(replace(LONG, harm=Harm(times={Kind.OVER_A_DAY: 2.0})))
+    assert (longer.rolled_back != NEVER).all()
+    assert {longer.keys[pair][1] for pair in longer.convicted_by} == {4 * HOUR}
+
+
+# -- which holds are excused
+
+
+def excused(world: World, runs: int = 60) -> dict[str, float]:
+    return score(world, outcome(world, runs)).excused
+
+
+def test_in_a_calm_world_nothing_is_excused() -> None:
+    assert set(excused(CALM).values()) == {0.0}
+
+
+def test_each_cause_excuses_the_hold_that_it_brings_and_no_other() -> None:
+    causes = {
+        "GuardrailBroken": replace(CALM, stalls=20),
+        "Blind": replace(CALM, outages=5 * HOUR),
+        "SharedDegradation": replace(CALM, incidents=20),
+    }
+    for reason, world in causes.items():
+        assert {name for name, share in excused(world).items() if share} == {reason}
+
+
+def test_one_tenants_incident_excuses_only_where_all_failures_of_v1_grow_by_it() -> None:
+    few = excused(replace(CALM, tenant_incidents=7, tenants=2000, zipf=0.2))["SharedDegradation"]
+    all_of_them = excused(replace(CALM, tenant_incidents=7, tenants=1))["SharedDegradation"]
+    assert few == 0
+    assert 0.02 < all_of_them < 0.2
+
+
+def test_a_hold_by_a_wrong_coin_or_a_wrong_count_is_never_excused(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = replace(CALM, incidents=50, tenant_incidents=50, stalls=50, outages=5 * HOUR)
+    assert not {"SampleRatioMismatch", "NotCalibrated"} & {name for name, share in excused(everything).items() if share}
+    alarms = Experiment.alarms
+
+    def wrong(self: Experiment, step: int, going: Any) -> Any:
+        return alarms(self, step, going) | {"SampleRatioMismatch": going}
+
+    monkeypatch.setattr(Experiment, "alarms", wrong)
+    found = score(everything, outcome(everything, runs=20))
+    assert found.falsely_held.value == 1
+    assert found.falsely_held_for["SampleRatioMismatch"] == 20
+
+
+def test_a_detector_that_speaks_without_cause_is_counted_as_false_in_a_world_full_of_other_accidents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten times the tenants' incidents and a slow disk all day are no excuse for SharedDegradation."""
+    noisy = replace(CALM, tenant_incidents=70, tenants=2000, zipf=0.2, stalls=100)
+    alarms = Experiment.alarms
+    monkeypatch.setattr(Experiment, "alarms", lambda *given: alarms(*given) | {"SharedDegradation": given[2]})
+    assert score(noisy, outcome(noisy, runs=20)).falsely_held_for["SharedDegradation"] == 20
+
+
+def test_how_much_worse_v1_is_follows_from_what_happens_and_not_from_the_hours_of_its_tenants() -> None:
+    calm, hit = (
+        Traffic(world, 30, 168, HOUR, np.random.default_rng(1)) for world in (replace(CALM, odds=3.0), INCIDENT)
+    )
+    assert all((calm.trouble(step) == 1).all() for step in range(168))
+    assert max(hit.trouble(step).max() for step in range(168)) == pytest.approx(1 + 0.5 / 0.02)
+    both = Traffic(replace(CALM, harm=Harm(2 * HOUR, both=3.0)), 1, 3, HOUR, np.random.default_rng(1))
+    assert [both.trouble(step)[0] for step in range(3)] == [1.0, 1.0, 3.0]
+
+
+INCIDENT = replace(CALM, tenant_incidents=1, tenants=1)  # half of all executions fail
+
+# -- the same data as a rival's
+
+
+def test_on_the_plan_the_percent_follows_it_whatever_is_decided() -> None:
+    ensemble = Ensemble(replace(CALM, harm=worse(20)), spec(), runs=5, step=HOUR, seed=1, on_plan=True)
+    stages = []
+    while ensemble.look_at < ensemble.steps and ensemble.running.any():
+        ensemble.advance()
+        stages.append(int(ensemble.stage[0]))
+    assert stages == [hour // 16 for hour in range(len(stages))]
+    assert (ensemble.outcomes.rolled_back != NEVER).all()
+
+
+def test_on_the_plan_a_healthy_v2_ends_with_it() -> None:
+    found = Ensemble(CALM, spec(), runs=5, step=HOUR, seed=1, on_plan=True).run()
+    assert found.completed.tolist() == [48 * 3600] * 5
 
 
 def test_every_execution_is_counted_once_at_every_age() -> None:

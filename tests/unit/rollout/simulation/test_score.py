@@ -54,14 +54,15 @@ def test_who_convicted_is_told_by_criterion_and_age() -> None:
     assert score(WORLD, outcomes(7, 8, NEVER)).convicted_by == {"failures@600s": 2}
 
 
-@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 3, 5), (25, 4, 6), (50, 6, 10)])
+@pytest.mark.parametrize(("percent", "median", "nearly_all"), [(5, 2, 5), (25, 4, 6), (50, 6, 9), (99, 170, 533)])
 def test_a_total_outage_is_convicted_within_a_handful_of_executions(percent: int, median: int, nearly_all: int) -> None:
+    """The goals, but at 99 %: see test_evidence.py for what is out of reach there."""
     threshold = math.log(1 / (0.5 * 0.01))
     found = executions_to_convict(
-        Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=1000, most=50, seed=2
+        Decimal(percent), base=0.01, threshold=threshold, planned=28, runs=2000, most=1200, seed=2
     )
-    assert np.median(found) <= median
-    assert np.quantile(found, 0.99, method="lower") <= nearly_all
+    assert np.median(found) <= 1.05 * median
+    assert (found <= nearly_all).mean() >= 0.99
 
 
 @pytest.mark.parametrize(
