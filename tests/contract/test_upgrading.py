@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,20 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
 from orchestrator.errors import SchemaConflict
+from orchestrator.events import SCHEMA_VERSION, SignalReceived
 from orchestrator.model import Status
-from orchestrator.store import migrate, open_store
+from orchestrator.store import Delivery, migrate, open_store
+from orchestrator.store.tables import events
 from tests.support.engine import ended, node, spec, working
 from tests.support.invariants import store_violations
 from tests.support.next_release import migrations
-from tests.support.stores import submission, workflow
+from tests.support.stores import row, submission, workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from orchestrator.store import Store
 
 FLOW = workflow(spec(node("a"), node("w", "a", type_="wait", **{"with": {"duration": "50ms"}}), node("b", "w")))
 READABLE = migrate.known_head()  # the next release's schema says that this version works with it
@@ -129,3 +134,40 @@ def test_every_migration_says_who_can_read_it_and_has_a_number_that_compares() -
         assert len(script.revision) == 4
         assert script.revision.isdigit()
         assert getattr(script.module, migrate.READABLE_FROM) <= script.revision
+
+
+async def test_an_execution_that_a_newer_release_wrote_on_is_left_to_it_and_holds_up_no_other(database: str) -> None:
+    """An old worker cannot read it: it changes nothing, and goes on with what it can read."""
+    store = await open_store(database)
+    waiting = workflow(spec(node("a"), node("s", "a", type_="signal"), node("b", "s")))
+    ids = ["newer", "other", "third"]
+    try:
+        await store.submit([submission(id_, workflow=waiting) for id_ in ids], datetime.now(UTC))
+        async with working(store):
+            await all_wait(store, ids)
+        written_by_a_newer_release(database, "newer")
+        await store.deliver([Delivery(id_, SignalReceived(datetime.now(UTC), "s", 1, "s1")) for id_ in ids])
+        before = await row(store, "newer")
+        async with working(store):
+            records = await ended(store, ["other", "third"])
+        left = await row(store, "newer")
+    finally:
+        await store.close()
+    assert {record.status for record in records} == {Status.SUCCESS}
+    assert (left.seq, left.status) == (before.seq, Status.WAITING)
+
+
+async def all_wait(store: Store, ids: list[str]) -> None:
+    async with asyncio.timeout(20):
+        while {(await row(store, id_)).status for id_ in ids} != {Status.WAITING}:
+            await asyncio.sleep(0.02)
+
+
+def written_by_a_newer_release(database: str, execution_id: str) -> None:
+    """Its last event is of the next event schema."""
+    engine = sa.create_engine(database)
+    with engine.begin() as connection:
+        last = sa.select(sa.func.max(events.c.seq)).where(events.c.execution_id == execution_id).scalar_subquery()
+        newer = events.update().where(events.c.execution_id == execution_id, events.c.seq == last)
+        connection.execute(newer.values(schema_version=SCHEMA_VERSION + 1))
+    engine.dispose()
