@@ -34,7 +34,7 @@ NEXT = f"{int(READABLE) + 1:04d}"
 
 @pytest.fixture
 def next_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Within `with next_release(readable_from)` this process migrates as the next release would."""
+    """A context in which this process migrates as the next release would."""
 
     @contextmanager
     def as_next(readable_from: str | None) -> Iterator[None]:
@@ -125,7 +125,7 @@ async def test_a_newer_schema_that_does_not_say_is_refused(database: str, next_r
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM orchestrator_facts WHERE key = 'readable_from'")
     engine.dispose()
-    with pytest.raises(SchemaConflict, match="does not say.*upgrade this process"):
+    with pytest.raises(SchemaConflict, match=r"does not say.*upgrade this process"):
         await open_store(database)
 
 
