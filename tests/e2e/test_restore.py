@@ -106,7 +106,7 @@ def test_a_person_lets_it_go_on_and_no_effect_happens_twice(restored: Site) -> N
 def test_resources_with_new_uids_run_nothing_again(restored: Site) -> None:
     """All are exported, deleted, and applied again, as they come out of a backup of the cluster."""
     restored.until_over(["in-flight"])
-    kept = json.loads(restored.kubectl("get", "workflows.orchestrator.dev,executions.orchestrator.dev", "-o", "json"))
+    kept = json.loads(restored.kubectl("get", "owf,oex", "-o", "json"))
     names = {item["metadata"]["name"] for item in kept["items"] if item["kind"] == "Execution"}
     before = {body["metadata"]["name"]: body["metadata"]["uid"] for body in restored.all("Execution")}
     restored.kill("worker", "operator")

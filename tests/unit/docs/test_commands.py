@@ -40,6 +40,15 @@ PODS = "needs Pods, and the control plane of the tests runs none"
 
 #: What no test types, by the page and the first line: why not.
 ELSEWHERE = {
+    (
+        "docs/backup.md",
+        "kubectl get owf,ero,oex -A -o yaml > resources.yaml",
+    ): "tests/e2e/test_restore.py exports, deletes and applies a namespace's resources",
+    ("docs/backup.md", "orchestrator db restored --yes"): "tests/e2e/test_restore.py types it after a restore",
+    (
+        "docs/upgrades.md",
+        "orchestrator db status      # the schema, this version's, and the oldest version that works with it",
+    ): "tests/unit/cli/test_db.py types it on databases of several versions",
     ("docs/from-supabase.md", "supabase secrets set USE_ORCHESTRATOR_V2=true"): "needs a hosted project and its login",
     (
         "docs/ORCHESTRATOR_V2_ROLLOUT.md",
