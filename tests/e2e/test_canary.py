@@ -109,7 +109,7 @@ def run(
     url = sa.make_url(postgres.create_database()).set(password=canaries.database).render_as_string(hide_password=False)
     traced = {"ORCHESTRATOR_TRACING": "on", "OTEL_EXPORTER_OTLP_ENDPOINT": echo.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
     door = {"ORCHESTRATOR_DOOR_LISTEN": f"127.0.0.1:{port}", "ORCHESTRATOR_DOOR_TOKENS": str(tokens)}
-    worker = {"ORCHESTRATOR_SECRETS": str(folder / "secrets"), **traced}
+    worker = {"ORCHESTRATOR_SECRETS": str(folder / "secrets"), "ORCHESTRATOR_HTTP_ALLOW": "127.0.0.0/8", **traced}
     with control_plane.site(NAMESPACE, database=url, operator=door, worker=worker) as site:
         site.start("operator", "worker")
         site.apply(*(calls(echo.url, name, status) for name, status in (("good", 200), ("bad", 422))))

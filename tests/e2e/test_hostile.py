@@ -56,11 +56,11 @@ def test_an_odd_name_is_a_name_like_any_other(site: Site, name: str) -> None:
     ["../../etc/passwd", "a/b", "'; DROP TABLE workflow_executions; --", "$(id)", "${input.n}", "a\nb", "x" * 300],
 )
 def test_a_workflow_that_is_no_name_is_refused_and_reaches_nothing(site: Site, name: str) -> None:
+    site.ask("delete", "oex", "points-nowhere", "--ignore-not-found", "--timeout=60s")
     said = site.ask("create", "-f", "-", stdin=execution("points-nowhere", name, {"n": 1}))
     if said.code == 0:
         found = site.until_condition("Execution", "points-nowhere", "Accepted", "False")
         assert found["reason"] in ("WorkflowNotFound", "InvalidSpec")
-        site.kubectl("delete", "oex", "points-nowhere", "--timeout=60s")
     else:
         assert "spec.workflow" in said.error
 
