@@ -3,12 +3,13 @@ SHELL := /bin/bash
 CACHE := $(or $(ORCHESTRATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orchestrator)
 PYTHON ?= python3
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.9.0
 UV := $(shell command -v uv 2>/dev/null || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test chaos bench pictures generate clean
+.PHONY: help setup tools demo down lint test audit chaos bench pictures generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +44,12 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 
 test: lint tools ## All the tests
 	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
+
+audit: $(UV) ## Compare the locked packages with PyPI's advisories (needs pypi.org's JSON API)
+	@set -o pipefail; $(UV) export --frozen --quiet --all-extras --all-groups --no-emit-project \
+		| $(UV) tool run --quiet pip-audit@$(PIP_AUDIT_VERSION) --disable-pip --require-hashes --strict \
+			--requirement /dev/stdin $(ARGS) \
+		|| { echo "not clean: an advisory stands above, or PyPI's advisories (pypi.org/pypi) could not be reached" >&2; exit 1; }
 
 bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-counters|rollout-rivals|rollout-argo|clearing)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from orchestrator import schema_checks
 from orchestrator.errors import Problem
 from orchestrator.jsonvalues import child, first_problem
 
@@ -40,12 +40,11 @@ def input_problems(schema: Mapping[str, Any] | None, value: Any, path: str) -> l
         return [problem]
     if schema is None:
         return []
-    # An empty registry: without it the library would fetch what it does not know.
-    validator = Draft202012Validator(dict(schema), registry=Registry())
     try:
-        errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
-    except (RecursionError, Unresolvable) as error:
+        found = schema_checks.errors(schema, value)
+    except (RecursionError, Unresolvable, schema_checks.NoPattern, schema_checks.TooMuch) as error:
         return [Problem(path, f"the workflow's input schema cannot be applied: {str(error)[:_LONGEST]}")]
+    errors = sorted(found, key=lambda error: [str(part) for part in error.absolute_path])
     return _few([_input_problem(error, path) for error in errors])
 
 
@@ -93,9 +92,10 @@ def _reference(reference: str, place: str, resolver: Resolver[Any]) -> Iterator[
 
 def _pattern(text: str, path: str) -> Iterator[Problem]:
     try:
-        re.compile(text)
-    except re.error as error:
-        yield Problem(path, f"{text!r} is no regular expression: {error}")
+        schema_checks.pattern(text)
+    except schema_checks.NoPattern as error:
+        shown = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+        yield Problem(path, f"{shown!r} is no regular expression (RE2: no look-around, no back references): {error}")
 
 
 def _input_problem(error: ValidationError, path: str) -> Problem:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTING = "ORCHESTRATOR_SECRETS"
+NAMESPACES = "ORCHESTRATOR_SECRET_NAMESPACES"
 HOSTS = "hosts"  # the key that lists where the other keys' values may be sent
 LARGEST = 16 * 1024  # bytes of a value
 _LONGEST_NAME = 253
@@ -90,13 +91,24 @@ class Secrets:
 class SecretFolder:
     """`<folder>/<namespace>/<name>/<key>`, read anew each time, so that a rotation needs no restart."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises InvalidInput if there is no such folder."""
+    def __init__(self, folder: Path, namespaces: str = "") -> None:
+        """`namespaces`: those whose executions get any, separated by commas; none named: all that are mounted.
+
+        Raises InvalidInput if there is no such folder, or if one of the names is no namespace's.
+        """
         if not folder.is_dir():
             raise InvalidInput([Problem(SETTING, f"{str(folder)!r} is no folder")])
         self._folder = folder
+        self._namespaces = _listed(namespaces)
 
     def read(self, namespace: str, name: str, key: str) -> Secret:
+        if self._namespaces and namespace not in self._namespaces:
+            raise StepError(
+                "SecretRefused",
+                f"{shown(namespace, name, key)} is given to nobody: {NAMESPACES} of this worker lists "
+                f"{', '.join(sorted(self._namespaces))}",
+                retryable=False,
+            )
         folder = self._folder / namespace / name
         for _ in range(_ATTEMPTS):
             # Kubernetes replaces all keys at once, by the link `..data`: a value and its hosts are of one version.
@@ -114,6 +126,16 @@ class SecretFolder:
                 raise failure
             return Secret(value.rstrip("\r\n"), tuple(hosts.replace(",", " ").split()))
         raise _missing(namespace, name, key, OSError(errno.EAGAIN, "it is being replaced"))
+
+
+def _listed(text: str) -> frozenset[str]:
+    names = [part for part in (part.strip() for part in text.split(",")) if part]
+    wrong = [
+        Problem(NAMESPACES, f"{name!r} is no namespace's name") for name in names if not _NAMESPACE.fullmatch(name)
+    ]
+    if wrong or (text.strip() and not names):  # a list that means nobody must not be taken for everybody
+        raise InvalidInput(wrong or [Problem(NAMESPACES, f"{text!r} names no namespace")])
+    return frozenset(names)
 
 
 def check_name(name: str) -> str:

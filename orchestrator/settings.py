@@ -55,6 +55,9 @@ class Settings:
     schema: Annotated[str, "PostgreSQL's schema for our tables."] = "public"
     http_allow: Annotated[str, "Hosts and CIDRs that HTTP nodes may reach although they are not public."] = ""
     secrets: Annotated[str, "The folder of mounted Secrets, namespace/name/key; empty: nodes get none."] = ""
+    secret_namespaces: Annotated[
+        str, "Namespaces whose executions get Secrets, separated by commas; empty: all that are mounted."
+    ] = ""
     functions: Annotated[str, "Modules that register python functions, separated by commas."] = ""
     v1: Annotated[str, "The legacy engine: off (everything runs on V2), builtin or http."] = "builtin"
     concurrency: Annotated[int, "Executions of each engine that a worker holds at once."] = 200

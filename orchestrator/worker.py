@@ -172,8 +172,8 @@ class Worker:
         try:
             unread = new.keys() - histories.keys()
             histories |= await self._store.histories(unread) if unread else {}
-        except StoreUnavailable:
-            return  # each drive reads its own, or is put down
+        except StoreError:
+            return  # away, or one of them cannot be read by this version: each drive reads its own, or is put down
         for execution_id, history in histories.items():
             with suppress(OrchestratorError):  # its own drive will say what is wrong with it
                 if history[-1].seq == new[execution_id].seq:

@@ -14,7 +14,8 @@ from orchestrator.cli.options import examples
 from orchestrator.errors import InvalidInput, OrchestratorError
 
 _OWN = {
-    name: f"orchestrator.cli.{name}" for name in ("run", "worker", "serve", "executions", "report", "lint", "route")
+    name: f"orchestrator.cli.{name}"
+    for name in ("run", "worker", "serve", "executions", "report", "lint", "route", "db")
 }
 _COMPLETION = {"install_completion", "show_completion"}
 _EXIT_BAD_INPUT, _EXIT_INTERRUPTED = 2, 130

@@ -34,7 +34,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
     """A store and a worker on it, closed at the end."""
     _load_functions([module.strip() for module in settings.functions.split(",") if module.strip()])
     allowed = AllowList.parse(settings.http_allow)
-    secrets = SecretFolder(Path(settings.secrets)) if settings.secrets else None
+    secrets = SecretFolder(Path(settings.secrets), settings.secret_namespaces) if settings.secrets else None
     store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
     tracing = open_tracing(settings.tracing, "orchestrator-worker")
     runner = NodeRunner(allowed=allowed, secrets=secrets)

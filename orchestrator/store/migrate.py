@@ -1,4 +1,10 @@
-"""Bring a database to this version's schema, and refuse to touch what we did not make."""
+"""Bring a database to this version's schema, and refuse to touch what we did not make.
+
+Old and new workers stand side by side while a release is rolled out, and an old one may be started again: after a
+crash, or because the release is taken back. So a schema tells how old a version may be that works with it: every
+revision names, as `readable_from`, the oldest one whose code does (docs/upgrades.md has the rules), and the database
+keeps that as a fact. An older version that is not too old opens the database, and migrates nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
 from orchestrator.errors import SchemaConflict
 from orchestrator.store.tables import CONTRACT_NAMES, facts
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 VERSION_TABLE = "orchestrator_schema_version"
+READABLE_FROM = "readable_from"  # the fact: the oldest revision whose code works with the database as it is
+SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK = 7_206_411_905_233  # any number of our own: keeps two starting processes from migrating at once
 
 
@@ -34,27 +42,51 @@ def known_head() -> str:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(SCRIPTS))
     return config
 
 
 def migrate(connection: Connection, schema: str | None) -> None:
     """Migrate inside the caller's transaction, which holds the lock. `schema` is None on SQLite.
 
-    Raises SchemaConflict.
+    Raises SchemaConflict: tables that are not ours, or a schema that is too new for this version.
     """
     _refuse_foreign_tables(connection, schema)
+    found = current(connection, schema)
     config = _config()
+    scripts = ScriptDirectory.from_config(config)
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        _check_readable(connection, found, str(scripts.get_current_head()))
+        return
     config.attributes["connection"] = connection
     config.attributes["schema"] = schema
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        known = ScriptDirectory.from_config(config).get_current_head()
-        raise SchemaConflict(
-            f"the database's schema is newer than this version's ({known}): upgrade this process ({error})"
-        ) from error
+    command.upgrade(config, "head")
     _remember_epoch(connection)
+    if found != scripts.get_current_head():
+        head = scripts.get_revision("head")
+        _remember(connection, READABLE_FROM, str(getattr(head.module, READABLE_FROM, head.revision)))
+
+
+def current(connection: Connection, schema: str | None) -> str | None:
+    """The revision of a database's schema; None if there is none of ours."""
+    options = {"version_table": VERSION_TABLE, "version_table_schema": schema}
+    return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+
+def fact(connection: Connection, key: str) -> str | None:
+    """What the database remembers of itself."""
+    value: str | None = connection.scalar(sa.select(facts.c.value).where(facts.c.key == key))
+    return value
+
+
+def _check_readable(connection: Connection, found: str, known: str) -> None:
+    """Revisions are numbers of four digits, so they compare as text."""
+    oldest = fact(connection, READABLE_FROM)
+    if oldest is None or oldest > known:
+        since = f"works with versions from {oldest} on" if oldest else "does not say which older versions it works with"
+        raise SchemaConflict(
+            f"the database's schema is newer ({found}) than this version's ({known}), and {since}: upgrade this process"
+        )
 
 
 def _refuse_foreign_tables(connection: Connection, schema: str | None) -> None:
@@ -72,5 +104,10 @@ def _refuse_foreign_tables(connection: Connection, schema: str | None) -> None:
 
 
 def _remember_epoch(connection: Connection) -> None:
-    if connection.execute(sa.select(facts.c.value).where(facts.c.key == "epoch")).first() is None:
-        connection.execute(facts.insert().values(key="epoch", value=datetime.now(UTC).isoformat()))
+    if fact(connection, "epoch") is None:
+        _remember(connection, "epoch", datetime.now(UTC).isoformat())
+
+
+def _remember(connection: Connection, key: str, value: str) -> None:
+    connection.execute(facts.delete().where(facts.c.key == key))
+    connection.execute(facts.insert().values(key=key, value=value))

@@ -361,6 +361,12 @@ class Store(Protocol):
         all, its next `v1_update` tells it.
         """
 
+    async def restored(self, now: datetime) -> int:
+        """The database came out of a backup, and nobody works on it yet: its epoch is now, so that older resources that
+        it does not know wait for a person; and what no suspension holds is put where nobody takes it: V1 that did not
+        begin, V2 that is being undone. Resuming lets it go. How many those were.
+        """
+
     # -- V2: claims and appends
     async def claim(self, owner: str, engine: Engine, limit: int, lease: timedelta, now: datetime) -> list[Claim]:
         """Take executions that are due, oldest first. V2: with a lease and a new fencing token, and pending ones

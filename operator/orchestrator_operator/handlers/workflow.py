@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.handlers.announce import Announcer
     from orchestrator_operator.handlers.guard import Guard
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")  # RFC 1123, as far as a path needs it
 _log = structlog.get_logger(__name__)
 
 _Version = tuple[str, int]  # uid and generation: what the compiled form depends on
@@ -65,6 +67,8 @@ class WorkflowHandler:
         known = self._known.get((namespace, name))
         if known is not None:
             return known[1]
+        if not _NAME.fullmatch(name):
+            return None  # no object can have it: the API server would refuse the question, and for ever
         try:
             body = await self._kubernetes.get(WORKFLOWS, namespace, name)
         except NotFound:

@@ -55,7 +55,7 @@ def ask(database: str | None, question: Callable[[Store], Awaitable[R]]) -> R:
     """The answer to a question about a database, which has to be there."""
     settings = Settings.read()
     settings = replace(settings, database=database or settings.database)
-    _must_exist(settings.database)
+    must_exist(settings.database)
 
     async def asked() -> R:
         store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
@@ -83,7 +83,7 @@ def workflow_id(name: str | None) -> str | None:
     return f"default/{name}" if name and "/" not in name else name
 
 
-def _must_exist(database: str) -> None:
+def must_exist(database: str) -> None:
     """A question must not make a database: a misspelt path would be answered by an empty one."""
     url = database_url(database)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():

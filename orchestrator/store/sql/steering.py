@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.store.port import ExecutionRecord, V1Update
 
 _x = t.executions
+RESTORED = "Restored"  # why it is held
 _NAMED = _x.c.name != ""  # a resource stands for it, which is to say what the row says
 READ = {
     "version": _x.c.version + 1,
@@ -80,6 +81,21 @@ class Steering(Connections):
         else:
             return False
         return await self._writing(Boundary.DELIVER, lambda c: bool(c.execute(change).rowcount))
+
+    async def restored(self, now: datetime) -> int:
+        pending = sa.and_(_x.c.engine == Engine.V1, _x.c.status == Status.PENDING)
+        undone = sa.and_(_x.c.engine == Engine.V2, _x.c.status == Status.COMPENSATING)
+        kept = {"due_at": None, "owner": None, "message": RESTORED}
+
+        def write(c: sa.Connection) -> int:
+            epoch = sa.update(t.facts).where(t.facts.c.key == "epoch")
+            c.execute(epoch.values(value=now.isoformat()))
+            held = {"status": Status.SUSPENDED.value, "suspend_requested": True}
+            found = c.execute(sa.update(_x).where(pending).values(**kept, **held, **READ)).rowcount
+            parked = sa.update(_x).where(undone, _x.c.due_at.is_not(None))
+            return found + c.execute(parked.values(**kept, fence=_x.c.fence + 1, **READ)).rowcount
+
+        return await self._writing(Boundary.DELIVER, write)
 
     async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
         urgent = sa.or_(_x.c.written_status.is_(None), _x.c.written_status != _x.c.status)

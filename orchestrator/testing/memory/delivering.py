@@ -78,6 +78,21 @@ def control(d: Data, execution_id: str, asked: Control, now: datetime) -> bool:
     return changed is not None
 
 
+def restored(d: Data) -> int:
+    """Put away what no suspension holds: V1 that did not begin, V2 that is being undone."""
+    found = 0
+    for id_ in d.open:
+        row = d.rows[id_]
+        kept = replace(row, due_at=None, owner=None, message="Restored", version=row.version + 1)
+        if row.engine is Engine.V1 and row.status is Status.PENDING:
+            d.put(replace(kept, status=Status.SUSPENDED, suspend_requested=True))
+            found += 1
+        elif row.engine is Engine.V2 and row.status is Status.COMPENSATING and row.due_at is not None:
+            d.put(replace(kept, fence=row.fence + 1))
+            found += 1
+    return found
+
+
 def _control_v1(row: Row, asked: Control, now: datetime) -> Row | None:
     """V1 knows cancel alone (at once while it is pending or left behind, at the next node while it runs), and to let a
     restored execution go.

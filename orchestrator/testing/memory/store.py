@@ -115,6 +115,10 @@ class MemoryStore:
     async def control(self, execution_id: str, control: Control, now: datetime) -> bool:
         return self._commit(Boundary.DELIVER, lambda d: delivering.control(d, execution_id, control, now))
 
+    async def restored(self, now: datetime) -> int:
+        self._epoch = now
+        return self._commit(Boundary.DELIVER, delivering.restored)
+
     # -- claims and appends
     async def claim(self, owner: str, engine: Engine, limit: int, lease: timedelta, now: datetime) -> list[Claim]:
         return self._commit(Boundary.CLAIM, lambda d: claiming.claim(d, owner, engine, limit, lease, now))

@@ -37,12 +37,21 @@ READERS = (
 PODS = "needs Pods, and the control plane of the tests runs none"
 SECOND = "starts a second control plane: tests/e2e/test_local.py does so by these commands"
 CHAOS = "takes ten minutes and more; `make test` has every fault once"
+RESTORED = "tests/e2e/test_restore.py exports, deletes and applies a namespace's resources"
 HOSTED = "needs a hosted project and its login"
 OURS = 'deployment --namespace "$ORCHESTRATOR_NAMESPACE" --selector app.kubernetes.io'
 WORKERS = f"{OURS}/component=worker"
 
 #: Each command that no test types, by its page, without its comment: why not.
 ELSEWHERE = {
+    ("docs/backup.md", "kubectl get owf -A -o yaml > workflows.yaml"): RESTORED,
+    ("docs/backup.md", "kubectl get ero -A -o yaml > rollouts.yaml"): RESTORED,
+    ("docs/backup.md", "kubectl get oex -A -o yaml > executions.yaml"): RESTORED,
+    ("docs/backup.md", "orchestrator db restored --yes"): "tests/e2e/test_restore.py types it after a restore",
+    (
+        "docs/upgrades.md",
+        "orchestrator db status",
+    ): "tests/unit/cli/test_db.py types it on databases of several versions",
     ("docs/from-supabase.md", "supabase secrets set USE_ORCHESTRATOR_V2=true"): HOSTED,
     ("docs/from-supabase.md", "supabase secrets unset USE_ORCHESTRATOR_V2"): HOSTED,
     (

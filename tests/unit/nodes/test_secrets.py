@@ -191,3 +191,30 @@ def test_a_value_that_was_read_is_masked(tmp_path: Path, secrets: Secrets, masks
 
 def test_a_secret_does_not_show_its_value() -> None:
     assert "canary" not in repr(Secret("canary-1", ("a.example",)))
+
+
+@pytest.mark.parametrize(
+    ("listed", "refused_"), [("", False), ("shop, default", False), ("shop", True), ("defaul", True)]
+)
+def test_a_namespace_that_is_not_listed_gets_none(tmp_path: Path, masks: Masks, listed: str, *, refused_: bool) -> None:
+    keep_secret(tmp_path, "api", token="canary-1")
+    secrets = Secrets(SecretFolder(tmp_path, listed), masks)
+    if not refused_:
+        assert secrets.value("default", "api", "token") == "canary-1"
+        return
+    error = refused(secrets)
+    assert (error.kind, error.retryable) == ("SecretRefused", False)
+    assert f"ORCHESTRATOR_SECRET_NAMESPACES of this worker lists {listed}" in error.message
+    assert masks.text("canary-1") == "canary-1"  # it was never read
+
+
+def test_a_secret_that_is_not_there_is_no_news_for_a_namespace_that_is_not_listed(tmp_path: Path, masks: Masks) -> None:
+    keep_secret(tmp_path, "api", token="canary-1")
+    secrets = Secrets(SecretFolder(tmp_path, "shop"), masks)
+    assert refused(secrets, "other").kind == refused(secrets).kind
+
+
+@pytest.mark.parametrize("listed", ["Shop", "a/b", "..", "shop,*", ",", " , "])
+def test_a_list_with_what_is_no_namespace_is_refused_by_the_settings_name(tmp_path: Path, listed: str) -> None:
+    with pytest.raises(InvalidInput, match="ORCHESTRATOR_SECRET_NAMESPACES"):
+        SecretFolder(tmp_path, listed)

@@ -10,6 +10,7 @@ from orchestrator.store.views import views
 
 revision = "0001"
 down_revision = None
+readable_from = "0001"  # see orchestrator/store/migrate.py
 
 _FUNCTIONS = Path(__file__).parent.parent / "functions"
 _FUNCTION_FILES = ("limits_1", "record_1", "admit_1", "submit_1", "append_1", "claim_1", "lease_1", "heal_1")
