@@ -36,4 +36,3 @@ def of_files(files: Mapping[str, Path]) -> Callable[[IO[bytes]], None]:
                     tar.addfile(entry, content)
 
     return feed
-

@@ -60,9 +60,7 @@ def _containerd(module: Path) -> Sequence[Tool]:
     # Snapshotters that need C libraries or kernels of their own.
     tags = "no_btrfs no_devmapper no_zfs no_aufs"
     return [
-        _built(
-            name, version, module, f"{_CONTAINERD}/cmd/{name}", ("-tags", tags, "-ldflags", stamps), minutes=minutes
-        )
+        _built(name, version, module, f"{_CONTAINERD}/cmd/{name}", ("-tags", tags, "-ldflags", stamps), minutes=minutes)
         for name, minutes in (("containerd", 1.5), ("ctr", 0.1), ("containerd-shim-runc-v2", 0.1))
     ]
 
@@ -76,9 +74,7 @@ def _pause(module: Path) -> Tool:
     return _built("pause", "3.10.0", module, ".", ("-ldflags", "-s -w"), minutes=0.1)
 
 
-def _built(
-    name: str, version: str, module: Path, package: str, arguments: tuple[str, ...], *, minutes: float
-) -> Tool:
+def _built(name: str, version: str, module: Path, package: str, arguments: tuple[str, ...], *, minutes: float) -> Tool:
     """A program that is only ever built: each comes from a release of its own shape, and all of them in two minutes."""
     return Tool(
         name=name,

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,7 @@ class Daemon:
         _FORWARDING.write_bytes((self.places.run / "forwarding.before").read_bytes())
 
 
+@cache
 def pullable(address: str = "https://registry-1.docker.io/v2/") -> bool:
     """Whether images can be pulled: whether the registry of kind's and Python's images answers as a registry does."""
     try:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from orchestrator_operator.kind import archive, binaries
 from orchestrator_operator.kind.places import fingerprint
 from orchestrator_operator.kind.rootfs import NODE, SUITE, RootFilesystems
-from orchestrator_operator.local import LocalError, catalogue
+from orchestrator_operator.local import LocalError
 from orchestrator_operator.local.places import go_modules
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class NodeImage:
 
     def _components(self, programs: Mapping[str, Path], node: Path, proxy: Path) -> list[str]:
         """The images that kubeadm starts its Pods from, under the names it knows them by."""
-        asked = self.steps.ask([programs["kubeadm"], "config", "images", "list", f"--kubernetes-version=v{self.version}"])
+        asked = self.steps.ask(
+            [programs["kubeadm"], "config", "images", "list", f"--kubernetes-version=v{self.version}"]
+        )
         names = [*asked.splitlines(), _sandbox(node)]
         for name in dict.fromkeys(names):
             program = name.rpartition("/")[2].partition(":")[0]
@@ -92,7 +94,7 @@ class NodeImage:
         self.steps.run(label, ["docker", "import", *told, "-", name], feed=feed)
 
     def _commit(self, components: list[str]) -> None:
-        """As `kind build node-image` does: the images go into the node's containerd, which unpacks them at its start."""
+        """As `kind build node-image`: the images go into the node's containerd, which unpacks them at its start."""
         steps = self.steps
         steps.try_(["docker", "rm", "--force", "--volumes", _BUILD])
         try:

@@ -24,14 +24,38 @@ if TYPE_CHECKING:
 SUITE = "bookworm"
 
 # What images/base/Dockerfile of kind installs, and its container runtime and network plugins from Debian, too.
-NODE = tuple(
-    """systemd iptables nftables conntrack iproute2 ethtool socat mount util-linux kmod procps libseccomp2 ca-certificates
-    curl jq runc containernetworking-plugins""".split()
+NODE = (
+    "systemd",
+    "iptables",
+    "nftables",
+    "conntrack",
+    "iproute2",
+    "ethtool",
+    "socat",
+    "mount",
+    "util-linux",
+    "kmod",
+    "procps",
+    "libseccomp2",
+    "ca-certificates",
+    "curl",
+    "jq",
+    "runc",
+    "containernetworking-plugins",
 )
 PYTHON = ("python3", "python3-venv", "ca-certificates")
 
-_LEAVINGS = """var/cache/apt/* var/lib/apt/lists/* var/log/* usr/share/doc/* usr/share/man/* usr/share/locale/*
-usr/share/info/* tmp/* dev/*""".split()
+_LEAVINGS = (
+    "var/cache/apt/*",
+    "var/lib/apt/lists/*",
+    "var/log/*",
+    "usr/share/doc/*",
+    "usr/share/man/*",
+    "usr/share/locale/*",
+    "usr/share/info/*",
+    "tmp/*",
+    "dev/*",
+)
 
 _PROXY_PROGRAMS = (
     *("/usr/bin/dash", "/usr/sbin/xtables-legacy-multi", "/usr/sbin/xtables-nft-multi", "/usr/sbin/nft"),

@@ -36,7 +36,7 @@ class Steps:
     def run(
         self,
         label: str,
-        command: Sequence[str | Path],
+        command: Sequence[object],
         *,
         expected: timedelta | None = None,
         feed: Callable[[IO[bytes]], None] | None = None,
@@ -61,7 +61,7 @@ class Steps:
         if process.returncode != 0:
             raise StepFailed(f"{label} failed: {command[0]} said (whole log: {log})\n{tail(log)}")
 
-    def ask(self, command: Sequence[str | Path], *, within: float = 60.0) -> str:
+    def ask(self, command: Sequence[object], *, within: float = 60.0) -> str:
         """What a quick program says on its standard output; StepFailed with its errors."""
         said = self.try_(command, within=within)
         if said.returncode != 0:
@@ -69,7 +69,7 @@ class Steps:
             raise StepFailed(f"`{words}` failed: {(said.stderr or said.stdout).strip()[-2000:]}")
         return said.stdout.strip()
 
-    def try_(self, command: Sequence[str | Path], *, within: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def try_(self, command: Sequence[object], *, within: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a quick program whose failure is an answer."""
         try:
             return subprocess.run(

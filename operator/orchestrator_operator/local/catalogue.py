@@ -99,7 +99,7 @@ def load(modules: Path | None = None) -> tuple[Tool, ...]:
 
 
 def kubernetes(module: Path, *, nodes: bool = False) -> tuple[Tool, ...]:
-    """etcd and Kubernetes' programs from one go.mod; with `nodes` also those that only a real node runs."""
+    """Etcd and Kubernetes' programs from one go.mod; with `nodes` also those that only a real node runs."""
     return _kubernetes(module, architecture(), nodes=nodes)
 
 
@@ -165,7 +165,11 @@ def _kubernetes(module: Path, arch: str, *, nodes: bool = False) -> tuple[Tool, 
         kube("kubectl", 1, ("version", "--client")),
         kube("kube-apiserver", 5),
         kube("kube-controller-manager", 2),
-        *((kube("kube-scheduler", 1), kube("kube-proxy", 1), kube("kubelet", 2), kube("kubeadm", 1, ("version",))) if nodes else ()),
+        *(
+            (kube("kube-scheduler", 1), kube("kube-proxy", 1), kube("kubelet", 2), kube("kubeadm", 1, ("version",)))
+            if nodes
+            else ()
+        ),
     )
 
 
