@@ -31,9 +31,10 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="Orchestrator" \
       org.opencontainers.image.description="Durable workflows on Kubernetes: operator, worker and command line" \
       org.opencontainers.image.licenses="Apache-2.0"
+RUN echo 'orchestrator:x:65532:65532::/tmp:/usr/sbin/nologin' >>/etc/passwd
 COPY --from=build /opt/orchestrator /opt/orchestrator
 ENV PATH=/opt/orchestrator/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=orchestrator
 # a number, so that Kubernetes can see that it is not root
 USER 65532:65532
 WORKDIR /var/lib/orchestrator

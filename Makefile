@@ -8,10 +8,10 @@ RUN := $(UV) run --frozen --no-sync
 BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test chaos bench pictures generate clean
+.PHONY: help setup tools demo down lint test kind-test chaos bench pictures generate clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(CACHE)/uv-$(UV_VERSION)/bin/uv:
 	@echo "uv is not installed: putting uv $(UV_VERSION) into $(CACHE) (PyPI)"
@@ -43,6 +43,9 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 
 test: lint tools ## All the tests
 	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
+
+kind-test: setup ## Tests in Pods on a kind cluster, which is made and deleted (deploy/kind/README.md)
+	@$(RUN) pytest -m kind tests/kind $(ARGS)
 
 bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-rivals|rollout-argo|clearing)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode

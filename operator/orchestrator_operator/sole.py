@@ -30,7 +30,11 @@ def sole(database: str) -> Iterator[None]:
         yield
         return
     path = Path(f"{url.database}.sole")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        message = f"{path.parent} cannot be written to ({error.strerror}): the volume must belong to user {os.geteuid()}"
+        raise InvalidInput([Problem("ORCHESTRATOR_DATABASE", message)]) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

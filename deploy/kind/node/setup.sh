@@ -16,6 +16,12 @@ systemctl mask systemd-binfmt.service
 mkdir -p /etc/kubernetes/manifests /opt/cni/bin
 cp /usr/lib/cni/ptp /usr/lib/cni/loopback /usr/lib/cni/host-local /usr/lib/cni/portmap /opt/cni/bin/
 
+# the volumes of default-storage.yaml
+for number in 1 2 3 4 5 6; do
+  mkdir -p "/var/local/volumes/$number"
+  chmod 0777 "/var/local/volumes/$number"
+done
+
 # the kubelet refuses cgroup v1 from Kubernetes 1.35 on; the flag changes nothing on cgroup v2
 sed -i 's#^KUBELET_EXTRA_ARGS=.*#& --fail-cgroupv1=false#' /etc/default/kubelet
 # where CAP_SYS_RESOURCE is missing nobody may lower oom_score_adj: containerd clamps it then
