@@ -33,7 +33,7 @@ def sole(database: str) -> Iterator[None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        message = f"{path.parent} cannot be written to ({error.strerror}): the volume must belong to user {os.geteuid()}"
+        message = f"{path.parent} cannot be written to ({error.strerror}): user {os.geteuid()} must own the volume"
         raise InvalidInput([Problem("ORCHESTRATOR_DATABASE", message)]) from None
     try:
         try:

@@ -23,17 +23,21 @@ metadata: {name: hello}
 spec:
   nodes:
     - {id: greet, type: python, with: {call: greet, args: {name: "${input.name}"}}}
-  output: {said: "${steps.greet.output}"}
+  output: {said: "${nodes.greet.output}"}
 """
 
 
 def inside(cluster: Cluster, image: str, *command: str) -> str:
-    return cluster.kind.steps.ask(["docker", "run", "--rm", *_STRICT, f"--entrypoint={command[0]}", image, *command[1:]])
+    return cluster.kind.steps.ask(
+        ["docker", "run", "--rm", *_STRICT, f"--entrypoint={command[0]}", image, *command[1:]]
+    )
 
 
 def test_it_is_not_root_and_writes_nowhere_but_in_tmp(cluster: Cluster) -> None:
     assert inside(cluster, cluster.image, "id", "-u") == "65532"
-    writable = inside(cluster, cluster.image, "find", "/opt", "/var/lib/orchestrator", "-writable", "-not", "-type", "l")
+    writable = inside(
+        cluster, cluster.image, "find", "/opt", "/var/lib/orchestrator", "-writable", "-not", "-type", "l"
+    )
     assert writable == ""
 
 
@@ -54,6 +58,8 @@ def test_the_recipe_for_functions_of_ones_own_runs_them(cluster: Cluster) -> Non
     name = "localhost/orchestrator-with-functions:test"
     recipe = ROOT / "deploy/image/functions/Dockerfile"
     ProductImage(cluster.kind.places, cluster.kind.steps).build_on(cluster.image, recipe, name)
-    script = f"cd /tmp && printf '%s' '{_GREET}' >w.yaml && orchestrator run w.yaml --input '{{\"name\": \"Ada\"}}' -o json"
+    script = (
+        f"cd /tmp && printf '%s' '{_GREET}' >w.yaml && orchestrator run w.yaml --input '{{\"name\": \"Ada\"}}' -o json"
+    )
     said = json.loads(inside(cluster, name, "sh", "-c", script))
     assert said["output"] == {"said": "Hello, Ada"}

@@ -1,4 +1,4 @@
-"""A real cluster with real Pods: what tests/kind run on. A PostgreSQL and a Prometheus run on this machine beside it."""
+"""A real cluster with real Pods: what tests/kind run on. A PostgreSQL and a Prometheus run on this machine."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Cluster:
 
 
 def kubectl_binary() -> Path:
-    """kubectl of the version that the local control plane uses."""
+    """Kubectl of the version that the local control plane uses."""
     tools = [tool for tool in catalogue.load() if tool.name == "kubectl"]
     return Toolbox().get(tools)["kubectl"].path
 
@@ -160,9 +160,7 @@ def postgres(gateway: str) -> Iterator[tuple[str, str]]:
     """A PostgreSQL outside of the cluster: its URL for us, and the one for Pods, who need the password."""
     with tempfile.TemporaryDirectory(prefix="orchestrator-hba-") as folder:
         rules = Path(folder) / "pg_hba.conf"
-        rules.write_text(
-            "host all all 127.0.0.1/32 trust\nhost all all 0.0.0.0/0 scram-sha-256\n", encoding="ascii"
-        )
+        rules.write_text("host all all 127.0.0.1/32 trust\nhost all all 0.0.0.0/0 scram-sha-256\n", encoding="ascii")
         Path(folder).chmod(0o755)
         settings = {"listen_addresses": f"127.0.0.1,{gateway}", "hba_file": str(rules)}
         with LocalPostgres(settings=settings) as server:
@@ -240,6 +238,7 @@ class _Scraper:
         files = {"ca": server["certificate-authority-data"], "cert": user["client-certificate-data"]}
         for name, data in (files | {"key": user["client-key-data"]}).items():
             (self.folder / name).write_bytes(base64.b64decode(data))
+        pods_path = f"/api/v1/namespaces/{self.cluster.namespace}/pods"
         jobs = [
             {
                 "job_name": component,
@@ -249,7 +248,7 @@ class _Scraper:
                     {
                         "targets": [server["server"].removeprefix("https://")],
                         "labels": {
-                            "__metrics_path__": f"/api/v1/namespaces/{self.cluster.namespace}/pods/{pod}:9464/proxy/metrics",
+                            "__metrics_path__": f"{pods_path}/{pod}:9464/proxy/metrics",
                             "namespace": self.cluster.namespace,
                             "pod": pod,
                         },
