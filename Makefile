@@ -25,8 +25,9 @@ setup: $(UV) ## Make the virtual environment from uv.lock
 tools: setup ## Get etcd, kube-apiserver, kubectl and Prometheus (built on first use)
 	@$(RUN) orchestrator local tools
 
-demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up, GRAFANA=1 adds dashboards)
-	@$(RUN) orchestrator demo $(if $(KEEP),--keep) $(if $(GRAFANA),--grafana) $(ARGS)
+demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up, GRAFANA=1 adds dashboards, CLUSTER=kind: in Pods)
+	@$(if $(filter kind,$(CLUSTER)),$(RUN) pytest -m kind -v tests/kind/test_main_job.py $(ARGS), \
+		$(RUN) orchestrator demo $(if $(KEEP),--keep) $(if $(GRAFANA),--grafana) $(ARGS))
 
 down: setup ## End what `make demo KEEP=1` left up
 	@$(RUN) orchestrator demo down

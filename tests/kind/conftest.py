@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.kind.cluster import KindCluster, end_daemon
+from orchestrator_operator.kind.install import kubectl
 from orchestrator_operator.kind.product import ProductImage
 from orchestrator_operator.local import ConsoleReporter
 
-from tests.support.kind_cluster import Cluster, kubectl_binary, postgres, prometheus
+from tests.support.kind_cluster import Cluster, postgres, prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -38,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         kind.up()
         image = ProductImage(kind.places, kind.steps).get()
         kind.load(image)
-        with Cluster(kind, image, tmp_path_factory.mktemp("kind"), kubectl_binary()).opened() as _cluster:
+        with Cluster(kind, image, tmp_path_factory.mktemp("kind"), kubectl(report)).opened() as _cluster:
             yield _cluster
             if _failed:
                 kind.export_logs(Path(os.environ.get("ORCHESTRATOR_KIND_LOGS", str(_cluster.folder / "logs"))))

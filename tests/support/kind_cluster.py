@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,7 @@ import httpx
 import psycopg
 import yaml
 from orchestrator_operator.adapters.kubernetes import Kubernetes
+from orchestrator_operator.kind.install import overlay
 from orchestrator_operator.local import Toolbox, catalogue, processes
 from orchestrator_operator.local.processes import Records
 
@@ -124,19 +124,7 @@ class Cluster:
     # -- the product
     def overlay(self, name: str, *, namespace: str | None = None) -> str:
         """A kustomization of deploy/overlays/<name> with our image, as an installation would have it."""
-        folder = self.folder / f"{name}-{namespace or self.namespace}"
-        folder.mkdir(exist_ok=True)
-        repository, _, tag = self.image.rpartition(":")
-        document = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [os.path.relpath((ROOT / "deploy/overlays" / name).resolve(), folder.resolve())],
-            "images": [{"name": "orchestrator", "newName": repository, "newTag": tag}],
-        }
-        if namespace is not None:
-            document["namespace"] = namespace
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-        return str(folder)
+        return str(overlay(ROOT, name, self.image, self.folder / f"{name}-{namespace or self.namespace}", namespace))
 
     def settings(self, **values: str) -> None:
         """The ConfigMap from which operators and workers read any further setting."""
@@ -147,12 +135,6 @@ class Cluster:
     def secret(self, name: str, **values: str) -> None:
         metadata = {"name": name, "namespace": self.namespace}
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
-
-
-def kubectl_binary() -> Path:
-    """Kubectl of the version that the local control plane uses."""
-    tools = [tool for tool in catalogue.load() if tool.name == "kubectl"]
-    return Toolbox().get(tools)["kubectl"].path
 
 
 @contextmanager
