@@ -22,7 +22,7 @@ kind: Workflow
 metadata: {name: hello}
 spec:
   nodes:
-    - {id: greet, type: python, with: {call: greet, args: {name: "${input.name}"}}}
+    - {id: greet, type: python, with: {call: "shop_steps:greet", args: {name: "${input.name}"}}}
   output: {said: "${nodes.greet.output}"}
 """
 

@@ -1,4 +1,4 @@
-"""Functions that workflows call by name: `type: python`, `with: {call: greet, args: {name: "${input.name}"}}`."""
+"""Functions that workflows call by name: `type: python`, `with: {call: "shop_steps:greet", args: {name: Ada}}`."""
 
 from __future__ import annotations
 

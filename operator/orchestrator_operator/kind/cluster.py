@@ -79,7 +79,8 @@ class KindCluster:
 
     def down(self) -> None:
         """Delete the cluster, and everything in it. None is fine, too."""
-        self.steps.ask([self.kind, "delete", "cluster", "--name", self.name, "--kubeconfig", self.kubeconfig])
+        command = [self.kind, "delete", "cluster", "--name", self.name, "--kubeconfig", self.kubeconfig]
+        self.steps.ask(command, within=300)
         self.kubeconfig.unlink(missing_ok=True)
 
     def gateway(self) -> str:

@@ -39,6 +39,7 @@ READ_BY = {
 PODS = "needs Pods, and the control plane of the tests runs none"
 
 #: What no test types, by the page and the first line: why not.
+IN_KIND = "needs Pods: tests/kind does the same on a real cluster (make kind-test)"
 ELSEWHERE = {
     ("docs/from-supabase.md", "supabase secrets set USE_ORCHESTRATOR_V2=true"): "needs a hosted project and its login",
     (
@@ -71,6 +72,21 @@ ELSEWHERE = {
             "--selector app.kubernetes.io/component=worker --replicas 4"
         ),
     ): PODS,
+    ("docs/install.md", "docker build -t registry.example/orchestrator:0.1.0 ."): IN_KIND,
+    (
+        "docs/install.md",
+        "(cd deploy/overlays/single && kustomize edit set image orchestrator=registry.example/orchestrator:0.1.0)",
+    ): IN_KIND,
+    ("docs/install.md", "kubectl create namespace orchestrator"): IN_KIND,
+    ("docs/install.md", "kubectl create configmap orchestrator-settings -n orchestrator \\"): IN_KIND,
+    (
+        "docs/install.md",
+        "kubectl delete enginerollouts --all --timeout=120s && kubectl delete -k deploy/overlays/ha",
+    ): IN_KIND,
+    (
+        "deploy/kind/README.md",
+        "orchestrator kind up        # cluster, image of this checkout, one Pod; prints KUBECONFIG",
+    ): IN_KIND,
 }
 MARKS = {"", "acts", "yours", "elsewhere"}
 COMMAND = re.compile(r"^ {4,}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:orchestrator|kubectl|make|curl|python|psql|supabase|export) ")

@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-FOLDERS = ("operator", "worker", "keda", "overlays/single", "overlays/ha")
+FOLDERS = ("operators", "workers", "keda", "overlays/single", "overlays/ha")
 
 
 def documents(folder: str) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ BOTH = pytest.mark.parametrize("component", ["operator", "worker"])
 
 @BOTH
 def test_a_pod_passes_pod_security_restricted(component: str) -> None:
-    pod = deployment(component)["spec"]["template"]["spec"]
+    pod = deployment(f"{component}s")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -44,7 +44,7 @@ def test_a_pod_passes_pod_security_restricted(component: str) -> None:
 
 @BOTH
 def test_a_pod_is_found_by_the_monitoring_and_by_the_door(component: str) -> None:
-    template = deployment(component)["spec"]["template"]
+    template = deployment(f"{component}s")["spec"]["template"]
     (container,) = template["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     monitor = yaml.safe_load((DEPLOY / "monitoring/podmonitor.yaml").read_text(encoding="utf-8"))
@@ -59,14 +59,14 @@ def test_a_pod_is_found_by_the_monitoring_and_by_the_door(component: str) -> Non
 
 @BOTH
 def test_liveness_asks_for_what_a_restart_mends_and_readiness_for_everything(component: str) -> None:
-    (container,) = deployment(component)["spec"]["template"]["spec"]["containers"]
+    (container,) = deployment(f"{component}s")["spec"]["template"]["spec"]["containers"]
     asked = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
     assert asked == {"startup": "/livez", "liveness": "/livez", "readiness": "/healthz"}
 
 
 @BOTH
 def test_a_pod_has_time_to_drain_and_a_bound_on_its_memory(component: str) -> None:
-    pod = deployment(component)["spec"]["template"]["spec"]
+    pod = deployment(f"{component}s")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["terminationGracePeriodSeconds"] >= 20  # steps in flight get ten
     assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
@@ -75,9 +75,9 @@ def test_a_pod_has_time_to_drain_and_a_bound_on_its_memory(component: str) -> No
 
 @BOTH
 def test_a_network_policy_keeps_a_pod_from_the_clouds_credentials(component: str) -> None:
-    (policy,) = [one for one in documents(component) if one["kind"] == "NetworkPolicy"]
+    (policy,) = [one for one in documents(f"{component}s") if one["kind"] == "NetworkPolicy"]
     wanted = policy["spec"]["podSelector"]["matchLabels"]
-    assert wanted.items() <= deployment(component)["spec"]["template"]["metadata"]["labels"].items()
+    assert wanted.items() <= deployment(f"{component}s")["spec"]["template"]["metadata"]["labels"].items()
     (out,) = policy["spec"]["egress"]
     (four,) = [to["ipBlock"] for to in out["to"] if ":" not in to["ipBlock"]["cidr"]]
     assert four["except"] == ["169.254.0.0/16"]
