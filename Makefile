@@ -9,10 +9,10 @@ RUN := $(UV) run --frozen --no-sync
 BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test audit chaos bench pictures generate clean
+.PHONY: help setup tools demo down lint test kind-test audit chaos bench pictures generate clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(CACHE)/uv-$(UV_VERSION)/bin/uv:
 	@echo "uv is not installed: putting uv $(UV_VERSION) into $(CACHE) (PyPI)"
@@ -26,8 +26,9 @@ setup: $(UV) ## Make the virtual environment from uv.lock
 tools: setup ## Get etcd, kube-apiserver, kubectl and Prometheus (built on first use)
 	@$(RUN) orchestrator local tools
 
-demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up, GRAFANA=1 adds dashboards)
-	@$(RUN) orchestrator demo $(if $(KEEP),--keep) $(if $(GRAFANA),--grafana) $(ARGS)
+demo: setup ## The main job on this machine, in about four minutes (KEEP=1 leaves it up, GRAFANA=1 adds dashboards, CLUSTER=kind: in Pods)
+	@$(if $(filter kind,$(CLUSTER)),$(RUN) pytest -m kind -v tests/kind/test_main_job.py $(ARGS), \
+		$(RUN) orchestrator demo $(if $(KEEP),--keep) $(if $(GRAFANA),--grafana) $(ARGS))
 
 down: setup ## End what `make demo KEEP=1` left up
 	@$(RUN) orchestrator demo down
@@ -44,6 +45,9 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 
 test: lint tools ## All the tests
 	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
+
+kind-test: setup ## Tests in Pods on a kind cluster, which is made and deleted (deploy/kind/README.md)
+	@$(RUN) pytest -m kind tests/kind $(ARGS)
 
 audit: $(UV) ## Compare the locked packages with PyPI's advisories (needs pypi.org's JSON API)
 	@set -o pipefail; $(UV) export --frozen --quiet --all-extras --all-groups --no-emit-project \

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.engines.baseline import Baseline
     from orchestrator.events import Recorded
+    from orchestrator.health import Health
     from orchestrator.nodes.runner import NodeRunner
     from orchestrator.store.port import Append, Claim, Store, V1Update
     from orchestrator.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
+_CLAIMS, _ROUNDS = "worker's claims", "worker's rounds"  # what its health is judged by
 _REMEMBERED = 10_000  # folded executions kept for their next claim
 
 
@@ -66,8 +68,13 @@ class Worker:
         on_end: Callable[[Execution], None] | None = None,
         chance: random.Random | None = None,
         tracing: Tracing | None = None,
+        *,
+        health: Health | None = None,
     ) -> None:
-        """`on_end` is told of every V2 execution whose end this worker committed; `chance` jitters V2's retries."""
+        """`on_end` is told of every V2 execution whose end this worker committed; `chance` jitters V2's retries.
+
+        `health` hears of every claim that the store answered, and of every round.
+        """
         self._store, self._clock, self._settings = store, clock, settings
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._journal: GroupCommit[Append, Outcome] = GroupCommit(self._flush)
@@ -93,6 +100,7 @@ class Worker:
         self._stopping = False
         self._until_idle = False
         self._on_end = on_end
+        self._health = health
 
     def hint(self, engine: Engine | None = None) -> None:
         """Something may be due, of this engine if one is named: look now, not at the next poll."""
@@ -114,13 +122,16 @@ class Worker:
             asyncio.create_task(keep_house(self._store, self._clock, self._settings.retention), name="keep-house"),
         ]
         telemetry.begin(engine.value for engine in self._settings.engines)
+        self._expect()
         log.info("worker started", owner=self.owner, engines=[engine.value for engine in self._settings.engines])
         try:
             engines: Collection[Engine] = self._settings.engines
             while not stop.is_set():
                 self._hinted.difference_update(engines)
+                self._beat(_ROUNDS)
                 try:
                     await self._claim(engines)
+                    self._beat(_CLAIMS)
                     if until_idle and not self.busy and await self._store.idle(self._settings.engines):
                         return
                 except StoreUnavailable as error:
@@ -128,11 +139,26 @@ class Worker:
                     self._starved.clear()
                 engines = await self._rest(stop)
         finally:
+            self._expect_nothing()
             await self._let_go()  # what drains is still ours
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             log.info("worker stopped", owner=self.owner)
+
+    def _expect(self) -> None:
+        if self._health is not None:
+            self._health.expect(_CLAIMS, timedelta(seconds=30) + self._settings.lease)
+            self._health.expect(_ROUNDS, timedelta(minutes=5), restart=True)
+
+    def _expect_nothing(self) -> None:
+        if self._health is not None:
+            self._health.forget(_CLAIMS)
+            self._health.forget(_ROUNDS)
+
+    def _beat(self, name: str) -> None:
+        if self._health is not None:
+            self._health.beat(name)
 
     async def _flush(self, batch: Sequence[Append]) -> Sequence[Outcome]:
         """Commit appends. What was refused is counted here, for whoever wrote it may be gone by now."""

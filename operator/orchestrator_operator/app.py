@@ -21,7 +21,9 @@ import structlog
 
 from orchestrator.clock import SystemClock
 from orchestrator.door.settings import address
+from orchestrator.endpoint import Endpoint
 from orchestrator.errors import StoreUnavailable
+from orchestrator.health import Health
 from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store
@@ -29,18 +31,19 @@ from orchestrator.telemetry import begin_door
 from orchestrator.tracing import open_tracing
 from orchestrator_operator.adapters.kubernetes import Kubernetes, KubernetesError, NotFound
 from orchestrator_operator.door import open_door
-from orchestrator_operator.endpoint import Endpoint
+from orchestrator_operator.embedded import open_worker
 from orchestrator_operator.exporter import Exporter
 from orchestrator_operator.handlers.announce import Announcer
 from orchestrator_operator.handlers.execution import ExecutionHandler
 from orchestrator_operator.handlers.guard import Guard
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
-from orchestrator_operator.health import Health
+from orchestrator_operator.heard import Heard
 from orchestrator_operator.leadership.leader import Leader
 from orchestrator_operator.leadership.metrics import LEADER
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
+from orchestrator_operator.sole import sole
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
 from orchestrator_operator.statuses import StatusWriter, Versions
 from orchestrator_operator.sweeper import Sweeper
@@ -87,6 +90,7 @@ class App:
     handlers: Mapping[Resource, Handler]
     loops: Mapping[str, Callable[[], Awaitable[None]]]
     resync: Resync
+    heard: Heard
     door: Door | None = None
 
     async def run(self) -> None:
@@ -98,7 +102,9 @@ class App:
         ]
         try:
             await _first(self.resync)
-            watching = asyncio.create_task(watch(self.handlers, self.settings.namespace, stop), name="watch")
+            watching = asyncio.create_task(
+                watch(self.handlers, self.heard.note, self.settings.namespace, stop), name="watch"
+            )
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks += [stopping, watching]
             _log.info("operator runs", namespace=self.settings.namespace)
@@ -121,6 +127,8 @@ async def run(settings: Settings) -> None:
     """
     async with AsyncExitStack() as stack:
         clock = SystemClock()
+        if settings.embedded_worker == "on":
+            stack.enter_context(sole(settings.database))
         health = Health(clock)
         endpoint = Endpoint(health)
         stack.push_async_callback(endpoint.aclose)
@@ -140,6 +148,8 @@ async def run(settings: Settings) -> None:
             return
         leader = Leader.build(settings, kubernetes, clock)
         kubernetes.gate = leader.check
+        health.expect("lease", timedelta(seconds=3 * settings.lease_duration + 15))
+        leader.contact = lambda: health.beat("lease")
         with _signals_cancel():  # until the watch has handlers of its own, which drain
             await leader.lead(act)
 
@@ -195,7 +205,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             epoch=await store.epoch(),
             v1_available=settings.v1 != "off",
         )
-        watched = Watched(executions, sweeper, versions)
+        watched, heard = Watched(executions, sweeper, versions), Heard()
         resync = Resync(
             store=store,
             kubernetes=kubernetes,
@@ -203,6 +213,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             executions=executions,
             look=watched.handle,
             health=health,
+            heard=heard,
             namespace=settings.namespace,
         )
         writer = StatusWriter(
@@ -238,6 +249,11 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             _log.info("the HTTP door is open", address=f"{host}:{await door.serve(host, chosen)}")
         health.expect("store", timedelta(seconds=30))
         health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
+        # kopf gives up a connection that is silent for 330 s; a watch that is silent after that needs a new process
+        health.expect("watch", timedelta(seconds=3 * settings.resync_interval + 360), restart=True)
+        embedded: dict[str, Callable[[], Awaitable[None]]] = {}
+        if settings.embedded_worker == "on":
+            embedded["worker"] = await stack.enter_async_context(open_worker(settings, health))
         yield App(
             settings=settings,
             handlers={WORKFLOWS: workflows, EXECUTIONS: watched, ROLLOUTS: rollouts},
@@ -248,8 +264,10 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
                 "exporter": exporter.run,
                 "resync": lambda: resync.run(settings.resync_interval),
                 **rollouts.loops(),
+                **embedded,
             },
             resync=resync,
+            heard=heard,
             door=door,
         )
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from orchestrator.clock import Clock
+    from orchestrator.health import Health
     from orchestrator.store.port import CohortCount, Gauges, Store
-    from orchestrator_operator.health import Health
     from orchestrator_operator.routing import RoutingFacts, RoutingSource
 
 _LABELS = ("engine", "criterion", "outcome", "assignment", "percent", "age", "attempt")

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from typing import Any
 
+    from orchestrator.health import Health
     from orchestrator.store.port import ExecutionRecord, Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.execution import ExecutionHandler
     from orchestrator_operator.handlers.workflow import WorkflowHandler
-    from orchestrator_operator.health import Health
+    from orchestrator_operator.heard import Heard
 
 _CHUNK = 500  # ids asked of the store at once
 _TOGETHER = 50  # resources handled at once: their submissions share commits
@@ -44,11 +45,12 @@ class Resync:
         executions: ExecutionHandler,
         look: Callable[[Mapping[str, Any]], Awaitable[None]],
         health: Health,
+        heard: Heard,
         namespace: str,
     ) -> None:
         self._store, self._kubernetes = store, kubernetes
         self._workflows, self._executions, self._look, self._health = workflows, executions, look, health
-        self._namespace = namespace
+        self._heard, self._namespace = heard, namespace
 
     async def run(self, interval: float) -> None:
         """Compare every `interval` seconds, until cancelled; the first time after one interval."""
@@ -77,6 +79,12 @@ class Resync:
             _log.info("its resource is gone", execution=f"{record.workflow_id}: {record.name}", uid=record.id)
             await self._executions.cancel(record.id)
         self._health.beat("resync")
+        if silent := self._heard.silent((*workflows, *executions)):
+            _log.warning(
+                "the watch has not told of changes that the list shows", objects=silent[:10], count=len(silent)
+            )
+        else:
+            self._health.beat("watch")
         telemetry.RESYNCED.set_to_current_time()
 
     async def _ask(self, ids: Iterable[str]) -> set[str]:

@@ -68,12 +68,22 @@ class Settings(BaseModel):
         Literal["off", "builtin", "http"],
         Field(description="The legacy engine: off (everything runs on V2), builtin, or http (see the workers')."),
     ] = "builtin"
+    embedded_worker: Annotated[
+        Literal["off", "on"],
+        Field(
+            description="Whether this process runs executions, too: for small installations. On SQLite it must be the "
+            "only one; the worker's own settings are read from the environment."
+        ),
+    ] = "off"
     kubeconfig: Annotated[
         str | None, Field(description="A kubeconfig file; else KUBECONFIG, the pod's own account, or ~/.kube/config.")
     ] = None
-    metrics_host: Annotated[str, Field(description="The address that /metrics and /healthz listen on.")] = "127.0.0.1"
+    metrics_host: Annotated[str, Field(description="The address that /metrics, /healthz and /livez listen on.")] = (
+        "127.0.0.1"
+    )
     metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="The port of /metrics and /healthz; 0 takes a free one and logs it.")
+        int,
+        Field(ge=0, le=65535, description="The port of /metrics, /healthz and /livez; 0 takes a free one and logs it."),
     ] = 9464
     leader_election: Annotated[
         Literal["on", "off"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,9 @@ class Handler(Protocol):
 
     async def gone(self, body: Mapping[str, Any]) -> None:
         """It was deleted."""
+
+
+Note = Callable[[str, "Mapping[str, Any]"], None]  # of each event: its type and its object
 
 
 class Patience:
@@ -66,19 +70,20 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(handlers: Mapping[Resource, Handler]) -> kopf.OperatorRegistry:
+def registry(handlers: Mapping[Resource, Handler], note: Note) -> kopf.OperatorRegistry:
     """The handlers as kopf knows them."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, id="login")(_login)
 
     for resource in RESOURCES:
-        _watch(made, resource, handlers[resource])
+        _watch(made, resource, handlers[resource], note)
     return made
 
 
-def _watch(made: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:
+def _watch(made: kopf.OperatorRegistry, resource: Resource, handler: Handler, note: Note) -> None:
     async def changed(event: Mapping[str, Any], **_: Any) -> None:
         telemetry.HEARD.labels(resource.plural).set_to_current_time()
+        note(event["type"], event["object"])
         act = handler.gone if event["type"] == "DELETED" else handler.handle
         await act(event["object"])
 
@@ -92,13 +97,13 @@ def _login(**kwargs: Any) -> Any:
     return kopf.login_with_service_account(**kwargs)
 
 
-async def watch(handlers: Mapping[Resource, Handler], namespace: str, stop: asyncio.Event) -> None:
+async def watch(handlers: Mapping[Resource, Handler], note: Note, namespace: str, stop: asyncio.Event) -> None:
     """Watch a namespace until cancelled. SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch."""
     ready = asyncio.Event()
     signals = asyncio.create_task(_take_signals(ready, stop), name="signals")
     try:
         await kopf.operator(
-            registry=registry(handlers),
+            registry=registry(handlers, note),
             settings=settings(),
             namespaces=[namespace],
             standalone=True,

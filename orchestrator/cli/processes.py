@@ -25,13 +25,14 @@ from orchestrator.worker import Worker, WorkerSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from orchestrator.health import Health
     from orchestrator.settings import Settings
     from orchestrator.store import Store
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
-    """A store and a worker on it, closed at the end."""
+async def opened(settings: Settings, health: Health | None = None) -> AsyncIterator[tuple[Store, Worker]]:
+    """A store and a worker on it, closed at the end; the worker tells `health` that it works."""
     _load_functions([module.strip() for module in settings.functions.split(",") if module.strip()])
     allowed = AllowList.parse(settings.http_allow)
     secrets = SecretFolder(Path(settings.secrets), settings.secret_namespaces) if settings.secrets else None
@@ -50,7 +51,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Store, Worker]]:
                 if not isinstance(store, Watched):
                     raise OrchestratorError("ORCHESTRATOR_V1=http needs a store that keeps watches")
                 v1 = await stack.enter_async_context(open_v1_http(store, settings.v1_http, clock, settings.lease))
-            yield store, Worker(store, runner, clock, chosen, v1, tracing=tracing)
+            yield store, Worker(store, runner, clock, chosen, v1, tracing=tracing, health=health)
     finally:
         if tracing is not None:
             await tracing.aclose()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from prometheus_client import start_http_server
@@ -13,8 +14,14 @@ from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.pool import run_pool
 from orchestrator.cli.processes import opened, stop_on_signals
 from orchestrator.cli.tuning import tune
+from orchestrator.clock import SystemClock
+from orchestrator.endpoint import Endpoint
 from orchestrator.errors import OrchestratorError
+from orchestrator.health import Health
 from orchestrator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -38,7 +45,7 @@ def worker(
     processes: Annotated[
         int, typer.Option(min=1, max=256, help="So many worker processes; each has its own --concurrency.")
     ] = 1,
-    metrics_port: Annotated[int, typer.Option(help="Serve /metrics there; 0: not at all.")] = 0,
+    metrics_port: Annotated[int, typer.Option(help="Serve /metrics, /healthz and /livez there; 0: not at all.")] = 0,
     metrics_address: Annotated[str, typer.Option(help="The address to serve /metrics on.")] = "0.0.0.0",  # noqa: S104 — a Pod's probes and scrapes come from outside
 ) -> None:
     """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go."""
@@ -66,11 +73,27 @@ def _arguments(database: str | None, *, until_idle: bool, concurrency: int | Non
 
 
 async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
-    async with opened(settings) as (_store, worker_):
+    health = Health(SystemClock())
+    async with AsyncExitStack() as stack:
         if metrics_port:
-            serve_metrics(metrics_port, metrics_address)
+            await stack.enter_async_context(serving(health, metrics_port, metrics_address))
+        _store, worker_ = await stack.enter_async_context(opened(settings, health))
         tune()
         await worker_.run(stop_on_signals(), until_idle=until_idle)
+
+
+@asynccontextmanager
+async def serving(health: Health, port: int, address: str) -> AsyncIterator[None]:
+    """Serve /metrics, /healthz and /livez of this process; raises OrchestratorError for a port in use."""
+    endpoint = Endpoint(health)
+    try:
+        try:
+            await endpoint.serve(address, port)
+        except (OSError, OverflowError) as error:
+            raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None
+        yield
+    finally:
+        await endpoint.aclose()
 
 
 def serve_metrics(port: int, address: str) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.live import ROOT
 
 if TYPE_CHECKING:
     from tests.support.site import Site
@@ -44,3 +49,48 @@ def test_the_operator_may_not(shared_site: Site, verb: str, what: str) -> None:
     namespace = f"--namespace={shared_site.namespace}"
     said = shared_site.plane.ask("auth", "can-i", verb, what, namespace, user=shared_site.account)
     assert said.out.strip() == "no"
+
+
+# What everybody who is authenticated may: look at oneself. And, line by line, what deploy/base grants beyond that.
+_EVERYBODY = "selfsubject"
+_GRANTED = {
+    ("workflows.orchestrator.dev", "", "get list watch"),
+    ("executions.orchestrator.dev", "", "delete get list watch"),
+    ("enginerollouts.orchestrator.dev", "", "get list patch watch"),
+    ("workflows.orchestrator.dev/status", "", "patch"),
+    ("executions.orchestrator.dev/status", "", "patch"),
+    ("enginerollouts.orchestrator.dev/status", "", "patch"),
+    ("events", "", "create"),
+    ("leases.coordination.k8s.io", "", "create"),
+    ("leases.coordination.k8s.io", "orchestrator-operator", "get patch"),
+    ("secrets", "orchestrator-flags", "get patch"),
+}
+
+
+def test_the_list_of_what_the_operator_may_is_exactly_what_it_needs(shared_site: Site) -> None:
+    """By the API server's own answer, whichever roles and bindings it comes from."""
+    namespace = f"--namespace={shared_site.namespace}"
+    said = shared_site.plane.ask("auth", "can-i", "--list", "--no-headers", namespace, user=shared_site.account)
+    found: dict[tuple[str, str], set[str]] = {}
+    for line in said.out.splitlines():
+        read = re.fullmatch(r"(\S*)\s+\[(.*?)\]\s+\[(.*?)\]\s+\[(.*?)\]\s*", line)
+        assert read is not None, line
+        resource, urls, names, verbs = read.groups()
+        if urls or resource.startswith(_EVERYBODY):
+            continue
+        found.setdefault((resource, names), set()).update(verbs.split())
+    assert {(resource, names, " ".join(sorted(verbs))) for (resource, names), verbs in found.items()} == _GRANTED
+
+
+@pytest.mark.parametrize("overlay", ["single", "ha"])
+def test_the_api_server_takes_every_manifest_of_an_installation(shared_site: Site, overlay: str) -> None:
+    """Checked against its schemas, unknown fields included; nothing is stored."""
+    plane, folder = shared_site.plane, shared_site.folder / f"overlay-{overlay}"
+    folder.mkdir()
+    source = os.path.relpath((ROOT / "deploy/overlays" / overlay).resolve(), folder.resolve())
+    text = json.dumps({"namespace": shared_site.namespace, "resources": [source]})
+    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+    said = plane.ask("apply", "-k", str(folder), "--server-side", "--force-conflicts", "--dry-run=server")
+    assert said.code == 0, said.error
+    assert "deployment.apps/orchestrator-operator serverside-applied (server dry run)" in said.out
+    assert "would violate PodSecurity" not in said.error

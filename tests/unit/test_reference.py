@@ -142,6 +142,9 @@ def test_every_metric_says_what_it_means() -> None:
 NO_SETTINGS = {
     "ORCHESTRATOR_V1_": "a prefix",
     "ORCHESTRATOR_TEST_FAULT": "the testing kit's own",
+    "ORCHESTRATOR_KIND_ASSETS": "of the kind cluster: deploy/kind/README.md",
+    "ORCHESTRATOR_KIND_INSTALL": "of the kind cluster: deploy/kind/README.md",
+    "ORCHESTRATOR_KIND_NODE_IMAGE": "of the kind cluster: deploy/kind/README.md",
 }
 
 

@@ -50,6 +50,7 @@ class Leader:
         self._every = duration / _RENEWALS
         self._record: Record | None = None
         self._until = 0.0  # of boot_time
+        self.contact: Callable[[], None] = lambda: None  # called whenever the Lease was read or written
 
     @property
     def leads(self) -> bool:
@@ -154,12 +155,15 @@ class Leader:
 
     async def _read(self) -> Record | None:
         try:
-            return read(await self._leases.get())
+            found = read(await self._leases.get())
         except NotFound:
-            return None
+            found = None
+        self.contact()
+        return found
 
     async def _write(self, record: Record | None, asked: float) -> None:
         spec = taken(record, self.me, self._duration, self._clock.now())
         body: dict[str, Any]
         body = await (self._leases.create(spec) if record is None else self._leases.replace(spec, record.version))
         self._record, self._until = read(body), leads_until(asked, self._duration)
+        self.contact()

@@ -45,7 +45,7 @@ class Tool:
     package: str  # the Go package that builds it
     build_arguments: tuple[str, ...]
     build_time: timedelta  # cold, on two cores: what the progress display expects
-    release: Release
+    release: Release | None  # None: it is built, never downloaded
 
     @property
     def folder(self) -> str:
@@ -98,6 +98,11 @@ def load(modules: Path | None = None) -> tuple[Tool, ...]:
     return (*_kubernetes(modules / "kubernetes", arch), *_prometheus(modules / "prometheus", arch))
 
 
+def kubernetes(module: Path, *, nodes: bool = False) -> tuple[Tool, ...]:
+    """Etcd and Kubernetes' programs from one go.mod; with `nodes` also those that only a real node runs."""
+    return _kubernetes(module, architecture(), nodes=nodes)
+
+
 def toxiproxy(modules: Path | None = None) -> Tool:
     """A proxy that breaks connections on request. The tests under faults get it; no control plane needs it."""
     module, arch = (modules or go_modules()) / "toxiproxy", architecture()
@@ -117,7 +122,7 @@ def toxiproxy(modules: Path | None = None) -> Tool:
     )
 
 
-def _kubernetes(module: Path, arch: str) -> tuple[Tool, ...]:
+def _kubernetes(module: Path, arch: str, *, nodes: bool = False) -> tuple[Tool, ...]:
     pins = (module / "go.mod").read_text(encoding="utf-8")
     etcd, kubernetes = (required_version(pins, name) for name in ("go.etcd.io/etcd/server/v3", "k8s.io/kubernetes"))
     major, minor, _ = parse_version(kubernetes)
@@ -160,6 +165,11 @@ def _kubernetes(module: Path, arch: str) -> tuple[Tool, ...]:
         kube("kubectl", 1, ("version", "--client")),
         kube("kube-apiserver", 5),
         kube("kube-controller-manager", 2),
+        *(
+            (kube("kube-scheduler", 1), kube("kube-proxy", 1), kube("kubelet", 2), kube("kubeadm", 1, ("version",)))
+            if nodes
+            else ()
+        ),
     )
 
 

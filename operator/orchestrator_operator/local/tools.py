@@ -101,12 +101,13 @@ class Toolbox:
         return Found(tool, target, tool.version, source)
 
     def _download(self, tool: Tool, partial: Path, tried: list[str]) -> Source | None:
-        if Source.DOWNLOAD not in self.allowed:
+        release = tool.release
+        if release is None or Source.DOWNLOAD not in self.allowed:
             return None
         try:
-            download.require_reachable(tool.release)
+            download.require_reachable(release)
             with self.report.task(f"downloading {tool.name} {tool.version}") as tick:
-                download.fetch(tool.release, partial, self._scratch, tick)
+                download.fetch(release, partial, self._scratch, tick)
         except ToolUnavailable as error:
             tried.append(str(error))
             self.report.note(f"{tool.name}: {error}")

@@ -42,6 +42,33 @@ HOSTED = "needs a hosted project and its login"
 OURS = 'deployment --namespace "$ORCHESTRATOR_NAMESPACE" --selector app.kubernetes.io'
 WORKERS = f"{OURS}/component=worker"
 
+IN_KIND = "needs Pods: tests/kind does the same on a real cluster (make kind-test)"
+
+#: The commands of docs/install.md, which tests/kind types with another image.
+INSTALLING = (
+    "docker build -t registry.example/orchestrator:0.1.0 .",
+    "docker push registry.example/orchestrator:0.1.0",
+    "(cd deploy/overlays/single && kustomize edit set image orchestrator=registry.example/orchestrator:0.1.0)",
+    "kubectl apply -k deploy/overlays/single",
+    "kubectl rollout status deployment/orchestrator-operator -n orchestrator",
+    "kubectl create namespace orchestrator",
+    (
+        "kubectl create secret generic orchestrator-database -n orchestrator "
+        "--from-literal=url='postgresql://orchestrator:password@postgres.example/orchestrator'"
+    ),
+    "(cd deploy/overlays/ha && kustomize edit set image orchestrator=registry.example/orchestrator:0.1.0)",
+    "kubectl apply -k deploy/overlays/ha",
+    "kubectl rollout status deployment/orchestrator-operator deployment/orchestrator-worker -n orchestrator",
+    "kubectl scale deployment/orchestrator-worker --replicas=4 -n orchestrator",
+    (
+        "kubectl create configmap orchestrator-settings -n orchestrator "
+        "--from-literal=ORCHESTRATOR_PROMETHEUS=http://prometheus.monitoring:9090 "
+        "--from-literal=ORCHESTRATOR_RETENTION=30d"
+    ),
+    "kubectl rollout restart deployment -l app.kubernetes.io/part-of=orchestrator -n orchestrator",
+    "kubectl delete enginerollouts --all --timeout=120s && kubectl delete -k deploy/overlays/ha",
+)
+
 #: Each command that no test types, by its page, without its comment: why not.
 ELSEWHERE = {
     ("docs/backup.md", "kubectl get owf -A -o yaml > workflows.yaml"): RESTORED,
@@ -80,6 +107,11 @@ ELSEWHERE = {
         "docs/runbook.md",
         'kubectl scale deployment --namespace "$OTHER" --selector app.kubernetes.io/component=operator --replicas 0',
     ): PODS,
+    **{("docs/install.md", command): IN_KIND for command in INSTALLING},
+    ("deploy/kind/README.md", "orchestrator kind up"): IN_KIND,
+    ("deploy/kind/README.md", "orchestrator kind down"): IN_KIND,
+    ("deploy/kind/README.md", "make kind-test"): IN_KIND,
+    ("deploy/kind/README.md", "make demo CLUSTER=kind"): IN_KIND,
 }
 MARKS = {"", "acts", "yours", "elsewhere"}
 COMMAND = re.compile(r"^ {4,}(?:\$ )?(?:[A-Z_]+=\S+ )*(?:orchestrator|kubectl|make|curl|python|psql|supabase|export) ")
@@ -135,7 +167,8 @@ def test_whoever_types_pages_is_asked_here() -> None:
 def elsewhere() -> list[tuple[str, str]]:
     """Each command that no test types: its page, and the command without its comment."""
     blocks_ = [block for block in shell_blocks() if block.mark == "elsewhere"]
-    return [(named(b.page), re.sub(r"\s+#.*", "", line)) for b in blocks_ for line in b.text.splitlines()]
+    lines = ((named(b.page), line) for b in blocks_ for line in re.sub(r"\s*\\\n\s*", " ", b.text).splitlines())
+    return [(page, re.sub(r"\s+#.*", "", line)) for page, line in lines]
 
 
 def test_each_command_that_no_test_types_has_its_reason() -> None:

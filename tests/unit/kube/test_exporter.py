@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest_asyncio
-from orchestrator_operator.endpoint import Endpoint
 from orchestrator_operator.exporter import Exporter, expected, series
-from orchestrator_operator.health import Health
 from orchestrator_operator.routing import RoutingFacts
 from prometheus_client import CollectorRegistry
 
 from orchestrator.cohorts import CRITERIA
+from orchestrator.endpoint import Endpoint
 from orchestrator.errors import StoreUnavailable
 from orchestrator.flag import FlagValues, parse
+from orchestrator.health import Health
 from orchestrator.model import Assignment, Engine
 from orchestrator.router import Owner
 from orchestrator.store import CohortCount

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from orchestrator_operator.adapters.kubernetes import Conflict, Unavailable
-from orchestrator_operator.health import Health
+from orchestrator_operator.heard import Heard
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 from orchestrator_operator.statuses import WRITES, StatusWriter, Versions
 from orchestrator_operator.sweeper import Sweeper, expires
 
 from orchestrator import steering
+from orchestrator.health import Health
 from orchestrator.store import Control
 from tests.support.cluster import NAMESPACE, Operator
 from tests.support.stores import CHAIN, submission
@@ -55,6 +56,7 @@ def resync(operator: Operator) -> Resync:
         executions=operator.executions,
         look=operator.executions.handle,
         health=Health(operator.clock),
+        heard=Heard(),
         namespace=NAMESPACE,
     )
 

@@ -55,7 +55,7 @@ class Deaf:
 
 
 def test_kopf_writes_nothing_of_its_own_to_any_object() -> None:
-    made = registry(dict.fromkeys(RESOURCES, Deaf()))
+    made = registry(dict.fromkeys(RESOURCES, Deaf()), lambda *_: None)
     assert len(list(made._watching._handlers)) == len(RESOURCES)
     assert not made._changing._handlers  # they would need annotations and a finalizer
     assert not made._spawning._handlers  # a timer is a task an object

@@ -1,0 +1,3 @@
+module orchestrator.dev/deploy/kind/pause
+
+go 1.26.0

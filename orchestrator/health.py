@@ -1,0 +1,51 @@
+"""Whether this process does its work: each thing that must go on leaves a beat, and a missing beat is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from orchestrator.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    last: datetime
+    within: timedelta
+    restart: bool
+
+
+class Health:
+    """The last beat of each thing that must go on, and how long it may be silent."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._beats: dict[str, _Beat] = {}
+
+    def expect(self, name: str, within: timedelta, *, restart: bool = False) -> None:
+        """From now on `name` beats at least so often; `restart` where only a new process can bring it back.
+
+        A database that is away comes back by itself, and whoever restarts us meanwhile makes it worse.
+        """
+        self._beats[name] = _Beat(self._clock.now(), within, restart)
+
+    def beat(self, name: str) -> None:
+        """`name` did its work just now."""
+        if name in self._beats:
+            self._beats[name] = replace(self._beats[name], last=self._clock.now())
+
+    def forget(self, name: str) -> None:
+        """`name` has ended as it should: nothing more is expected of it."""
+        self._beats.pop(name, None)
+
+    def silent(self, *, restart: bool = False) -> list[str]:
+        """What should have beaten, and has not; empty is healthy. With `restart` only what a new process would mend."""
+        now = self._clock.now()
+        return [
+            f"{name}: nothing for {(now - beat.last).total_seconds():.0f} s"
+            for name, beat in self._beats.items()
+            if now - beat.last > beat.within and (beat.restart or not restart)
+        ]

@@ -1,0 +1,110 @@
+"""The manifests of an installation: what a Pod of ours is allowed, and what its labels promise to others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+FOLDERS = ("operators", "workers", "keda", "overlays/single", "overlays/ha")
+
+
+def documents(folder: str) -> list[dict[str, Any]]:
+    files = sorted((DEPLOY / folder).glob("*.yaml"))
+    return [one for file in files for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one]
+
+
+def deployment(folder: str) -> dict[str, Any]:
+    (found,) = [one for one in documents(folder) if one["kind"] == "Deployment"]
+    return found
+
+
+BOTH = pytest.mark.parametrize("component", ["operator", "worker"])
+
+
+@BOTH
+def test_a_pod_passes_pod_security_restricted(component: str) -> None:
+    pod = deployment(f"{component}s")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert all("hostPath" not in volume for volume in pod["volumes"])
+
+
+@BOTH
+def test_a_pod_is_found_by_the_monitoring_and_by_the_door(component: str) -> None:
+    template = deployment(f"{component}s")["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    monitor = yaml.safe_load((DEPLOY / "monitoring/podmonitor.yaml").read_text(encoding="utf-8"))
+    door = yaml.safe_load((DEPLOY / "door/service.yaml").read_text(encoding="utf-8"))
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
+    assert template["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    if component == "operator":
+        assert door["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+        assert door["spec"]["ports"][0]["targetPort"] in ports.values()
+
+
+@BOTH
+def test_liveness_asks_for_what_a_restart_mends_and_readiness_for_everything(component: str) -> None:
+    (container,) = deployment(f"{component}s")["spec"]["template"]["spec"]["containers"]
+    asked = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
+    assert asked == {"startup": "/livez", "liveness": "/livez", "readiness": "/healthz"}
+
+
+@BOTH
+def test_a_pod_has_time_to_drain_and_a_bound_on_its_memory(component: str) -> None:
+    pod = deployment(f"{component}s")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["terminationGracePeriodSeconds"] >= 20  # steps in flight get ten
+    assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+
+
+@BOTH
+def test_a_network_policy_keeps_a_pod_from_the_clouds_credentials(component: str) -> None:
+    (policy,) = [one for one in documents(f"{component}s") if one["kind"] == "NetworkPolicy"]
+    wanted = policy["spec"]["podSelector"]["matchLabels"]
+    assert wanted.items() <= deployment(f"{component}s")["spec"]["template"]["metadata"]["labels"].items()
+    (out,) = policy["spec"]["egress"]
+    (four,) = [to["ipBlock"] for to in out["to"] if ":" not in to["ipBlock"]["cidr"]]
+    assert four["except"] == ["169.254.0.0/16"]
+
+
+def test_one_pod_on_sqlite_is_replaced_and_never_rolled() -> None:
+    (patch,) = [one for one in documents("overlays/single") if one["kind"] == "Deployment"]
+    assert patch["spec"]["replicas"] == 1
+    assert patch["spec"]["strategy"]["type"] == "Recreate"
+    (claim,) = [one for one in documents("overlays/single") if one["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_secret_and_no_wildcard_stands_in_a_manifest(folder: str) -> None:
+    for document in documents(folder):
+        assert document["kind"] not in ("Secret", "ClusterRole", "ClusterRoleBinding")
+        assert "*" not in json.dumps(document).replace("count(*)", "")
+
+
+def test_the_scaler_counts_what_a_worker_would_claim() -> None:
+    """The same condition as the store's own reading of its backlog."""
+    (scaled,) = [one for one in documents("keda") if one["kind"] == "ScaledObject"]
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    assert query.endswith("WHERE due_at <= now() AND owner IS NULL AND finished_at IS NULL")
+
+
+def test_the_crds_are_installed_with_an_overlay_and_a_folder_of_them_can_still_be_applied() -> None:
+    listed = yaml.safe_load((ROOT / "crds/Kustomization").read_text(encoding="utf-8"))["resources"]
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "crds").glob("*.yaml"))
