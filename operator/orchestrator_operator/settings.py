@@ -68,6 +68,10 @@ class Settings(BaseModel):
         Literal["off", "builtin", "http"],
         Field(description="The legacy engine: off (everything runs on V2), builtin, or http (see the workers')."),
     ] = "builtin"
+    containers: Annotated[
+        Literal["off", "kubernetes"],
+        Field(description="Whether workflows may have container nodes: what the workers' setting of this name is."),
+    ] = "off"
     kubeconfig: Annotated[
         str | None, Field(description="A kubeconfig file; else KUBECONFIG, the pod's own account, or ~/.kube/config.")
     ] = None
