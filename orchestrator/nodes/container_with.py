@@ -52,7 +52,7 @@ def _label(text: str) -> str:
 
 def _path(text: str) -> str:
     if not _PATH.fullmatch(text) or any(part in (".", "..") for part in text.split("/")):
-        raise ValueError("must be an absolute path, such as /work/result.json, and no expression")
+        raise ValueError("must be an absolute path, such as /out/result.json, and no expression")
     return text
 
 

@@ -214,10 +214,10 @@ def test_an_api_server_that_is_away_is_waited_for(
     [
         ("create", "jobs", "yes"),
         ("delete", "jobs", "yes"),
-        ("get", "pods/log", "yes"),
+        ("get", "pods --subresource=log", "yes"),
         ("patch", "jobs", "no"),
         ("create", "pods", "no"),
-        ("get", "pods/exec", "no"),
+        ("create", "pods --subresource=exec", "no"),
         ("get", "secrets", "no"),
         ("list", "secrets", "no"),
         ("patch", "executions.orchestrator.dev", "no"),
@@ -225,5 +225,5 @@ def test_an_api_server_that_is_away_is_waited_for(
 )
 def test_the_worker_may_do_no_more_than_jobs_need(site: Site, verb: str, what: str, answer: str) -> None:
     account = site.plane.cluster.service_account_kubeconfig(NAMESPACE, WORKER)
-    said = site.plane.ask("auth", "can-i", verb, what, f"--namespace={NAMESPACE}", user=account)
+    said = site.plane.ask("auth", "can-i", verb, *what.split(), f"--namespace={NAMESPACE}", user=account)
     assert said.out.strip() == answer

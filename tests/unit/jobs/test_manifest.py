@@ -28,7 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "env": {"LOG": "$LEVEL", "TOKEN": {"secret": "api", "key": "token"}},
     "resources": {"cpu": "500m", "memory": "64Mi"},
     "volumes": [
-        {"name": "work", "mountPath": "/work", "emptyDir": "10Mi"},
+        {"name": "work", "mountPath": "/out", "emptyDir": "10Mi"},
         {"name": "rules", "mountPath": "/rules", "configMap": "rules", "readOnly": True},
         {"name": "keys", "mountPath": "/keys", "secret": "keys", "readOnly": True},
         {"name": "data", "mountPath": "/data", "claim": "data"},
@@ -37,7 +37,7 @@ EVERYTHING: dict[str, Any] = {
     "writableRoot": True,
     "serviceAccount": "charger",
     "token": True,
-    "result": {"path": "/work/result.json"},
+    "result": {"path": "/out/result.json"},
 }
 names = st.text(st.characters(codec="utf-8", exclude_characters="/:\x00"), min_size=1, max_size=80)
 
