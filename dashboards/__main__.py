@@ -12,9 +12,10 @@ import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dashboards import alerts, engines_board, operator_board, rollout_board, rules
-from dashboards.board import render
+from dashboards.board import DOCS, render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +25,9 @@ BOARDS = (rollout_board.BOARD, engines_board.BOARD, operator_board.BOARD)
 RULES, RESOURCE = "alerts.yaml", "prometheusrule.yaml"
 
 
-def files(objective: float = alerts.OBJECTIVE, docs: str = "docs") -> dict[str, str]:
+def files(objective: float = alerts.OBJECTIVE, docs: str = DOCS) -> dict[str, str]:
     """Every generated file: its name and its text."""
-    made = {board.file: render(board) for board in BOARDS}
+    made = {board.file: render(board, docs) for board in BOARDS}
     return made | {RULES: rules.plain(objective, docs), RESOURCE: rules.resource(objective, docs)}
 
 
@@ -40,9 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--objective", type=_objective, default=alerts.OBJECTIVE, help="share of executions that is to succeed: 0.99"
     )
-    parser.add_argument("--docs", default="docs", help="where docs/ can be read: what runbook_url begins with")
+    parser.add_argument(
+        "--docs",
+        type=_address,
+        default=DOCS,
+        help=f"where docs/ can be read: what all links to the runbook begin with (as committed: {DOCS})",
+    )
     options = parser.parse_args(arguments)
-    wanted = files(options.objective, options.docs.rstrip("/"))
+    wanted = files(options.objective, options.docs)
     folder: Path = options.output
     there = {path.name for path in folder.glob("*")} if folder.is_dir() else set()
     stale = [name for name, text in wanted.items() if name not in there or (folder / name).read_text() != text]
@@ -63,6 +69,13 @@ def _objective(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is no share between 0 and 1, such as 0.99")
     return value
+
+
+def _address(text: str) -> str:
+    found = urlsplit(text)
+    if found.scheme not in ("http", "https") or not found.netloc or found.query or found.fragment or '"' in text:
+        raise argparse.ArgumentTypeError(f"{text} is no address of a folder, such as {DOCS}")
+    return text.rstrip("/")
 
 
 if __name__ == "__main__":

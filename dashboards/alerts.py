@@ -253,7 +253,9 @@ _ROLLOUT = (
 )
 
 _LEADERS = "sum by (namespace) (orchestrator_operator_leader)"
-_LED = "sum by (namespace) (max_over_time(orchestrator_operator_leader[1h]))"
+# An operator that is gone exports nothing, so its namespace is known by what was scraped there before. For a week: one
+# that was uninstalled on purpose is silenced once.
+_THERE = "max by (namespace) (present_over_time(orchestrator_operator_leader[7d]))"
 _ERRORS = "sum by (namespace, resource) (rate(orchestrator_reconcile_errors_total[10m]))"
 _LOOKS = "sum by (namespace, resource) (rate(orchestrator_reconcile_duration_seconds_count[10m]))"
 _STORE = "max by (namespace) (orchestrator_queue_oldest_seconds)"
@@ -263,7 +265,8 @@ _OPERATOR = (
         name="OrchestratorNoLeader",
         severity=PAGE,
         signals=(_LEADERS,),
-        expression=f"({_LED} > 0 unless {_LEADERS} > 0) or absent(orchestrator_operator_leader)",
+        expression=f"{_LEADERS} == 0 or ({_THERE} unless {_LEADERS}) "
+        "or absent(present_over_time(orchestrator_operator_leader[7d]))",
         lasts="2m",
         summary="No operator routes, judges and writes status",
         description="New Execution resources are not accepted, and no rollout is judged. What runs goes on: workers "

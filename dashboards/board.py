@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
 
 TAG: Final = "orchestrator"
+# Where docs/ can be read. The project has no public address yet: this one leads nowhere until somebody names their own,
+# by `python -m dashboards --docs` or in deploy/monitoring.
+DOCS: Final = "https://docs.example.com/orchestrator"
+_RUNBOOK: Final = "${docs:raw}/runbook.md"  # raw: Grafana would escape the address's own slashes
 # One metric of each kind of process: the variables' values are the namespaces and jobs that export them.
 _OURS: Final = '{__name__=~"orchestrator_operator_leader|orchestrator_fenced_writes_total"%s}'
 
@@ -49,12 +53,19 @@ class Board:
         return f"{self.uid}.json"
 
 
-def render(board: Board) -> str:
-    """The JSON model, the same to a byte for the same dashboard."""
-    return json.dumps(document(board), cls=JSONEncoder, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+def render(board: Board, docs: str = DOCS) -> str:
+    """The JSON model, the same to a byte for the same dashboard.
+
+    The address of the docs is the first thing in it, between the seventh and the eighth quotation mark: kustomize can
+    change nothing in a ConfigMap's text but a part between two delimiters (deploy/monitoring).
+    """
+    model = json.loads(json.dumps(document(board, docs), cls=JSONEncoder, sort_keys=True))
+    first, *others = model.pop("templating")["list"]
+    first = {"query": first.pop("query"), **first}
+    return json.dumps({"templating": {"list": [first, *others]}, **model}, indent=1, ensure_ascii=False) + "\n"
 
 
-def document(board: Board) -> dict[str, Any]:
+def document(board: Board, docs: str = DOCS) -> dict[str, Any]:
     """The JSON model as plain values."""
     made = (
         builder.Dashboard(board.title)
@@ -66,7 +77,7 @@ def document(board: Board) -> dict[str, Any]:
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .time(board.since, "now")
         .refresh("30s")
-        .variables(_variables(board))
+        .variables(_variables(board, docs))
         .link(
             builder.DashboardLink("Orchestrator")
             .type(models.DashboardLinkType.DASHBOARDS)
@@ -76,6 +87,7 @@ def document(board: Board) -> dict[str, Any]:
             .include_vars(True)
             .keep_time(True)
         )
+        .link(_to_runbook("Runbook", "What to do about each alert"))
     )
     for row in board.rows:
         if row.title:
@@ -86,14 +98,29 @@ def document(board: Board) -> dict[str, Any]:
     for number, made_panel in enumerate(model.panels or (), start=1):
         made_panel.id_val = number  # what links and screenshots name a panel by
     plain: dict[str, Any] = json.loads(json.dumps(model, cls=JSONEncoder))
+    plain["templating"]["list"][0]["skipUrlSync"] = (
+        True  # or a crafted link to a dashboard could lead its links elsewhere
+    )
     if board.rollouts:
         plain["annotations"] = {"list": [_decisions()]}
     return plain
 
 
-def _variables(board: Board) -> list[Builder[models.VariableModel]]:
+def _to_runbook(title: str, tooltip: str) -> builder.DashboardLink:
+    return (
+        builder.DashboardLink(title)
+        .type(models.DashboardLinkType.LINK)
+        .url(_RUNBOOK)
+        .icon("doc")
+        .tooltip(tooltip)
+        .target_blank(True)
+    )
+
+
+def _variables(board: Board, docs: str) -> list[Builder[models.VariableModel]]:
     everything = models.VariableOption(selected=True, text="All", value="$__all")
     found: list[Builder[models.VariableModel]] = [
+        builder.ConstantVariable("docs").label("Docs").description("Where docs/ can be read.").value(docs),
         builder.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         _values("namespace", "Namespace", f"label_values({_OURS % ''}, namespace)", everything).all_value(".*"),
         _values("job", "Job", "label_values(" + _OURS % ',namespace=~"$namespace"' + ", job)", everything),
@@ -149,6 +176,7 @@ def alarms(width: int = 4) -> Builder[models.Panel]:
     query = panels.Query(f"count({ours}) or vector(0)", "firing")
     description = (
         "Alerts of Orchestrator that fire now, if the rules of deploy/monitoring are installed. "
-        "What to do about each: docs/runbook.md."
+        "What to do about each stands in the runbook, by this panel's link."
     )
-    return panels.number("Alerts firing", description, [query], limits=[panels.Limit(1, panels.RED)], width=width)
+    panel = panels.number("Alerts firing", description, [query], limits=[panels.Limit(1, panels.RED)], width=width)
+    return panel.links([_to_runbook("Runbook: what to do about each alert", "")])

@@ -13,9 +13,12 @@ _ENGINES = {"v1.*": V1_COLOR, "v2.*": V2_COLOR}
 _ENDED = 'status=~"success|failed"'  # a cancelled execution is nobody's failure
 
 
-def _store(metric: str, by: str = "engine") -> str:
-    """A gauge that stands in the store: every operator exports the same one."""
-    return f"max by ({by}) ({series(metric)})" if by else f"max({series(metric)})"
+def _store(metric: str) -> str:
+    """A gauge that stands in the store, all installations together: each one's operators export the same."""
+    return f"sum by (engine) (max by (namespace, engine) ({series(metric)}))"
+
+
+_OLDEST = f"max({series('orchestrator_queue_oldest_seconds')})"  # of all installations
 
 
 _SUCCESS = ratio(
@@ -60,7 +63,7 @@ NOW = Row(
         number(
             "Oldest in the queue",
             "How long the execution that has waited longest for a worker has been due. Growing: too few workers.",
-            [Query(_store("orchestrator_queue_oldest_seconds", by=""), "waits for")],
+            [Query(_OLDEST, "waits for")],
             unit="s",
             limits=[Limit(60, YELLOW), Limit(300, RED)],
             nothing="not known",
@@ -198,7 +201,7 @@ STUCK = Row(
         lines(
             "Queue",
             "How long the execution that has waited longest for a worker has been due. An alert begins at 5 minutes.",
-            [Query(_store("orchestrator_queue_oldest_seconds", by=""), "oldest")],
+            [Query(_OLDEST, "oldest")],
             unit="s",
             limits=[Limit(300, RED)],
         ),

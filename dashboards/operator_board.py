@@ -8,17 +8,19 @@ from dashboards.board import Board, Row, alarms
 from dashboards.panels import BLUE, GREEN, ORANGE, RED, V1_COLOR, V2_COLOR, YELLOW, Limit, Query, lines, number
 from dashboards.promql import RATE, growth, quantile, rate, series
 
-_HEARD = f"time() - max by (resource) ({series('orchestrator_watch_heard_timestamp_seconds')})"
-_RESYNCED = f"time() - max({series('orchestrator_resync_timestamp_seconds')})"
+# Of the operators of a namespace the one that leads is the newest; of the namespaces the one that is stuck counts.
+_HEARD = series("orchestrator_watch_heard_timestamp_seconds")
+_RESYNCED = f"time() - min(max by (namespace) ({series('orchestrator_resync_timestamp_seconds')}))"
 
 NOW = Row(
     "",
     [
         number(
             "Leaders",
-            "Operators that route, judge and write status now: 1 in each namespace, while the others wait. "
-            "With 0 nothing new starts and nobody judges. 2 can be seen at the scrapes around a failover.",
-            [Query(f"sum({series('orchestrator_operator_leader')})", "leaders")],
+            "Operators that route, judge and write status now: 1, while the others wait; of several namespaces the "
+            "one with the fewest. With 0 nothing new starts there and nobody judges. 2 can be seen at the scrapes "
+            "around a failover.",
+            [Query(f"min(sum by (namespace) ({series('orchestrator_operator_leader')}))", "leaders")],
             base=RED,
             limits=[Limit(1, GREEN)],
             nothing="none",
@@ -26,7 +28,7 @@ NOW = Row(
         number(
             "Last resync",
             "Since all resources were compared with the store, and nothing failed. Every minute by default; "
-            "this is what heals whatever the watch missed.",
+            "this is what heals whatever the watch missed. Of several namespaces the one that waits longest.",
             [Query(_RESYNCED, "ago")],
             unit="s",
             limits=[Limit(180, YELLOW), Limit(600, RED)],
@@ -34,8 +36,9 @@ NOW = Row(
         ),
         number(
             "Watch last heard",
-            "Since the watch told of any resource. It grows while nothing happens; with traffic it is seconds.",
-            [Query(f"min({_HEARD})", "ago")],
+            "Since the watch told of any resource. It grows while nothing happens; with traffic it is seconds. "
+            "Of several namespaces the one that waits longest.",
+            [Query(f"time() - min(max by (namespace) ({_HEARD}))", "ago")],
             unit="s",
             base=BLUE,
             nothing="never",
@@ -104,9 +107,12 @@ WRITING = Row(
         ),
         lines(
             "Watch and resync age",
-            "Since the watch last told of a resource of each kind, and since the last full comparison. The second one "
-            "should stay below three of its intervals.",
-            [Query(_HEARD, "{{resource}}"), Query(_RESYNCED, "resync")],
+            "Since the watch last told of a resource of each kind, and since the last full comparison, in the "
+            "namespace that waits longest. The second one should stay below three of its intervals.",
+            [
+                Query(f"time() - min by (resource) (max by (namespace, resource) ({_HEARD}))", "{{resource}}"),
+                Query(_RESYNCED, "resync"),
+            ],
             unit="s",
             colors={"resync": BLUE},
         ),

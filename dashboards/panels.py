@@ -125,7 +125,7 @@ def number(
     colors: Mapping[str, str] | None = None,
     nothing: str = "-",
     sparkline: bool = False,
-) -> Builder[models.Panel]:
+) -> stat.Panel:
     """What holds now, large. `names` shows what the series is called in place of its value; `nothing` stands where
     there is no series.
     """

@@ -8,6 +8,8 @@ PROCESS: Final = 'namespace=~"$namespace",job=~"$job"'  # the dashboards' variab
 ROLLOUT: Final = f'{PROCESS},rollout=~"$rollout"'
 CRITERION: Final = 'criterion=~"$criterion"'
 RATE: Final = "[$__rate_interval]"
+# Of an expression, which needs a resolution of its own: deploy/monitoring scrapes every 15 s.
+SHARED_RATE: Final = "[$__rate_interval:15s]"
 
 
 def series(metric: str, labels: str = "", scope: str = PROCESS) -> str:
@@ -21,7 +23,10 @@ def rollout(metric: str, labels: str = "") -> str:
 
 
 def rate(metric: str, labels: str = "", by: str = "") -> str:
-    """How much a counter grows a second, all processes together, by these labels."""
+    """How much a counter grows a second, all processes together, by these labels.
+
+    For what each process counts by itself: one that ends takes its own series along, so rates are taken before sums.
+    """
     return f"sum by ({by}) (rate({series(metric, labels)}{RATE}))"
 
 
@@ -31,7 +36,10 @@ def growth(metric: str, labels: str = "", by: str = "") -> str:
 
 
 def shared(expression: str) -> str:
-    """Series that stand in the store: each operator exports the same ones, and they count once."""
+    """Series that stand in the store: each operator exports the same ones, and they count once.
+
+    Before any rate: for an operator that takes over goes on where another one's series ended.
+    """
     return f"max without (pod, instance) ({expression})"
 
 

@@ -21,7 +21,7 @@ from dashboards.panels import (
     number,
     timeline,
 )
-from dashboards.promql import CRITERION, PROCESS, RATE, ROLLOUT, growth, ratio, rollout, series, shared, states
+from dashboards.promql import CRITERION, PROCESS, ROLLOUT, SHARED_RATE, growth, ratio, rollout, series, shared, states
 
 PHASES: Final = {
     "Pending": GREY,
@@ -47,9 +47,13 @@ CONDITION: Final = {"False": GREY, "True": BLUE}
 
 
 def _started(labels: str) -> str:
-    """Executions a second that the router's coin sent, counted when they reach their first age."""
+    """Executions a second that the router's coin sent, counted when they reach their first age.
+
+    The largest of the operators' counters first, then the rate: the counter stands in the store, so after a failover
+    another pod goes on with the same one, and what grew in between belongs to no pod's own series.
+    """
     starts = series("orchestrator_cohort_outcomes_total", f'criterion="starts",assignment="execution",{labels}')
-    return f"sum({shared(f'rate({starts}{RATE})')})"
+    return f"sum(rate(({shared(starts)}){SHARED_RATE}))"
 
 
 def _largest(metric: str, by: str = "rollout, criterion", labels: str = "") -> str:
@@ -65,6 +69,12 @@ def _bad(engine: str) -> str:
     return ratio(bad, everything)
 
 
+# By its place among the stages and by its name: `2. week-2`.
+_STAGE = (
+    f'count_values by (rollout) ("place", {_largest("orchestrator_rollout_stage", "rollout")}) '
+    f"* on (rollout) group_right (place) {_largest('orchestrator_rollout_stage_info', 'rollout, stage')}"
+)
+_FLAG_GIVES = f"max by (namespace) ({series('orchestrator_flag_percent')})"
 _NEXT = _largest("orchestrator_rollout_next_timestamp_seconds", "rollout")
 _SEEN = "100 * " + ratio(_started('engine="v2"'), _started('engine=~"v1|v2"'))
 
@@ -73,9 +83,14 @@ NOW = Row(
     "",
     [
         number(
-            "Phase",
-            "Where the rollout stands. Held, RollingBack and RolledBack want a person; AwaitingApproval waits for one.",
-            [Query(f"max by (rollout, phase) ({rollout('orchestrator_rollout_phase')}) == 1", "{{phase}}")],
+            "Phase and stage",
+            "Where the rollout stands: its phase, and its stage by number and name. Held, RollingBack and RolledBack "
+            "want a person; AwaitingApproval waits for one.",
+            [
+                Query(f"max by (rollout, phase) ({rollout('orchestrator_rollout_phase')}) == 1", "{{phase}}"),
+                Query(_STAGE, "{{place}}. {{stage}}"),
+            ],
+            base=BLUE,
             names=True,
             colors=PHASES,
             nothing="no rollout",
@@ -85,8 +100,8 @@ NOW = Row(
             "The share of new executions that the rollout asks for, and the share that the router gives V2 by the "
             "flag right now. They differ while the flag is being written, and when somebody else's hand is on it.",
             [
-                Query(f"max({rollout('orchestrator_rollout_percent')})", "asked for"),
-                Query(f"max({series('orchestrator_flag_percent')})", "by the flag"),
+                Query(_largest("orchestrator_rollout_percent", "rollout"), "asked: {{rollout}}"),
+                Query(_FLAG_GIVES, "by the flag: {{namespace}}"),
             ],
             unit="percent",
             base=BLUE,
@@ -134,16 +149,17 @@ COURSE = Row(
         lines(
             "Share of V2",
             "Asked for by the rollout, given by the flag, and seen in the executions themselves once they reach their "
-            "first age. The seen share scatters at low traffic; a real mismatch holds the rollout, with the reason "
-            "SampleRatioMismatch.",
+            "first age. Seen is of the chosen namespaces whatever rollout is chosen, for executions do not name one; "
+            "it counts what stands in the store, so the largest of the operators' counters is taken before its rate. "
+            "It scatters at low traffic; a real mismatch holds the rollout, with the reason SampleRatioMismatch.",
             [
                 Query(_largest("orchestrator_rollout_percent", "rollout"), "asked: {{rollout}}"),
-                Query(f"max({series('orchestrator_flag_percent')})", "by the flag"),
+                Query(_FLAG_GIVES, "by the flag: {{namespace}}"),
                 Query(_SEEN, "seen"),
             ],
             unit="percent",
             most=100,
-            colors={"asked.*": BLUE, "by the flag": GREEN, "seen": ORANGE},
+            colors={"asked.*": BLUE, "by the flag.*": GREEN, "seen": ORANGE},
         ),
         timeline(
             "Phases",
@@ -155,7 +171,7 @@ COURSE = Row(
             "Flag",
             "What the router reads in USE_ORCHESTRATOR_V2. Everything but Percent and FlagOn sends all new executions "
             "to V1; FlagConflict and InvalidFlag want a person.",
-            [Query(states("orchestrator_flag_state", "state", tuple(FLAG), "namespace", PROCESS), "flag")],
+            [Query(states("orchestrator_flag_state", "state", tuple(FLAG), "namespace", PROCESS), "{{namespace}}")],
             FLAG,
         ),
     ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from orchestrator.model import Assignment, Engine
 from orchestrator.router import route
 from orchestrator.store.port import Submission
 from orchestrator.telemetry import DECISIONS
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from orchestrator.flag import FlagState
     from orchestrator.forks import Fork
     from orchestrator.journal import GroupCommit
-    from orchestrator.model import Engine, Trace, Workflow
+    from orchestrator.model import Trace, Workflow
     from orchestrator.router import Owner, Routing
-    from orchestrator.store.port import Submitted
+    from orchestrator.store.port import ExecutionRecord, Submitted
 
 _log = structlog.get_logger(__name__)
 
@@ -78,6 +79,15 @@ class Intake:
     ) -> None:
         self._submissions, self._routing, self._clock = submissions, routing, clock
         self._v1_available = v1_available
+
+    def same_engine(self, record: ExecutionRecord, asked: Engine | None) -> bool:
+        """Whether a request for this engine, None for `auto`, may have made this execution.
+
+        Where there is no V1, who asks for it by name gets V2 as everybody does; so a retry is the same request.
+        """
+        if record.assignment is not Assignment.EXPLICIT or asked is None:
+            return asked is None and record.assignment is not Assignment.EXPLICIT
+        return record.engine is asked or (record.engine is Engine.V2 and not self._v1_available)
 
     async def accept(self, request: Request) -> Submitted:
         """Durable when it returns; the execution that now stands for the request, perhaps an earlier one.

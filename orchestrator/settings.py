@@ -66,7 +66,7 @@ class Settings:
     retention: Annotated[
         timedelta | None, "Executions that ended so long ago are dropped with their events; off: none are."
     ] = None
-    tracing: Annotated[str, "Spans by OpenTelemetry, with the extra orchestrator[otel]: off or on."] = "off"
+    tracing: Annotated[str, "Spans by OpenTelemetry, with the extra `otel`: off or on."] = "off"
     # With v1=http: ORCHESTRATOR_V1_…, each with its sentence over there.
     v1_http: v1_http_settings.V1HttpSettings | None = None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -13,7 +15,7 @@ from orchestrator.store import open_store
 from tests.support.postgres import LocalPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
     from orchestrator.store import Store
@@ -46,6 +48,38 @@ class _ByKind(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Of `make test`, which runs two test processes."""
     return _ByKind(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """A failure is told by parsing the test's source. What the collector finds meanwhile may parse source too (a task
+    that nobody asked is logged with its traceback), and CPython 3.11 counts the depth of both in one number: the run
+    ended in "AST constructor recursion depth mismatch", and took the names of the failed tests with it.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_logger_is_kept() -> Iterator[None]:
+    """Commands that run in a test's own process set the logging up: that must end with the test."""
+    configure = structlog.configure
+
+    def without_keeping(**settings: Any) -> None:
+        configure(**(settings | {"cache_logger_on_first_use": False}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", without_keeping)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_its_own() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,7 @@ class ResourceAcceptor:
     store: Store
     kubernetes: Kubernetes
     executions: ExecutionHandler
+    intake: Intake
     namespace: str
     ttl: timedelta
 
@@ -101,7 +102,7 @@ class ResourceAcceptor:
         record = await self.store.find(request.workflow.id, request.idempotency_key)
         if record is None:
             return None
-        await check_same(self.store, record.id, request)
+        await check_same(self.store, self.intake, record.id, request)
         return Accepted(record.id, created=False)
 
     async def _handled(self, request: Request, made: dict[str, Any], *, created: bool) -> Accepted:
@@ -163,7 +164,7 @@ def open_door(
     namespace, ttl = settings.namespace, timedelta(seconds=settings.door_ttl)
     acceptor: Acceptor = StoreAcceptor(store, intake)
     if settings.door_executions == "resources":
-        acceptor = ResourceAcceptor(store, kubernetes, executions, namespace, ttl)
+        acceptor = ResourceAcceptor(store, kubernetes, executions, intake, namespace, ttl)
     bounds = DoorSettings(
         longest_wait=timedelta(seconds=settings.door_wait),
         waits=settings.door_waits,

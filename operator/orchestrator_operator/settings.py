@@ -117,7 +117,7 @@ class Settings(BaseModel):
     door_backlog: Annotated[int, Field(ge=1, description=door.BACKLOG)] = 1000
     door_body: Annotated[int, Field(ge=1024, description=door.BODY)] = 1 << 20
     tracing: Annotated[
-        Literal["off", "on"], Field(description="Spans of the door's requests; needs the extra orchestrator[otel].")
+        Literal["off", "on"], Field(description="Spans of the door's requests; needs the extra `otel`.")
     ] = "off"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="The least severe log line that is written.")

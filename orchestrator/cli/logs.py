@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+class _StandardError:
+    """Where standard error leads when a line is written. Loggers are kept for good: one that kept the stream itself
+    would fail with every line, and whoever logs with it, once that stream was replaced and closed.
+    """
+
+    @staticmethod
+    def write(text: str) -> int:
+        return sys.stderr.write(text)
+
+    @staticmethod
+    def flush() -> None:
+        sys.stderr.flush()
+
+
+STANDARD_ERROR: Any = _StandardError()
+
+
 def configure(*, verbose: bool) -> None:
     """Set up structlog: warnings only unless `verbose`. Masks structlog's and the standard library's logs."""
     renderer: Any = (
@@ -37,7 +54,7 @@ def configure(*, verbose: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(STANDARD_ERROR),
         cache_logger_on_first_use=True,
     )
     logging.setLogRecordFactory(_record)

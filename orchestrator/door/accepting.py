@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.door.problems import KeyTaken
 from orchestrator.jsonvalues import same_value
-from orchestrator.model import Assignment
 
 if TYPE_CHECKING:
     from orchestrator.intake import Intake, Request
@@ -47,25 +46,24 @@ class StoreAcceptor:
     async def accept(self, request: Request) -> Accepted:
         submitted = await self._intake.accept(request)
         if submitted.id != request.id:
-            await check_same(self._store, submitted.id, request)
+            await check_same(self._store, self._intake, submitted.id, request)
         return Accepted(submitted.id, submitted.id == request.id, submitted.engine)
 
 
-async def check_same(store: Store, execution_id: str, request: Request) -> None:
+async def check_same(store: Store, intake: Intake, execution_id: str, request: Request) -> None:
     """Raise KeyTaken unless the execution is what the request asks for."""
     record = await store.get(execution_id)
     if record is None:
         return  # it was dropped just now: retention
-    field = difference(record, await store.input_of(execution_id), request)
+    field = difference(record, await store.input_of(execution_id), request, intake)
     if field is not None:
         raise KeyTaken(field, execution_id)
 
 
-def difference(record: ExecutionRecord, input_: Any, request: Request) -> str | None:
+def difference(record: ExecutionRecord, input_: Any, request: Request, intake: Intake) -> str | None:
     """The field in which an execution of the same workflow is another one than the request asks for."""
-    asked = record.engine if record.assignment is Assignment.EXPLICIT else None
     if not same_value(input_, request.input):
         return "input"
     if record.routing_key != request.routing_key:
         return "routingKey"
-    return "engine" if asked != request.engine else None
+    return None if intake.same_engine(record, request.engine) else "engine"

@@ -27,7 +27,7 @@ _REFUSALS: Final = {
     "408": "The body did not come in time.",
     "413": "The body is larger than is allowed here.",
     "422": "It is understood and cannot be run: no such workflow, an input that does not fit, a key that is taken.",
-    "429": "Workers do not keep up. Come again after Retry-After; nothing was accepted.",
+    "429": "Workers do not keep up. Come again after Retry-After; nothing new was accepted.",
     "500": "A defect of the server; the log says more.",
     "503": "The store or the tokens cannot be reached, or the process ends. Come again, with the same idempotency key.",
 }

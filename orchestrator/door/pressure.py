@@ -2,6 +2,9 @@
 
 What waits for a worker is counted a few times a second at most; between two counts what this door has accepted itself
 is added. The time to come again is how long the oldest has waited: by Little's law about what the queue takes to drain.
+
+All callers share one count, and its failure, too: a store that hangs holds each of them for one deadline, never for one
+after the other.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,21 +24,29 @@ if TYPE_CHECKING:
     from orchestrator.store.port import Backlog, Store
 
 _FRESH: Final = 0.25  # seconds
+_DEADLINE: Final = 3.0  # seconds that a count may take
 _SHORTEST, _LONGEST = 1, 30  # seconds to come again
 
 
 class Pressure:
     """Whether another execution can be taken."""
 
-    def __init__(self, store: Store, clock: Clock, most: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        most: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        deadline: float = _DEADLINE,
+    ) -> None:
         self._store, self._clock, self._most, self._monotonic = store, clock, most, monotonic
-        self._counted: Backlog | None = None
+        self._deadline = deadline
         self._counted_at = -math.inf
         self._since = 0  # accepted here after that
-        self._counting = asyncio.Lock()
+        self._counting: asyncio.Task[Backlog] | None = None  # the count under way, or the last one
 
     async def retry_after(self) -> int | None:
-        """Seconds after which to come again; None: come in. Raises StoreUnavailable."""
+        """Seconds after which to come again; None: come in. Raises StoreUnavailable when nobody knows."""
         backlog = await self._backlog()
         if backlog.waiting + self._since < self._most:
             return None
@@ -44,14 +57,29 @@ class Pressure:
         """One more was let in."""
         self._since += 1
 
+    async def aclose(self) -> None:
+        """Count no more."""
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.gather(self._counting, return_exceptions=True)
+
     async def _backlog(self) -> Backlog:
-        async with self._counting:  # one asks, the others get its answer
-            if self._counted is None or self._monotonic() - self._counted_at >= _FRESH:
-                before = self._since
-                self._counted = await self._store.backlog(self._clock.now(), self._most)
-                self._counted_at = self._monotonic()
-                self._since -= before  # those that came in meanwhile may or may not have been counted
-            return self._counted
+        counting = self._counting
+        if counting is None or (counting.done() and self._monotonic() - self._counted_at >= _FRESH):
+            counting = self._counting = asyncio.create_task(self._count(), name="door-pressure")
+        return await asyncio.shield(counting)  # it is everybody's: who hangs up does not end it
+
+    async def _count(self) -> Backlog:
+        before = self._since
+        try:
+            async with asyncio.timeout(self._deadline):
+                counted = await self._store.backlog(self._clock.now(), self._most)
+        except TimeoutError:
+            raise StoreUnavailable(f"the backlog was not counted within {self._deadline:g} s") from None
+        finally:
+            self._counted_at = self._monotonic()
+        self._since -= before  # those that came in meanwhile may or may not have been counted
+        return counted
 
 
 def _seconds(waited: float) -> int:

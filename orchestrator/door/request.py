@@ -10,7 +10,7 @@ import json
 import re
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,9 @@ from orchestrator import durations
 from orchestrator.door.problems import Refused, bad_request
 from orchestrator.jsonvalues import first_problem
 from orchestrator.problems import problems_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 KEY_HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 256
@@ -76,6 +79,13 @@ def read_request(body: bytes, key_header: str | None) -> ExecuteRequest:
     return request.model_copy(update={"idempotency_key": key})
 
 
+def only(values: Sequence[str], name: str) -> str | None:
+    """What a header or query parameter says; raises Refused where it is sent more than once: which one would count?"""
+    if len(values) > 1:
+        raise bad_request(name, f"is sent {len(values)} times: send it once")
+    return values[0] if values else None
+
+
 def read_key(header: str | None) -> str | None:
     """The key in a header `Idempotency-Key`: a quoted string as the standard's draft has it, or the bare key."""
     if header is None:
@@ -120,9 +130,9 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:100]!r} stands twice in one object")
+    value: dict[str, Any] = {}
+    for name, member in pairs:
+        if name in value:
+            raise ValueError(f"the key {name[:100]!r} stands twice in one object")
+        value[name] = member
     return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,19 +19,19 @@ from aiohttp import web
 from orchestrator import telemetry, tracecontext
 from orchestrator.door import openapi
 from orchestrator.door.problems import PATH, Refused, bad_request, later, of_the_library, response, unavailable
-from orchestrator.door.request import KEY_HEADER, read_request, read_wait
+from orchestrator.door.request import KEY_HEADER, only, read_request, read_wait
 from orchestrator.door.service import Inside, Service
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreUnavailable
-from orchestrator.model import Status
+from orchestrator.model import Status, Trace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
 
     from aiohttp.typedefs import Handler
 
     from orchestrator.door.settings import DoorSettings
-    from orchestrator.model import Trace
-    from orchestrator.tracing import Tracing
+    from orchestrator.tracing import RequestSpan, Tracing
 
 __all__ = ["Door", "Inside"]
 
@@ -39,6 +40,8 @@ log = structlog.get_logger(__name__)
 _OPEN: Final = frozenset({openapi.DOCUMENT, "/healthz"})
 _OF_EVERY_ANSWER: Final = {"Cache-Control": "no-store", "Server": "orchestrator"}
 _CALLER: Final = web.RequestKey("caller", str)
+_TRACE: Final = web.RequestKey("trace", Trace)  # the one that the execution will be in
+_EXECUTION: Final = web.RequestKey("execution", str)  # as soon as it is accepted
 _KEEP_ALIVE: Final = 75.0  # seconds: longer than the proxies before it keep theirs
 
 
@@ -99,31 +102,57 @@ class Door:
     # -- around every request
     @web.middleware
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every refusal as a problem document, every answer counted."""
-        try:
-            if request.path not in _OPEN:
-                request[_CALLER] = self._caller(request)
-            answer = await handler(request)
-        except Refused as refused:
-            answer = response(refused)
-        except StoreUnavailable as error:
-            log.warning("the store does not answer the door", error=str(error))
-            answer = response(unavailable("the store cannot be reached now"))
-        except web.HTTPException as error:
-            answer = response(of_the_library(error))
-        except Exception:
-            log.exception("a request at the door failed", method=request.method, path=request.path)
-            message = "a defect of the server, told in its log; the request may or may not have been accepted"
-            answer = response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, [Problem("", message)]))
+        """Every refusal as a problem document, every answer counted and told to the trace."""
+        with self._traced(request) as span:
+            answer = await self._answer(request, handler)
+            if span is not None:
+                span.answered(answer.status, request.get(_EXECUTION))
         answer.headers.update(_OF_EVERY_ANSWER)
         telemetry.DOOR_REQUESTS.labels(str(answer.status)).inc()
         return answer
+
+    @contextmanager
+    def _traced(self, request: web.Request) -> Iterator[RequestSpan | None]:
+        """Around a request that asks for an execution, which begins below the span."""
+        if request.method != "POST" or request.path != PATH:
+            yield None
+            return
+        places, states = (
+            request.headers.getall(name, []) for name in (tracecontext.TRACEPARENT, tracecontext.TRACESTATE)
+        )
+        # As the standard has it: several states are one list, several places are none.
+        trace = tracecontext.read(places[0] if len(places) == 1 else None, ",".join(states))
+        if self._tracing is None:
+            if trace is not None:
+                request[_TRACE] = trace
+            yield None
+            return
+        with self._tracing.request(trace, PATH) as span:
+            request[_TRACE] = span.trace
+            yield span
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if request.path not in _OPEN:
+                request[_CALLER] = self._caller(request)
+            return await handler(request)
+        except Refused as refused:
+            return response(refused)
+        except StoreUnavailable as error:
+            log.warning("the store does not answer the door", error=str(error))
+            return response(unavailable("the store cannot be reached now"))
+        except web.HTTPException as error:
+            return response(of_the_library(error))
+        except Exception:
+            log.exception("a request at the door failed", method=request.method, path=request.path)
+            message = "a defect of the server, told in its log; the request may or may not have been accepted"
+            return response(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, [Problem("", message)]))
 
     def _caller(self, request: web.Request) -> str:
         if self._draining:
             raise later(HTTPStatus.SERVICE_UNAVAILABLE, "this process ends; come again", 1)
         try:
-            caller = self._tokens.caller(request.headers.get("Authorization"))
+            caller = self._tokens.caller(only(request.headers.getall("Authorization", []), "Authorization"))
         except InvalidInput as error:
             log.error("nobody is let in", error=str(error))  # noqa: TRY400 - the place and the reason are in it
             raise unavailable("the tokens cannot be read now") from None
@@ -137,25 +166,12 @@ class Door:
 
     # -- requests
     async def _execute(self, request: web.Request) -> web.Response:
-        headers = request.headers
-        trace = tracecontext.read(headers.get(tracecontext.TRACEPARENT), headers.get(tracecontext.TRACESTATE))
-        if self._tracing is None:
-            return _shown(await self._executed(request, trace))
-        with self._tracing.request(trace, PATH) as span:
-            try:
-                described = await self._executed(request, span.trace)
-            except Refused as refused:
-                span.answered(refused.status, None)
-                raise
-            answer = _shown(described)
-            span.answered(answer.status, described["id"])
-        return answer
-
-    async def _executed(self, request: web.Request, trace: Trace | None) -> dict[str, Any]:
-        wait = self._wait(request)
-        await self.service.admit()
-        asked = read_request(await self._body(request), request.headers.get(KEY_HEADER))
-        return await self.service.execute(asked, trace, request[_CALLER], wait)
+        wait, key = self._wait(request), only(request.headers.getall(KEY_HEADER, []), KEY_HEADER)
+        async with self.service.admitted() as admission:
+            asked = read_request(await self._body(request), key)
+            wanted, accepted = await self.service.accept(asked, request.get(_TRACE), request[_CALLER], admission)
+        request[_EXECUTION] = accepted.id
+        return _shown(await self.service.told(wanted, accepted, wait))
 
     async def _read(self, request: web.Request) -> web.Response:
         return _shown(await self.service.stands(request.match_info["id"], self._wait(request)))
@@ -171,7 +187,7 @@ class Door:
         unknown = sorted(request.query.keys() - {"wait"})
         if unknown:
             raise bad_request(unknown[0], "is no query parameter here; `wait` is")
-        return read_wait(request.query.get("wait"), self._settings.longest_wait)
+        return read_wait(only(request.query.getall("wait", []), "wait"), self._settings.longest_wait)
 
     async def _body(self, request: web.Request) -> bytes:
         seconds = self._settings.reading.total_seconds()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -22,6 +23,7 @@ from orchestrator.payloads import check_size
 from orchestrator.store.codec import dump_json
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import timedelta
 
     from orchestrator.clock import Clock
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from orchestrator.door.tokens import Tokens
     from orchestrator.model import Trace
     from orchestrator.store.port import ExecutionRecord, Store
+
+#: A key may have been accepted before, its answer lost: refusing a retry says nothing about that one.
+_NOTHING_NEW: Final = "nothing new was accepted, and the same key may be asked again"
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +52,13 @@ class Inside:
     namespace: str = ""
 
 
+@dataclass(eq=False, slots=True)
+class Admission:
+    """A request that was let in; `accepting` is what makes it durable, as soon as that has begun."""
+
+    accepting: asyncio.Task[Accepted] | None = None
+
+
 class Service:
     """Every method raises Refused for what the caller can mend or try again, StoreUnavailable when nothing is known."""
 
@@ -54,22 +66,48 @@ class Service:
         self._inside, self._settings = inside, settings
         self.pressure = Pressure(inside.store, inside.clock, settings.backlog)
         self.waits = Waits(inside.store, settings.waits)
+        self._admitted: set[Admission] = set()
         self._accepting: set[asyncio.Task[Accepted]] = set()
 
-    async def admit(self) -> None:
-        """Refuse now what could not be run soon."""
-        if len(self._accepting) >= self._settings.accepting:
-            raise later(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once; nothing was accepted", 1)
-        if (seconds := await self.pressure.retry_after()) is not None:
-            message = f"workers do not keep up: nothing was accepted; come again in {seconds} s"
-            raise later(HTTPStatus.TOO_MANY_REQUESTS, message, seconds)
+    @property
+    def at_once(self) -> int:
+        """Requests that were let in and are not accepted yet."""
+        return len(self._admitted)
 
-    async def execute(
-        self, asked: ExecuteRequest, trace: Trace | None, caller: str, wait: timedelta | None
-    ) -> dict[str, Any]:
-        """Accept, and tell how it stands: durable when it returns. Who hangs up meanwhile is accepted all the same."""
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[Admission]:
+        """Around a request until it is accepted: refuse now what could not be run soon.
+
+        It counts from here on, its body unread; and until its acceptance is over, though its caller may have gone.
+        """
+        if self.at_once >= self._settings.accepting:
+            raise later(HTTPStatus.TOO_MANY_REQUESTS, f"too many requests at once: {_NOTHING_NEW}", 1)
+        admission = Admission()
+        self._admitted.add(admission)
+        try:
+            if (seconds := await self.pressure.retry_after()) is not None:
+                message = f"workers do not keep up: {_NOTHING_NEW}; come again in {seconds} s"
+                raise later(HTTPStatus.TOO_MANY_REQUESTS, message, seconds)
+            yield admission
+        finally:
+            if admission.accepting is None:
+                self._admitted.discard(admission)
+            else:
+                admission.accepting.add_done_callback(lambda _: self._admitted.discard(admission))
+
+    async def accept(
+        self, asked: ExecuteRequest, trace: Trace | None, caller: str, admission: Admission
+    ) -> tuple[Request, Accepted]:
+        """Durable when it returns. Who hangs up meanwhile is accepted all the same."""
         wanted = await self._wanted(asked, trace)
-        accepted = await self._shielded(wanted, caller)
+        task = asyncio.create_task(self._accept(wanted, caller), name=f"accept:{wanted.id}")
+        admission.accepting = task
+        self._accepting.add(task)
+        task.add_done_callback(self._accepted)
+        return wanted, await asyncio.shield(task)
+
+    async def told(self, wanted: Request, accepted: Accepted, wait: timedelta | None) -> dict[str, Any]:
+        """How what was accepted stands: now, or when it is over or the time is."""
         if accepted.created and accepted.engine is not None and not wait and wanted.workflow.concurrency is None:
             return begun(accepted.id, wanted.workflow.id, accepted.engine)  # as it stands, without a look
         return await self.stands(accepted.id, wait)
@@ -87,12 +125,7 @@ class Service:
         if self._accepting:
             await asyncio.wait(self._accepting, timeout=self._settings.drain.total_seconds())
         await self.waits.aclose()
-
-    async def _shielded(self, wanted: Request, caller: str) -> Accepted:
-        task = asyncio.create_task(self._accept(wanted, caller), name=f"accept:{wanted.id}")
-        self._accepting.add(task)
-        task.add_done_callback(self._accepted)
-        return await asyncio.shield(task)
+        await self.pressure.aclose()
 
     async def _wanted(self, asked: ExecuteRequest, trace: Trace | None) -> Request:
         try:

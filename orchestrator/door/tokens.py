@@ -100,7 +100,11 @@ def _lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _text(file: Path) -> str:
     with file.open(encoding="utf-8") as opened:
-        return opened.read(_LARGEST_FILE)
+        text = opened.read(_LARGEST_FILE + 1)
+    if len(text) > _LARGEST_FILE:  # a part of it would end within a token
+        message = f"is larger than {_LARGEST_FILE} characters; tokens of callers that are gone can be removed"
+        raise InvalidInput([Problem(str(file), message)])
+    return text
 
 
 def _digest(token: str) -> bytes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _POLL: Final = 0.05  # seconds
+_PAUSE: Final = 0.5  # seconds after a question that failed
 
 
 class Waits:
@@ -70,12 +71,16 @@ class Waits:
     async def _ask(self) -> None:
         """Ask the store while somebody waits."""
         while self._over:
+            pause = self._poll
             try:
                 ended = await self._store.over(list(self._over))
             except StoreError as error:
                 log.warning("the store does not answer those who wait", error=str(error))
-                ended = set()
+                ended, pause = set(), _PAUSE
+            except Exception:  # everybody's question: it must not end with one that failed
+                log.exception("asking for those who wait failed; it goes on")
+                ended, pause = set(), _PAUSE
             for execution_id in ended:
                 if execution_id in self._over:
                     self._over[execution_id].set()
-            await asyncio.sleep(self._poll)
+            await asyncio.sleep(pause)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     from orchestrator.nodes.runner import NodeRunner
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Where an execution stands, as its row says it, and until when its step may take."""
+
+    claim: Claim
+    row: Projection
+    until: datetime
 
 
 class V1Engine:
@@ -57,16 +66,18 @@ class V1Engine:
             Status.RUNNING, "", 0, len(workflow.nodes), 0, claim.created_at, None, output=None, failure=None
         )
         row = replace(row, started_at=self._clock.now())
+        walk = _Walk(claim, row, self._clock.now())
         telemetry.STARTED.labels("v1").inc()
         skipped: set[str] = set()
         failure: Failure | None = None
         for node in _in_order(workflow):
-            row = replace(row, current_node=node.id)
-            if await self._updates.put(V1Update(claim.id, row, self._clock.now() + node.timeout)):
+            walk.row = row = replace(row, current_node=node.id)
+            walk.until = self._clock.now() + node.timeout
+            if await self._updates.put(V1Update(claim.id, row, walk.until)):
                 await self._end(claim, row, Status.CANCELLED)
                 return
             try:
-                outputs[node.id] = await self._step(claim, workflow, node, outputs, skipped)
+                outputs[node.id] = await self._step(walk, workflow, node, outputs, skipped)
             except (StepError, ExpressionError) as error:
                 kind = error.kind if isinstance(error, StepError) else type(error).__name__
                 message = error.message if isinstance(error, StepError) else str(error)
@@ -92,10 +103,10 @@ class V1Engine:
             telemetry.EXECUTION_SECONDS.labels("v1").observe((row.finished_at - row.started_at).total_seconds())
 
     async def _step(
-        self, claim: Claim, workflow: Workflow, node: Node, outputs: dict[str, Any], skipped: set[str]
+        self, walk: _Walk, workflow: Workflow, node: Node, outputs: dict[str, Any], skipped: set[str]
     ) -> Any:
         path = f"spec.nodes[{workflow.position[node.id]}]"
-        scope = expressions.scope(claim.id, claim.input, outputs)
+        scope = expressions.scope(walk.claim.id, walk.claim.input, outputs)
         if node.id in skipped or passes_by(node, skipped):
             skipped.add(node.id)
             return None
@@ -104,7 +115,7 @@ class V1Engine:
             return None
         began = time.perf_counter()
         try:
-            output = await step(node, scope, path, skipped, partial(self._attempt, claim))
+            output = await step(node, scope, path, skipped, partial(self._attempt, walk))
         except StepError:
             telemetry.STEPS.labels("v1", node.type, "failed").inc()
             telemetry.ENDED_STEPS.labels("v1", "failed", "0").inc()
@@ -114,11 +125,14 @@ class V1Engine:
         telemetry.STEP_SECONDS.labels("v1", node.type).observe(time.perf_counter() - began)
         return output
 
-    async def _attempt(self, claim: Claim, node: Node, with_: Any, item: str | None) -> Any:
+    async def _attempt(self, walk: _Walk, node: Node, with_: Any, item: str | None) -> Any:
+        claim, now = walk.claim, self._clock.now()
         if node.type == "wait":
-            now = self._clock.now()
-            await asyncio.sleep(max(0.0, (wait.due(with_, now) - now).total_seconds()))
+            due = wait.due(with_, now)
+            await self._lasts(walk, node, due)
+            await asyncio.sleep(max(0.0, (due - now).total_seconds()))
             return None
+        await self._lasts(walk, node, now)
         context = StepContext(
             execution_id=claim.id,
             workflow_id=claim.workflow_id,
@@ -130,6 +144,14 @@ class V1Engine:
             item=item,
         )
         return await self._runner.run(node, with_, context)
+
+    async def _lasts(self, walk: _Walk, node: Node, begins: datetime) -> None:
+        """Say that an attempt may take beyond what the row says (a wait, the later items of a map): an execution whose
+        step should be over counts as left behind by a process that died. Some way ahead, so that it is seldom said.
+        """
+        if begins + node.timeout > walk.until:
+            walk.until = begins + 2 * node.timeout
+            await self._updates.put(V1Update(walk.claim.id, walk.row, walk.until))
 
 
 def _in_order(workflow: Workflow) -> list[Node]:

@@ -7,12 +7,13 @@ agree to well within a lease; a larger skew wastes work and is caught by the fen
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
     from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Trace, Workflow
@@ -196,6 +197,7 @@ class Filter:
     failed_node: str | None = None
     failed_kind: str | None = None
     queued: bool | None = None
+    stalled_before: datetime | None = None  # running, and its lease or its step's time was over before that
     after: tuple[datetime, str] | None = None  # created_at and id of the last one seen
     limit: int = 100
 
@@ -240,6 +242,10 @@ class Totals:
     at: datetime
     totals: Any  # JSON, owned by the rollout controller
 
+
+# How long after the last moment at which a running V1 must have written something it counts as dead: as long as a
+# worker's lease, for clocks that differ and a store that was away.
+V1_GRACE: Final = timedelta(seconds=15)
 
 ALL_WORKFLOWS: Final = ""  # no workflow's name: its row says that an attempt's baselines were taken
 
@@ -348,7 +354,12 @@ class Store(Protocol):
         """
 
     async def control(self, execution_id: str, control: Control, now: datetime) -> bool:
-        """Record a request durably; False when it changes nothing (over already, or asked before)."""
+        """Record a request durably; False when it changes nothing (over already, or asked before).
+
+        Cancel ends a V1 execution at once while it is pending, and when nobody is left who could read the request: its
+        step's deadline is past by V1_GRACE, and so is the watch of one that runs elsewhere. If its process lives after
+        all, its next `v1_update` tells it.
+        """
 
     # -- V2: claims and appends
     async def claim(self, owner: str, engine: Engine, limit: int, lease: timedelta, now: datetime) -> list[Claim]:
@@ -382,7 +393,7 @@ class Store(Protocol):
 
     # -- V1: no events, no fencing
     async def v1_update(self, batch: Sequence[V1Update]) -> list[bool]:
-        """Write V1's rows; answers for each whether a cancel was asked for."""
+        """Write V1's rows, but never one that is over; answers for each whether a cancel was asked for."""
 
     # -- reading
     async def get(self, execution_id: str) -> ExecutionRecord | None: ...

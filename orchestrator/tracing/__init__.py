@@ -5,7 +5,7 @@
                │        └─ checkpoint   the durable commit of the step's completion
                └─ step …
 
-`ORCHESTRATOR_TRACING=on` and the extra `orchestrator[otel]` switch it on; see docs/tracing.md.
+`ORCHESTRATOR_TRACING=on` and the extra `otel` switch it on; see docs/tracing.md.
 """
 
 from __future__ import annotations
@@ -78,6 +78,6 @@ def open_tracing(setting: str, service: str) -> Tracing | None:
     try:
         from orchestrator.tracing.opened import from_environment  # noqa: PLC0415 - an optional extra
     except ImportError as error:
-        message = f"needs the extra: pip install 'orchestrator[otel]' ({error})"
+        message = f"needs the extra `otel`: in a checkout `uv sync --extra otel` or `pip install '.[otel]'` ({error})"
         raise InvalidInput([Problem(VARIABLE, message)]) from None
     return from_environment(service)

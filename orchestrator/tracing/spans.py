@@ -195,6 +195,7 @@ class _Request:
             self.span.set_attribute("orchestrator.execution.id", execution_id)
         if status >= 500:  # noqa: PLR2004 - the server's own faults; a client's are none of a server's span
             self.span.set_status(Status(StatusCode.ERROR))
+            self.span.set_attribute("error.type", str(status))
 
 
 def _step_attributes(

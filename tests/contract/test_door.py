@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
+from orchestrator.door.problems import PATH
 from orchestrator.errors import StoreUnavailable
 from orchestrator.faults import Boundary
 from orchestrator.flag import FlagValues
 from orchestrator.fold import fold
-from orchestrator.model import Assignment, Engine, Status
+from orchestrator.model import Assignment, Engine, Status, Trace
 from orchestrator.router import falls_on_v2
 from orchestrator.store import Filter
 from orchestrator.testing import FakeClock, faults
-from tests.support.doors import open_door
+from tests.support.doors import TOKEN, open_door
 from tests.support.engine import node, spec, working
 from tests.support.stores import CHAIN, LEASE, START, submission, workflow
 
@@ -113,6 +115,23 @@ async def test_who_hangs_up_waits_no_longer(store: Store, clock: FakeClock, tmp_
         assert await count(store) == 1
 
 
+async def test_who_waits_is_answered_although_a_question_failed(
+    store: Store, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[Exception] = [StoreUnavailable("the cable is out"), RuntimeError("a defect")]
+    real = store.over
+
+    async def over(ids: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(ids)
+
+    monkeypatch.setattr(store, "over", over)
+    async with open_door(store, clock, tmp_path, *FLOWS) as there, working(store):
+        answer = await there.caller.execute({"workflow": "broken", "engine": "v2"}, wait="30s")
+    assert (answer.status, answer.body["status"], failures) == (200, "failed", [])
+
+
 # -- routed and logged as a resource is
 
 
@@ -160,6 +179,18 @@ async def test_without_a_v1_everything_runs_on_v2(store: Store, clock: FakeClock
         assert (await there.caller.execute(ORDER)).body["engine"] == "v2"
 
 
+@pytest.mark.parametrize("engine", ["v1", "v2"])
+async def test_without_a_v1_a_retry_that_names_an_engine_is_the_same_request(
+    store: Store, clock: FakeClock, tmp_path: Path, engine: str
+) -> None:
+    body = ORDER | {"engine": engine, "idempotencyKey": "k"}
+    async with open_door(store, clock, tmp_path, *FLOWS, v1_available=False) as there:
+        first, again = await there.caller.execute(body), await there.caller.execute(body)
+        other = await there.caller.execute(body | {"engine": "auto"})
+    assert (first.status, first.body["engine"], again.body) == (202, "v2", first.body)
+    assert (other.status, other.fields) == (422, ["idempotencyKey"])
+
+
 async def test_the_trace_of_the_caller_is_kept(store: Store, clock: FakeClock, tmp_path: Path) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with open_door(store, clock, tmp_path, *FLOWS) as there:
@@ -169,6 +200,25 @@ async def test_the_trace_of_the_caller_is_kept(store: Store, clock: FakeClock, t
     traces = [fold(a.body["id"], await store.events(a.body["id"])).trace for a in (kept, none)]
     assert traces[0] is not None
     assert (traces[0].parent, traces[0].state, traces[1]) == (parent, "vendor=1", None)
+
+
+async def test_states_of_a_trace_are_one_list_and_two_places_are_none(
+    store: Store, clock: FakeClock, tmp_path: Path
+) -> None:
+    """As W3C Trace Context has it."""
+    one, two = (f"00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333{n}-01" for n in (1, 2))
+    headers = CIMultiDict({"traceparent": one, "tracestate": "a=1"})
+    async with open_door(store, clock, tmp_path, *FLOWS) as there:
+
+        async def traced(name: str, value: str) -> Trace | None:
+            sent = CIMultiDict([*headers.items(), (name, value), ("Authorization", f"Bearer {TOKEN}")])
+            url = there.caller.url + PATH
+            async with there.caller.session.post(url, json=ORDER | {"engine": "v2"}, headers=sent) as answer:
+                made = (await answer.json())["id"]
+            return fold(made, await store.events(made)).trace
+
+        joined, none = await traced("tracestate", "b=2"), await traced("traceparent", two)
+    assert (joined, none) == (Trace(one, "a=1,b=2"), None)
 
 
 # -- once for each idempotency key

@@ -9,7 +9,10 @@ import pytest
 from orchestrator.errors import InvalidPayload
 from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Control, Store, V1Update
+from orchestrator.store.port import V1_GRACE
 from tests.support.stores import LEASE, START, after, projection, row, submission
+
+POLL = timedelta(seconds=1)
 
 
 async def claimed(store: Store) -> None:
@@ -74,6 +77,65 @@ async def test_a_pending_v1_execution_is_cancelled_at_once(store: Store) -> None
     assert await store.control("x1", Control.CANCEL, START)
     record = await row(store)
     assert (record.status, record.finished_at) == (Status.CANCELLED, START)
+
+
+async def dead_at(store: Store, seconds: float) -> None:
+    """`x1`, whose process died in a step that could take until then."""
+    await claimed(store)
+    await store.v1_update([V1Update("x1", projection(started_at=START), after(seconds))])
+
+
+async def test_what_a_dead_v1_left_behind_is_cancelled_at_once(store: Store) -> None:
+    await dead_at(store, 5)
+    late = after(5) + V1_GRACE + timedelta(seconds=1)
+    assert (await store.gauges(late, POLL)).stalled[Engine.V1] == 1
+    assert await store.control("x1", Control.CANCEL, late)
+    record = await row(store)
+    assert (record.status, record.finished_at, record.cancel_requested) == (Status.CANCELLED, late, True)
+    gauges = await store.gauges(late, POLL)
+    assert (gauges.stalled[Engine.V1], gauges.running[Engine.V1]) == (0, 0)
+    assert not await store.control("x1", Control.CANCEL, late)
+
+
+async def test_a_wish_that_a_dead_v1_never_read_is_carried_out_when_it_is_repeated(store: Store) -> None:
+    await dead_at(store, 5)
+    assert await store.control("x1", Control.CANCEL, after(1))
+    assert (await row(store)).status is Status.RUNNING
+    assert not await store.control("x1", Control.CANCEL, after(2))
+    late = after(5) + V1_GRACE + timedelta(seconds=1)
+    assert await store.control("x1", Control.CANCEL, late)
+    assert (await row(store)).status is Status.CANCELLED
+
+
+async def test_a_v1_that_died_before_its_first_node_is_cancelled_once_its_longest_step_would_be_over(
+    store: Store,
+) -> None:
+    await claimed(store)
+    deadline = (await row(store)).step_deadline
+    assert deadline is not None
+    assert await store.control("x1", Control.CANCEL, deadline)
+    assert (await row(store)).status is Status.RUNNING
+    assert await store.control("x1", Control.CANCEL, deadline + V1_GRACE + timedelta(seconds=1))
+    assert (await row(store)).status is Status.CANCELLED
+
+
+async def test_a_v1_that_lives_is_not_cancelled_under_its_feet(store: Store) -> None:
+    await dead_at(store, 5)
+    assert await store.control("x1", Control.CANCEL, after(5) + V1_GRACE)
+    record = await row(store)
+    assert (record.status, record.finished_at, record.cancel_requested) == (Status.RUNNING, None, True)
+    assert await store.v1_update([V1Update("x1", projection(started_at=START), after(99))]) == [True]
+
+
+async def test_a_v1_that_was_thought_dead_learns_of_its_end_and_changes_nothing(store: Store) -> None:
+    await dead_at(store, 5)
+    late = after(5) + V1_GRACE + timedelta(seconds=1)
+    await store.control("x1", Control.CANCEL, late)
+    before = await row(store)
+    over = projection(Status.SUCCESS, finished_at=after(60))
+    assert await store.v1_update([V1Update("x1", projection(), after(99))]) == [True]
+    assert await store.v1_update([V1Update("x1", over, None)]) == [True]
+    assert await row(store) == before
 
 
 async def test_v1_cannot_be_suspended(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.errors import InvalidPayload
 from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Control, Store
+from orchestrator.store.port import V1_GRACE
 from orchestrator.store.sql.watched import End, Ended, Note, Noted, Watched, WatchStore
 from tests.support.stores import LEASE, START, submission
 
@@ -119,6 +120,23 @@ async def test_a_cancel_is_told_to_whoever_watches(watches: WatchStore) -> None:
     assert await watches.watch_on({"x1": fence}, LEASE, START) == {"x1": True}
     assert (await take(watches, later(16)))[0].cancel_requested
     assert (await record_of(watches, "x1")).status is Status.RUNNING
+
+
+async def test_a_cancel_waits_for_the_next_watcher_when_the_first_one_died(watches: WatchStore) -> None:
+    await submit(watches, "x1")
+    await take(watches)
+    assert await watches.control("x1", Control.CANCEL, later(1))
+    (again,) = await take(watches, later(16), owner="other")
+    assert (again.claim.id, again.cancel_requested) == ("x1", True)
+
+
+async def test_a_cancel_ends_what_nobody_watches_any_more_and_whose_time_is_over(watches: WatchStore) -> None:
+    await submit(watches, "x1", "x2")
+    fences = {watch.claim.id: watch.claim.fence for watch in await take(watches)}
+    late = START + HOUR + V1_GRACE + timedelta(seconds=1)
+    assert await watches.watch_on({"x2": fences["x2"]}, LEASE, late)  # somebody asks the legacy engine still
+    assert [await watches.control(id_, Control.CANCEL, late) for id_ in ("x1", "x2")] == [True, True]
+    assert [(await record_of(watches, id_)).status for id_ in ("x1", "x2")] == [Status.CANCELLED, Status.RUNNING]
 
 
 async def test_the_first_end_is_final_whoever_watches(watches: WatchStore) -> None:

@@ -11,10 +11,12 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.support.forking import loaded
-from tests.support.pages import ROOT, blocks, typed
+from tests.support.pages import ROOT, blocks, typed_by
+from tests.support.polling import eventually
 from tests.support.postgres import plain_url
 from tests.support.reading import missing, read_along
 
@@ -33,9 +35,15 @@ pytestmark = pytest.mark.e2e
 GUIDES = ("docs/quick-guide.md", "docs/ORCHESTRATOR_V2_ROLLOUT.md")
 AFTERWARDS = ("docs/rollout-log.md", "docs/rollout-report.md")
 READ = (*GUIDES, *AFTERWARDS)
-TYPED = {page: typed(blocks(ROOT / page)) for page in READ}
+TYPED = {page: typed_by(__name__, blocks(ROOT / page)) for page in READ}
 WITHIN = 240  # seconds a page
 SHORTER = {"--runs 100": "--runs 2"}  # what a reader takes the time for
+
+#: What looks, and so shows something: in each guide something has happened by then.
+ASKS = re.compile(
+    r"^(curl|kubectl get|orchestrator (report|executions (list|show)|rollout (status|history|verify)|flag get)) ",
+    re.MULTILINE,
+)
 
 #: What the blocks marked `yours` set.
 YOURS = ("KUBECONFIG", "ORCHESTRATOR_NAMESPACE", "ORCHESTRATOR_DATABASE", "PROMETHEUS")
@@ -58,6 +66,14 @@ def read(site: Site, page: str, folder: Path, program: Path, path: list[str]) ->
     return read_along(scripts, folder, mine, within=WITHIN, path=path, program=program)
 
 
+def scraped(site: Site) -> bool:
+    """Whether Prometheus has heard of the processes, as it has of a reader's."""
+    query = f'up{{job=~"operator|worker",namespace="{site.namespace}"}} == 1'
+    url = f"{site.plane.cluster.prometheus_url}/api/v1/query"
+    answer = httpx.get(url, params={"query": query}, trust_env=False, timeout=30).raise_for_status()
+    return len(answer.json()["data"]["result"]) == 2
+
+
 @pytest.fixture(scope="module")
 def readings(
     control_plane: ControlPlane, postgres: LocalPostgres, tmp_path_factory: pytest.TempPathFactory
@@ -73,6 +89,7 @@ def readings(
 
         def start(site: Site, page: str) -> Reading:
             site.start("operator", "worker")
+            eventually(lambda: scraped(site), "both processes in Prometheus")
             return read(site, page, folders[page], program, path)
 
         done = {page: pool.submit(start, site, page) for page, site in zip(GUIDES, (short, long), strict=True)}
@@ -90,7 +107,9 @@ def readings(
 def test_a_block_does_what_its_page_says(
     readings: Mapping[str, Reading], page: str, number: int, block: Block, wanted: str
 ) -> None:
-    assert missing(wanted, readings[page].of(number, block)) == []
+    printed = readings[page].of(number, block)
+    assert missing(wanted, printed) == []
+    assert printed.strip() or not ASKS.search(block.text)
 
 
 @pytest.mark.parametrize("page", GUIDES)

@@ -25,6 +25,7 @@ from orchestrator.cli.main import app
 from orchestrator.router import bucket
 from tests.support import boards, runbook
 from tests.support.live import SAMPLES
+from tests.support.pages import blocks, typed_by
 from tests.support.polling import eventually
 from tests.support.rollout_documents import rollout
 from tests.support.site import ENABLED, EXPIRES, PERCENT, execution, workflow
@@ -479,6 +480,9 @@ def test_the_dashboards_variables_offer_what_there_is(asked: boards.Asked) -> No
 # -- the runbook, by a person on call
 
 
+LOOKS, ACTS = ([block for block, _ in typed_by(__name__, blocks(runbook.PAGE), mark)] for mark in ("", "acts"))
+
+
 @pytest.fixture(scope="module")
 def on_call(story: Story) -> dict[str, str]:
     """What the runbook asks to set."""
@@ -498,7 +502,7 @@ def test_what_the_runbook_looks_at_is_there(
     story: Story, on_call: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    typed = dict.fromkeys(line for block in runbook.blocks() for line in block.text.splitlines())  # each one once
+    typed = dict.fromkeys(line for block in LOOKS for line in block.text.splitlines())  # each one once
     for line in typed:
         runbook.run(line, story.site.plane.cluster.kubectl, on_call)
     assert len(typed) > 20
@@ -509,10 +513,13 @@ def test_what_the_runbook_does_is_done(story: Story, on_call: dict[str, str]) ->
     site.kubectl("delete", "enginerollout", "failing", "--timeout=60s")
     site.apply(rollout("v2", (5, "10m"), (100, "10m"), criteria=CRITERIA))
     site.until_status("EngineRollout", "v2", lambda status: status.get("phase") == "Progressing", "v2 that goes on")
-    by_verb = {line.split('"')[0]: line for block in runbook.blocks("acts") for line in block.text.splitlines()}
-    assert list(by_verb) == ["orchestrator rollout abort ", "kubectl patch enginerollout "]
-    for line in by_verb.values():
-        runbook.run(line, site.plane.cluster.kubectl, on_call | {"ROLLOUT": "v2"})
+    by_verb = {line.split('"')[0].strip(): line for block in ACTS for line in block.text.splitlines()}
+    cancel = "orchestrator executions cancel --engine v1 --status running --stalled --yes"
+    in_turn = [*(f"orchestrator rollout {verb}" for verb in ("promote", "abort", "rearm")), cancel]
+    assert by_verb.keys() == {*in_turn, "orchestrator flag unset"}
+    for verb in in_turn:
+        runbook.run(by_verb[verb], site.plane.cluster.kubectl, on_call | {"ROLLOUT": "v2"})
+    runbook.run(by_verb["orchestrator flag unset"], site.plane.cluster.kubectl, on_call)
     assert site.status("EngineRollout", "v2")["phase"] in ("RollingBack", "RolledBack")
     assert site.get("EngineRollout", "v2")["spec"]["attempt"] == 2
     assert site.flag() == {}

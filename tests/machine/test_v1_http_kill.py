@@ -17,7 +17,8 @@ import pytest
 from orchestrator.engines.v1_http.settings import variable
 from orchestrator.model import Engine, Status
 from tests.support.engine import ended
-from tests.support.legacy import Legacy, LegacyTable, Request, call_back, free_port
+from tests.support.legacy import Legacy, LegacyTable, Request, call_back
+from tests.support.ports import free_port
 from tests.support.stores import submission
 
 if TYPE_CHECKING:

@@ -71,14 +71,20 @@ def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[Query]:
         yield Query(f"{uid}: annotation {annotation['name']}", annotation["expr"])
 
 
-def interpolated(expression: str, namespace: str) -> str:
+def expression(title: str, letter: str = "A") -> str:
+    """What the one panel of this title asks."""
+    (found,) = (query.expression for query in panel_queries() if query.place.endswith(f": {title} {letter}"))
+    return found
+
+
+def interpolated(expression: str, namespace: str, window: str = _WINDOW) -> str:
     """With the variables that a person has chosen one namespace in, and all else left at All."""
     values = {
         "$namespace": namespace,
         "$job": "(operator|worker)",
         "$rollout": ".*",
         "$criterion": ".*",
-        "$__rate_interval": _WINDOW,
+        "$__rate_interval": window,
     }
     for variable, value in values.items():
         expression = expression.replace(variable, value)

@@ -22,6 +22,7 @@ from orchestrator_operator.specs import EXECUTIONS, GROUP, VERSION, WORKFLOWS, R
 from orchestrator_operator.specs.crds import DEFINITIONS, crd
 
 from orchestrator.flag import CLEAR, FlagValues, parse
+from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class FakeKubernetes:
         self._fail()
         key = (resource.plural, namespace, name)
         found = self._find(key)
+        version = body.get("metadata", {}).get("resourceVersion")
+        if version is not None and version != found["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified", status=409)
         patched = merge(found, body)
         if patched.get("spec") != found.get("spec"):
             patched["metadata"]["generation"] += 1
@@ -232,6 +236,11 @@ class Operator:
     def api(self) -> Any:
         """The fake where the real class is asked for: it has the same methods."""
         return self.kubernetes
+
+    @property
+    def intake(self) -> Intake:
+        """What the HTTP door beside these handlers takes executions in by."""
+        return Intake(self.submissions, self.flag, self.clock, v1_available=self.v1_available)
 
     async def apply(self, resource: Resource, name: str, spec: Any, **metadata: Any) -> dict[str, Any]:
         """Create or patch a resource, and let the operator see it."""

@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = "sh"
+_FOLDERS = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0].isalpha())  # not .venv
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,13 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
+#: What tests type, by the module whose test does: each asks for its blocks by `typed_by` and types what it gets.
+TYPED: dict[Block, str] = {}
+
+
 def pages() -> list[Path]:
-    """Every page that people read."""
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
+    """Every page that people read, wherever it stands in the checkout."""
+    return sorted([*ROOT.glob("*.md"), *(path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 
 
 def blocks(page: Path, text: str | None = None) -> list[Block]:
@@ -65,11 +70,18 @@ def section(title: str, page: Path) -> str:
     return page.read_text(encoding="utf-8").split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def typed(found: list[Block]) -> list[tuple[Block, str]]:
-    """The blocks that a reader types, each with the output that stands right below it ("" for none)."""
+def typed_by(module: str, found: list[Block], mark: str = "") -> list[tuple[Block, str]]:
+    """What `typed` gives, for a test that types each of these blocks; tests/unit/docs/test_commands.py looks here."""
+    shown = typed(found, mark)
+    TYPED.update((block, module) for block, _ in shown)
+    return shown
+
+
+def typed(found: list[Block], mark: str = "") -> list[tuple[Block, str]]:
+    """The blocks with this mark that a reader types, each with the output that stands right below it ("" for none)."""
     following = [*found[1:], None]
     return [
         (block, after.text if after is not None and after.language == "text" else "")
         for block, after in zip(found, following, strict=True)
-        if block.language == SHELL and not block.mark
+        if block.language == SHELL and block.mark == mark
     ]

@@ -59,7 +59,8 @@ def settings() -> set[str]:
 
 
 def run(line: str, kubectl: Path, environment: Mapping[str, str]) -> None:
-    """Type one command in the present folder; AssertionError with what it printed when it fails.
+    """Type one command in the present folder; AssertionError with what it printed when it fails, or finds nothing where
+    there is something: a rollout of a V2 that failed has run, and its metrics were scraped.
 
     Our own program runs within this process: there are many lines, and Python takes long to start.
     """
@@ -68,6 +69,9 @@ def run(line: str, kubectl: Path, environment: Mapping[str, str]) -> None:
         words = shlex.split(string.Template(line).substitute(environment))
         done = CliRunner().invoke(app, words[1:], env=dict(environment))
         assert done.exit_code == 0, f"{line}\n{done.output}"
+        assert done.output.strip(), f"{line}\nprinted nothing"
+        if " list " in line and "--status failed" in line:  # there was a V2 that failed
+            assert re.search(r"\bfailed\b", done.output), f"{line}\n{done.output}"
         return
     where = {**os.environ, **environment, "PATH": f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}"}
     asked = subprocess.run(
@@ -81,4 +85,5 @@ def run(line: str, kubectl: Path, environment: Mapping[str, str]) -> None:
     )
     assert asked.returncode == 0, f"{line}\n{asked.stdout}\n{asked.stderr}"
     if program == "curl":
-        assert json.loads(asked.stdout)["status"] == "success", f"{line}\n{asked.stdout}"
+        answer = json.loads(asked.stdout)
+        assert (answer["status"], bool(answer["data"]["result"])) == ("success", True), f"{line}\n{asked.stdout}"

@@ -159,7 +159,7 @@ def test_every_variable_that_the_code_names_is_on_the_page() -> None:
 
 #: One variable of the environment that workers and operators may share; it has to mean the same to both.
 SHARED = {"ORCHESTRATOR_DATABASE", "ORCHESTRATOR_SCHEMA", "ORCHESTRATOR_HTTP_ALLOW", "ORCHESTRATOR_V1"}
-SHARED |= {"ORCHESTRATOR_CONTAINERS", "ORCHESTRATOR_TRACING"}
+SHARED |= {"ORCHESTRATOR_CONTAINERS", "ORCHESTRATOR_PATIENCE", "ORCHESTRATOR_TRACING"}
 
 
 def test_no_variable_means_one_thing_to_a_worker_and_another_to_the_operator() -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cli.logs import masked
+from orchestrator.cli.logs import STANDARD_ERROR, masked
 from orchestrator_operator import settings as settings_
 
 app = typer.Typer(
@@ -123,7 +123,7 @@ def configure_logs(level: str, form: str) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(STANDARD_ERROR),
         cache_logger_on_first_use=True,
     )
 

@@ -10,6 +10,7 @@ from orchestrator.cli.options import Output, OutputOption, print_json, print_tab
 from orchestrator_operator.cli import rollout_report, rollout_simulate
 from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
 from orchestrator_operator.cli.rollout_lines import standing
+from orchestrator_operator.cli.rollout_rearm import rearm
 from orchestrator_operator.cli.rollout_verbs import VERBS
 from orchestrator_operator.cli.rollout_verify import Database, History, verify
 from orchestrator_operator.specs import ROLLOUTS
@@ -101,6 +102,7 @@ def history(
 app.command("report", epilog=rollout_report.EPILOG)(rollout_report.report)
 for verb in (verify, *VERBS):
     app.command()(verb)
+app.command()(rearm)
 
 
 def _share(bad: int | None, total: int | None) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.authoring import check_input
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator.model import Engine
 from orchestrator.store.port import Control
 from orchestrator_operator.handlers.forking import Origin, fork_of
 from orchestrator_operator.specs.conditions import find
@@ -169,7 +170,8 @@ def _steer(seen: Seen, record: ExecutionRecord) -> Decision:
     handled: dict[str, Any] = {}
     controls: list[Control] = []
     if not record.status.terminal:
-        if spec.get("cancel") is True and not record.cancel_requested:
+        # V1's process may have died since: then the next request ends what it left behind.
+        if spec.get("cancel") is True and (not record.cancel_requested or record.engine is Engine.V1):
             controls.append(Control.CANCEL)
         if _suspend_changed(seen, spec):
             wanted = spec.get("suspend") is True

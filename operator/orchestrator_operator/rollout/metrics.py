@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PERCENT = Gauge("orchestrator_rollout_percent", "The share of new executions that V2 is to get.", ["rollout"])
 STAGE = Gauge("orchestrator_rollout_stage", "The stage's place, from 1.", ["rollout"])
+STAGE_INFO = Gauge("orchestrator_rollout_stage_info", "1 for the stage that it is at, by name.", ["rollout", "stage"])
 NEXT = Gauge("orchestrator_rollout_next_timestamp_seconds", "When the next planned move is due.", ["rollout"])
 PHASE = Gauge("orchestrator_rollout_phase", "1 for the phase that it is in, 0 for all others.", ["rollout", "phase"])
 REASON = Gauge("orchestrator_rollout_reason", "1 for the reason of its phase.", ["rollout", "reason"])
@@ -75,7 +76,7 @@ for _outcome in ("sent", "failed", "dropped"):
     NOTIFICATIONS.labels(_outcome)
 
 _GAUGES = (
-    *(PERCENT, STAGE, NEXT, PHASE, REASON, CONDITION, ALARM, EVIDENCE, PASS_EVIDENCE, VERDICT, JUDGED),
+    *(PERCENT, STAGE, STAGE_INFO, NEXT, PHASE, REASON, CONDITION, ALARM, EVIDENCE, PASS_EVIDENCE, VERDICT, JUDGED),
     *(VALUE, LIMIT, BLIND, BUDGET, DECIDED, PENDING),
 )
 # What a judge may say of the experiment itself (rules 5 and 7, and the A/A comparison): zeros while it is sound.
@@ -111,6 +112,8 @@ def forget(rollout: str) -> None:
 def _progress(status: RolloutStatus, now: datetime) -> Iterator[Row]:
     yield PERCENT, (), float(status.percent)
     yield STAGE, (), status.stage_index + 1
+    if status.stage:
+        yield STAGE_INFO, (status.stage,), 1.0
     if status.next is not None:
         yield NEXT, (), status.next.timestamp()
     blind = (now - status.blind_since).total_seconds() if status.blind_since else 0.0

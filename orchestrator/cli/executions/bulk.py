@@ -152,6 +152,8 @@ def _why_not(record: ExecutionRecord, control: Control) -> str:
         return f"nothing to do, it is over: {record.status}"
     if record.engine is Engine.V1 and control is Control.SUSPEND:
         return "V1 cannot be suspended; cancel it, or wait for its end"
+    if record.engine is Engine.V1 and record.cancel_requested:
+        return "asked before: V1 sees it at its next node; if its process died, ask again when its step's time is over"
     return f"nothing to do, it is {record.status} and this was asked before or is the case"
 
 

@@ -9,12 +9,14 @@ import typer
 from orchestrator.cli.executions.bulk import Verb, controls, perform, retries
 from orchestrator.cli.executions.common import app
 from orchestrator.cli.executions.selecting import (
+    EngineOption,
     Ids,
     KindOption,
     LimitOption,
     NewerOption,
     NodeOption,
     OlderOption,
+    StalledOption,
     StatusOption,
     WorkflowOption,
     chosen,
@@ -36,6 +38,7 @@ RESUME = Verb("resume", (Status.SUSPENDED,), controls(Control.RESUME))
     epilog=examples(
         "orchestrator executions cancel 0b7c…",
         "orchestrator executions cancel --workflow orders --status waiting --older-than 7d --dry-run",
+        "orchestrator executions cancel --engine v1 --stalled --yes",
     )
 )
 def cancel(
@@ -44,6 +47,8 @@ def cancel(
     database: Database = None,
     workflow: WorkflowOption = None,
     status: StatusOption = None,
+    engine: EngineOption = None,
+    stalled: StalledOption = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     failed_kind: KindOption = None,
@@ -53,8 +58,13 @@ def cancel(
     yes: Yes = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Cancel executions: no step starts after this; steps in flight end."""
-    selection = chosen(workflow, status, older_than, newer_than, failed_kind, failed_node, limit)
+    """Cancel executions: no step starts after this; steps in flight end.
+
+    What a V1 that died left behind is over at once; one that lives sees it at its next node.
+    """
+    selection = chosen(
+        workflow, status, older_than, newer_than, failed_kind, failed_node, limit, engine, stalled=stalled
+    )
     perform(CANCEL, ids, selection, database, output, dry_run=dry_run, yes=yes)
 
 
@@ -67,6 +77,8 @@ def suspend(
     database: Database = None,
     workflow: WorkflowOption = None,
     status: StatusOption = None,
+    engine: EngineOption = None,
+    stalled: StalledOption = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     failed_kind: KindOption = None,
@@ -77,7 +89,9 @@ def suspend(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Suspend executions until `resume`: steps in flight end, no other starts."""
-    selection = chosen(workflow, status, older_than, newer_than, failed_kind, failed_node, limit)
+    selection = chosen(
+        workflow, status, older_than, newer_than, failed_kind, failed_node, limit, engine, stalled=stalled
+    )
     perform(SUSPEND, ids, selection, database, output, dry_run=dry_run, yes=yes)
 
 
@@ -90,6 +104,8 @@ def resume(
     database: Database = None,
     workflow: WorkflowOption = None,
     status: StatusOption = None,
+    engine: EngineOption = None,
+    stalled: StalledOption = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     failed_kind: KindOption = None,
@@ -100,7 +116,9 @@ def resume(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Let suspended executions go on, those that a restore held back too."""
-    selection = chosen(workflow, status, older_than, newer_than, failed_kind, failed_node, limit)
+    selection = chosen(
+        workflow, status, older_than, newer_than, failed_kind, failed_node, limit, engine, stalled=stalled
+    )
     perform(RESUME, ids, selection, database, output, dry_run=dry_run, yes=yes)
 
 
@@ -116,6 +134,8 @@ def retry(
     database: Database = None,
     workflow: WorkflowOption = None,
     status: StatusOption = None,
+    engine: EngineOption = None,
+    stalled: StalledOption = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     failed_kind: KindOption = None,
@@ -133,6 +153,8 @@ def retry(
     Each is repeated once, however often this is typed: if the repetition fails, too, retry that one. Services see the
     idempotency keys of the original, but for steps that were compensated.
     """
-    selection = chosen(workflow, status, older_than, newer_than, failed_kind, failed_node, limit)
+    selection = chosen(
+        workflow, status, older_than, newer_than, failed_kind, failed_node, limit, engine, stalled=stalled
+    )
     verb = Verb("retry", (Status.FAILED,), retries(new_id), only_one=new_id is not None)
     perform(verb, ids, selection, database, output, dry_run=dry_run, yes=yes)

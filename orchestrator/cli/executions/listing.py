@@ -11,10 +11,12 @@ from rich.table import Table
 
 from orchestrator.cli.executions.common import app, ask, describe
 from orchestrator.cli.executions.selecting import (
+    EngineOption,
     KindOption,
     NewerOption,
     NodeOption,
     OlderOption,
+    StalledOption,
     StatusOption,
     WorkflowOption,
     chosen,
@@ -36,6 +38,8 @@ def list_(
     database: Database = None,
     workflow: WorkflowOption = None,
     status: StatusOption = None,
+    engine: EngineOption = None,
+    stalled: StalledOption = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     failed_kind: KindOption = None,
@@ -44,7 +48,9 @@ def list_(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """The newest executions."""
-    selection = chosen(workflow, status, older_than, newer_than, failed_kind, failed_node, limit)
+    selection = chosen(
+        workflow, status, older_than, newer_than, failed_kind, failed_node, limit, engine, stalled=stalled
+    )
     now = datetime.now(UTC)
     selection.where(now)  # what is wrong with it is told before the database is opened
 

@@ -11,8 +11,8 @@ import typer
 from orchestrator.cli.executions.common import workflow_id
 from orchestrator.cli.options import duration
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator.model import Status
-from orchestrator.store.port import Filter
+from orchestrator.model import Engine, Status
+from orchestrator.store.port import V1_GRACE, Filter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +36,10 @@ KindOption = Annotated[
     str | None, typer.Option("--failed-kind", help="Only those that failed with this kind of error: HttpStatus.")
 ]
 NodeOption = Annotated[str | None, typer.Option("--failed-node", help="Only those that failed at this node.")]
+EngineOption = Annotated[Engine | None, typer.Option("--engine", help="Only those that this engine runs.")]
+StalledOption = Annotated[
+    bool, typer.Option("--stalled", help="Only running ones whose worker's lease, or whose step's time, is over.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, newest first.")]
 
 
@@ -50,6 +54,8 @@ class Selection:
     failed_kind: str | None = None
     failed_node: str | None = None
     limit: int | None = None
+    engine: Engine | None = None
+    stalled: bool = False
 
     @property
     def says_nothing(self) -> bool:
@@ -64,6 +70,8 @@ class Selection:
             created_after=_since("--newer-than", self.newer_than, now),
             failed_kind=self.failed_kind,
             failed_node=self.failed_node,
+            engine=self.engine,
+            stalled_before=now - V1_GRACE if self.stalled else None,
         )
 
 
@@ -75,10 +83,14 @@ def chosen(
     failed_kind: str | None,
     failed_node: str | None,
     limit: int | None,
+    engine: Engine | None,
+    *,
+    stalled: bool,
 ) -> Selection:
     """The options of a command as a selection."""
+    chosen_statuses = tuple(statuses) if statuses else None
     return Selection(
-        workflow, tuple(statuses) if statuses else None, older_than, newer_than, failed_kind, failed_node, limit
+        *(workflow, chosen_statuses, older_than, newer_than, failed_kind, failed_node, limit, engine), stalled=stalled
     )
 
 
@@ -87,7 +99,7 @@ def check_one_way(ids: list[str] | None, selection: Selection) -> None:
     if ids and not selection.says_nothing:
         raise InvalidInput([Problem("", "name executions or choose them by options, not both")])
     if not ids and selection.says_nothing:
-        message = "which executions? Name their ids, or choose them by --workflow, --status, --older-than, …"
+        message = "which executions? Name their ids, or choose them by --workflow, --status, --engine, --older-than, …"
         raise InvalidInput([Problem("", message)])
 
 

@@ -14,12 +14,14 @@ import typer
 from orchestrator.cli.executions.common import app, ask, found
 from orchestrator.cli.executions.progress import Progress
 from orchestrator.cli.executions.selecting import (
+    EngineOption,
     Ids,
     KindOption,
     LimitOption,
     NewerOption,
     NodeOption,
     OlderOption,
+    StalledOption,
     StatusOption,
     WorkflowOption,
     check_one_way,
@@ -65,6 +67,8 @@ def verify(
     database: Database = None,
     workflow: WorkflowOption = None,
     status: StatusOption = None,
+    engine: EngineOption = None,
+    stalled: StalledOption = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     failed_kind: KindOption = None,
@@ -76,7 +80,9 @@ def verify(
 
     Exit codes: 0 everything holds, 1 something does not.
     """
-    selection = chosen(workflow, status, older_than, newer_than, failed_kind, failed_node, limit)
+    selection = chosen(
+        workflow, status, older_than, newer_than, failed_kind, failed_node, limit, engine, stalled=stalled
+    )
     if ids:
         check_one_way(ids, selection)
     now = datetime.now(UTC)

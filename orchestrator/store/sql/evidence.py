@@ -13,7 +13,7 @@ from orchestrator.store import rows
 from orchestrator.store import tables as t
 from orchestrator.store.port import CohortCount, Gauges, Totals
 from orchestrator.store.sql.counting import count
-from orchestrator.store.sql.reading import due
+from orchestrator.store.sql.reading import due, stalled
 from orchestrator.store.sql.revisions import Revisions
 
 if TYPE_CHECKING:
@@ -67,13 +67,12 @@ class Evidence(Revisions):
             return int(await c.scalar(query) or 0)
 
     async def gauges(self, now: datetime, poll: timedelta) -> Gauges:
-        late = now - 2 * poll
         # A running V2 execution always has a moment at which a worker must have looked at it again.
-        stalled = sa.and_(_x.c.owner.is_not(None), sa.or_(_x.c.due_at < late, _x.c.step_deadline < late))
+        late = stalled(now - 2 * poll)
         # Written out, so that the index on what runs is found for it.
         running = sa.text("status = 'running'")
         query = (
-            sa.select(_x.c.engine, sa.func.count(), _sum(_x.c.started_at < now - _LONG), _sum(stalled))
+            sa.select(_x.c.engine, sa.func.count(), _sum(_x.c.started_at < now - _LONG), _sum(late))
             .where(running)
             .group_by(_x.c.engine)
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from orchestrator.model import Engine
+from orchestrator.model import Engine, Status
 from orchestrator.store import rows
 from orchestrator.store import tables as t
 from orchestrator.store.port import Backlog
@@ -90,6 +90,11 @@ class Reading(Connections):
             return [rows.record(row) for row in await c.execute(query)]
 
 
+def stalled(before: datetime) -> Any:
+    """Of what runs: the lease of its worker, or the time of its step, was over before that."""
+    return sa.and_(_x.c.owner.is_not(None), sa.or_(_x.c.due_at < before, _x.c.step_deadline < before))
+
+
 def due(engine: Engine, now: datetime) -> Any:
     """When executions of an engine that wait for a worker became due, oldest first."""
     waits = sa.and_(_x.c.engine == engine, _x.c.due_at <= now, _x.c.owner.is_(None), _x.c.finished_at.is_(None))
@@ -112,6 +117,8 @@ def _conditions(where: Filter) -> list[Any]:
         _x.c.error["kind"].as_string(): where.failed_kind,
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
+    if where.stalled_before is not None:
+        conditions += [_x.c.status == Status.RUNNING, stalled(where.stalled_before)]
     if where.statuses is not None:
         conditions.append(_x.c.status.in_([status.value for status in where.statuses]))
     if where.created_before is not None:

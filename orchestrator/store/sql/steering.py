@@ -10,7 +10,7 @@ from orchestrator.faults import Boundary
 from orchestrator.model import Engine, Status
 from orchestrator.store import codec, rows
 from orchestrator.store import tables as t
-from orchestrator.store.port import Control
+from orchestrator.store.port import V1_GRACE, Control
 from orchestrator.store.sql.connections import Connections
 from orchestrator.store.sql.locks import lock
 
@@ -28,6 +28,13 @@ READ = {
 }  # what changes whenever a reader could see it
 
 
+def _left_behind(now: datetime) -> sa.ColumnElement[bool]:
+    """Nobody is there to read a request: the step that ran must be over, and so is the watch, if there is one."""
+    late = now - V1_GRACE
+    unwatched = sa.or_(_x.c.due_at.is_(None), _x.c.due_at < late)
+    return sa.and_(_x.c.status == Status.RUNNING, _x.c.step_deadline < late, unwatched)
+
+
 class Steering(Connections):
     """Everything but what V2's workers, submitters and senders of signals do."""
 
@@ -41,7 +48,8 @@ class Steering(Connections):
             lock(c, ids)
             for update in batch:
                 values = rows.projection_columns(update.projection)
-                change = sa.update(_x).where(_x.c.id == update.execution_id, _x.c.engine == Engine.V1)
+                ours = (_x.c.id == update.execution_id, _x.c.engine == Engine.V1, _x.c.finished_at.is_(None))
+                change = sa.update(_x).where(*ours)
                 c.execute(change.values(**values, step_deadline=update.step_deadline, **READ))
             return set(c.scalars(sa.select(_x.c.id).where(_x.c.id.in_(ids), _x.c.cancel_requested)))
 
@@ -49,23 +57,23 @@ class Steering(Connections):
         return [execution_id in asked for execution_id in ids]
 
     async def _control_v1(self, execution_id: str, control: Control, now: datetime) -> bool:
-        """V1 knows cancel alone (at once while it is pending, at the next node while it runs), and to let a restored
-        execution go.
+        """V1 knows cancel alone (at once while it is pending or left behind, else at the next node), and to let a
+        restored execution go.
         """
         ours = sa.and_(_x.c.id == execution_id, _x.c.engine == Engine.V1, _x.c.finished_at.is_(None))
         if control is Control.RESUME:
             freed = {"status": Status.PENDING.value, "suspend_requested": False, "due_at": now}
             change = sa.update(_x).where(ours, _x.c.status == Status.SUSPENDED).values(**freed, **READ)
         elif control is Control.CANCEL:
-            pending = _x.c.status.in_([Status.PENDING, Status.SUSPENDED])
+            at_once = sa.or_(_x.c.status.in_([Status.PENDING, Status.SUSPENDED]), _left_behind(now))
             change = (
                 sa.update(_x)
-                .where(ours, _x.c.cancel_requested.is_not(True))
+                .where(ours, sa.or_(_x.c.cancel_requested.is_not(True), at_once))
                 .values(
                     cancel_requested=True,
-                    status=sa.case((pending, Status.CANCELLED.value), else_=_x.c.status),
-                    finished_at=sa.case((pending, sa.literal(now, t.Moment())), else_=None),
-                    due_at=None,
+                    status=sa.case((at_once, Status.CANCELLED.value), else_=_x.c.status),
+                    finished_at=sa.case((at_once, sa.literal(now, t.Moment())), else_=None),
+                    due_at=sa.case((at_once, None), else_=_x.c.due_at),
                     **READ,
                 )
             )

@@ -138,6 +138,8 @@ def _v1_update(d: Data, update: V1Update) -> bool:
     row = d.rows.get(update.execution_id)
     if row is None or row.engine is not Engine.V1:
         return False
+    if row.over:
+        return row.cancel_requested
     changed = replace(_projected(row, update.projection), step_deadline=update.step_deadline, version=row.version + 1)
     d.put(changed)
     return changed.cancel_requested

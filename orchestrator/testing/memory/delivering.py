@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.model import Engine, Status
-from orchestrator.store.port import Control, Delivered
+from orchestrator.store.port import V1_GRACE, Control, Delivered
 from orchestrator.testing.memory.data import event_row
 
 if TYPE_CHECKING:
@@ -79,13 +79,19 @@ def control(d: Data, execution_id: str, asked: Control, now: datetime) -> bool:
 
 
 def _control_v1(row: Row, asked: Control, now: datetime) -> Row | None:
-    """V1 knows cancel alone (at once while it is pending, at the next node while it runs), and to let a restored
-    execution go.
+    """V1 knows cancel alone (at once while it is pending or left behind, at the next node while it runs), and to let a
+    restored execution go.
     """
     if asked is Control.RESUME and row.status is Status.SUSPENDED:
         return replace(row, status=Status.PENDING, suspend_requested=False, due_at=now)
-    if asked is not Control.CANCEL or row.over or row.cancel_requested:
+    at_once = row.status in (Status.PENDING, Status.SUSPENDED) or _left_behind(row, now)
+    if asked is not Control.CANCEL or row.over or (row.cancel_requested and not at_once):
         return None
     row = replace(row, cancel_requested=True)
-    pending = row.status in (Status.PENDING, Status.SUSPENDED)
-    return replace(row, status=Status.CANCELLED, finished_at=now, due_at=None) if pending else row
+    return replace(row, status=Status.CANCELLED, finished_at=now, due_at=None) if at_once else row
+
+
+def _left_behind(row: Row, now: datetime) -> bool:
+    late = now - V1_GRACE
+    overdue = row.step_deadline is not None and row.step_deadline < late
+    return row.status is Status.RUNNING and overdue and (row.due_at is None or row.due_at < late)

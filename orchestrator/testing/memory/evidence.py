@@ -12,7 +12,7 @@ from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import codec
 from orchestrator.store.port import CohortCount, Gauges, Totals
 from orchestrator.testing.memory import baselines
-from orchestrator.testing.memory.reading import workflow
+from orchestrator.testing.memory.reading import stalled, workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,14 +98,11 @@ def gauges(d: Data, now: datetime, poll: timedelta) -> Gauges:
     def before(moment: datetime | None, limit: datetime) -> bool:
         return moment is not None and moment < limit
 
-    def stalled(row: Row) -> bool:
-        return row.owner is not None and (before(row.due_at, late) or before(row.step_deadline, late))
-
     waits = [since for row in d.unfinished() if (since := _queued_since(row)) is not None and since <= now]
     return Gauges(
         running=by_engine(lambda _: True),
         long_running=by_engine(lambda row: before(row.started_at, now - _LONG)),
-        stalled=by_engine(stalled),
+        stalled=by_engine(lambda row: stalled(row, late)),
         queue_oldest_seconds=max(0.0, (now - min(waits)).total_seconds()) if waits else 0.0,
     )
 

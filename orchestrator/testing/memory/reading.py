@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.authoring import load_definition
 from orchestrator.errors import UnknownExecution
-from orchestrator.model import Engine
+from orchestrator.model import Engine, Status
 from orchestrator.store.port import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-    from orchestrator.model import Status, Workflow
+    from orchestrator.model import Workflow
     from orchestrator.store.port import Filter
     from orchestrator.testing.memory.data import Data, Row
 
@@ -34,6 +34,12 @@ def executions(d: Data, where: Filter) -> list[Row]:
     return found[: where.limit]
 
 
+def stalled(row: Row, before: datetime) -> bool:
+    """Of what runs: the lease of its worker, or the time of its step, was over before that."""
+    ends = (row.due_at, row.step_deadline)
+    return row.owner is not None and any(end is not None and end < before for end in ends)
+
+
 def _fits(row: Row, where: Filter) -> bool:
     failure = row.failure
     wanted = (
@@ -49,6 +55,7 @@ def _fits(row: Row, where: Filter) -> bool:
     return (
         all(value in (None, has) for value, has in wanted)
         and (where.statuses is None or row.status in where.statuses)
+        and (where.stalled_before is None or (row.status is Status.RUNNING and stalled(row, where.stalled_before)))
         and (where.created_before is None or at < where.created_before)
         and (where.created_after is None or at > where.created_after)
         and (after is None or at < after[0] or (at == after[0] and row.id > after[1]))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.reports import REPORTS
 from tests.support import monitored
+from tests.support.pages import ROOT, blocks, typed_by
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.cli.conftest import Shell
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+PAGE = ROOT / "docs" / "reports.md"
+COMMANDS = [line for block, _ in typed_by(__name__, blocks(PAGE)) for line in block.text.splitlines()]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -36,4 +37,4 @@ def test_a_command_of_the_page_does_what_it_says(
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_report_stands_on_the_page(name: str) -> None:
-    assert re.search(rf"^\| `{name}` \|", PAGE, re.MULTILINE)
+    assert re.search(rf"^\| `{name}` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +13,9 @@ import pytest
 from orchestrator import forks
 from orchestrator.cli.executions import bulk
 from orchestrator.model import Assignment, Engine
-from orchestrator.store import Submission
+from orchestrator.store import Submission, V1Update
 from tests.support.situations import node
-from tests.support.stores import workflow
+from tests.support.stores import projection, workflow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,6 +269,39 @@ class TestMany:
     def test_ages_narrow_it(self, many: Shell) -> None:
         assert many("executions", "cancel", "--older-than", "1h").out == "cancel: none fits\n"
         assert len(self.ids(many("executions", "cancel", "--newer-than", "1h", "--dry-run", "--output", "json"))) == 31
+
+    def test_one_engines_are_chosen_alone(self, many: Shell) -> None:
+        assert many("executions", "cancel", "--engine", "v1").out == "cancel: none fits\n"
+        assert len(self.ids(many("executions", "cancel", "--engine", "v2", "--dry-run", "--output", "json"))) == 31
+
+    def test_what_a_v1_that_died_left_behind_is_over_at_once_and_what_lives_is_not_touched(self, many: Shell) -> None:
+        """Three on V1: one's process died an hour ago, one is at a step of an hour, one waits for a worker."""
+
+        async def begin(store: Store) -> None:
+            now, hour = datetime.now(UTC), timedelta(hours=1)
+            flow, ways = workflow(), (Engine.V1, Assignment.EXPLICIT, {"n": 1})
+            await store.submit([Submission("dead", flow, *ways), Submission("lives", flow, *ways)], now - hour)
+            await store.claim("w", Engine.V1, 10, timedelta(seconds=15), now - hour)
+            row = projection(started_at=now - hour)
+            await store.v1_update([V1Update("dead", row, now - hour), V1Update("lives", row, now + hour)])
+            await store.submit([Submission("waits", flow, *ways)], now)
+
+        many.ask(begin)
+        stalled = ("--engine", "v1", "--status", "running", "--stalled")
+        assert [found["id"] for found in many("executions", "list", *stalled, "--output", "json").json()] == ["dead"]
+        assert many("executions", "cancel", *stalled, "--yes").out.splitlines()[-1] == "cancel: 1 recorded"
+        assert [status(many, id_) for id_ in ("dead", "lives", "waits")] == ["cancelled", "running", "pending"]
+        assert many("executions", "cancel", *stalled, "--yes").out == "cancel: none fits\n"
+
+    def test_a_v1_that_was_asked_before_is_said_to_look_at_its_next_node(self, many: Shell) -> None:
+        async def begin(store: Store) -> None:
+            now = datetime.now(UTC)
+            await store.submit([Submission("v1", workflow(), Engine.V1, Assignment.EXPLICIT, {"n": 1})], now)
+            await store.claim("w", Engine.V1, 1, timedelta(seconds=15), now)
+
+        many.ask(begin)
+        assert many("executions", "cancel", "v1").out == "v1 cancel: recorded\n"
+        assert "V1 sees it at its next node" in many("executions", "cancel", "v1").out
 
     def test_several_that_are_named_are_each_answered(self, many: Shell) -> None:
         answer = many("executions", "cancel", "x1", "nobody", "x2")

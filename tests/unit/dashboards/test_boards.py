@@ -13,6 +13,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.__main__ import GENERATED, files, main
+from dashboards.board import DOCS
 from tests.support import boards
 
 if TYPE_CHECKING:
@@ -49,6 +50,19 @@ class TestGenerating:
         usual, strict = files(), files(objective=0.999)
         assert {name for name in usual if usual[name] != strict[name]} == {"alerts.yaml", "prometheusrule.yaml"}
         assert "> 0.0144" in strict["alerts.yaml"]
+
+    def test_another_address_of_the_docs_is_in_every_file_and_the_usual_one_in_none(self) -> None:
+        for name, text in files(docs="https://git.acme.test/docs").items():
+            assert "https://git.acme.test/docs" in text, name
+            assert DOCS not in text, name
+
+    @pytest.mark.parametrize("text", ["docs", "ftp://git.acme.test/docs", "https://", "https://git.acme.test/#docs"])
+    def test_an_address_that_no_browser_could_open_is_refused(
+        self, text: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            main(["--docs", text, "--check"])
+        assert "--docs" in capsys.readouterr().err
 
     @pytest.mark.parametrize("text", ["1", "0", "99", "x"])
     def test_an_objective_that_is_no_share_is_refused(self, text: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,15 +103,32 @@ class TestBoard:
 
     def test_it_asks_for_data_source_namespace_and_job(self, uid: str) -> None:
         names = [variable["name"] for variable in DOCUMENTS[uid]["templating"]["list"]]
-        assert names[:3] == ["datasource", "namespace", "job"]
+        assert names[:4] == ["docs", "datasource", "namespace", "job"]
 
     def test_it_leads_to_the_others_with_what_was_chosen(self, uid: str) -> None:
-        (link,) = DOCUMENTS[uid]["links"]
+        link, _ = DOCUMENTS[uid]["links"]
         assert (link["type"], link["tags"], link["keepTime"], link["includeVars"]) == (
             *("dashboards", ["orchestrator"]),
             *(True, True),
         )
         assert all(document["tags"] == ["orchestrator"] for document in DOCUMENTS.values())
+
+    def test_it_leads_to_the_runbook_and_so_do_the_alerts_that_fire(self, uid: str) -> None:
+        _, ours = DOCUMENTS[uid]["links"]
+        (panel,) = (panel for panel in boards.panels(DOCUMENTS[uid]) if panel["title"] == "Alerts firing")
+        (its,) = panel["links"]
+        assert {(link["type"], link["url"], link["targetBlank"]) for link in (ours, its)} == {
+            ("link", "${docs:raw}/runbook.md", True)
+        }
+
+    def test_the_address_of_the_docs_is_a_variable_that_no_link_to_the_board_can_change(self, uid: str) -> None:
+        docs = DOCUMENTS[uid]["templating"]["list"][0]
+        assert (docs["name"], docs["type"], docs["hide"], docs["skipUrlSync"]) == ("docs", "constant", 2, True)
+        assert docs["query"].startswith("https://")
+
+    def test_the_address_stands_where_kustomize_looks_for_it(self, uid: str) -> None:
+        text = (GENERATED / f"{uid}.json").read_text(encoding="utf-8")
+        assert text.split('"')[7] == DOCUMENTS[uid]["templating"]["list"][0]["query"]
 
 
 @pytest.mark.parametrize(("uid", "panel"), PANELS, ids=title)
@@ -130,7 +161,7 @@ class TestPanel:
     def test_a_graph_lets_grafana_choose_the_window_of_a_rate(self, uid: str, panel: dict[str, Any]) -> None:
         if panel["type"] == "timeseries":
             windows = [window for target in panel["targets"] for window in re.findall(r"\[([^\]]+)\]", target["expr"])]
-            assert set(windows) <= {"$__rate_interval"}
+            assert set(windows) <= {"$__rate_interval", "$__rate_interval:15s"}
 
     def test_it_is_wide_enough(self, uid: str, panel: dict[str, Any]) -> None:
         assert panel["gridPos"]["w"] >= (4 if panel["type"] == "stat" else 8)

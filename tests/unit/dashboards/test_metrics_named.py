@@ -72,10 +72,9 @@ def test_no_metric_of_ours_is_left_without_a_panel() -> None:
     assert {name for name in ours if name not in shown} == UNSEEN
 
 
-# The stage's place, the verdict's reason and the flag's expiry stand in the resource, for `kubectl get`; alerts and
+# The reason of a rollout's phase and the flag's expiry stand in the resource, for `kubectl get`; alerts and
 # people's own panels may want them.
 UNSEEN = {
     "orchestrator_flag_expires_timestamp_seconds",
     "orchestrator_rollout_reason",
-    "orchestrator_rollout_stage",
 }

@@ -2,74 +2,74 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import re
 import shlex
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator import settings as operator_settings
+from orchestrator_operator.specs.crds import DEFINITIONS, crd
 from typer.main import get_command
 
 from orchestrator import settings as engine_settings
 from orchestrator.cli.main import app
 from orchestrator.engines.v1_http import settings as v1_settings
-from tests.support.pages import ROOT, SHELL, blocks, pages, prose
+from tests.support.pages import ROOT, SHELL, TYPED, blocks, pages, prose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from tests.support.pages import Block
 
-#: By the page: the test that types what it says.
-READ_BY = {
-    "README.md": "tests/unit/test_readme.py",
-    "docs/ORCHESTRATOR_V2_ROLLOUT.md": "tests/e2e/test_guides.py",
-    "docs/coming-from.md": "tests/unit/docs/test_without_a_cluster.py",
-    "docs/from-supabase.md": "tests/unit/docs/test_without_a_cluster.py",
-    "docs/http-door.md": "tests/unit/door/test_docs.py",
-    "docs/quick-guide.md": "tests/e2e/test_guides.py",
-    "docs/reports.md": "tests/unit/cli/test_reports_page.py",
-    "docs/rollout-evidence.md": "tests/unit/docs/test_without_a_cluster.py",
-    "docs/rollout-log.md": "tests/e2e/test_guides.py",
-    "docs/rollout-report.md": "tests/e2e/test_guides.py",
-    "docs/runbook.md": "tests/e2e/test_main_line.py",
-    "docs/tracing.md": "tests/unit/door/test_docs.py",
-}
+#: The tests that type what pages show; each asks for its blocks by `typed_by` when it is imported.
+READERS = (
+    "tests.e2e.test_guides",
+    "tests.e2e.test_main_line",
+    "tests.unit.cli.test_reports_page",
+    "tests.unit.docs.test_without_a_cluster",
+    "tests.unit.door.test_docs",
+    "tests.unit.test_readme",
+)
 PODS = "needs Pods, and the control plane of the tests runs none"
+SECOND = "starts a second control plane: tests/e2e/test_local.py does so by these commands"
+CHAOS = "takes ten minutes and more; `make test` has every fault once"
+HOSTED = "needs a hosted project and its login"
+OURS = 'deployment --namespace "$ORCHESTRATOR_NAMESPACE" --selector app.kubernetes.io'
+WORKERS = f"{OURS}/component=worker"
 
-#: What no test types, by the page and the first line: why not.
+#: Each command that no test types, by its page, without its comment: why not.
 ELSEWHERE = {
-    ("docs/from-supabase.md", "supabase secrets set USE_ORCHESTRATOR_V2=true"): "needs a hosted project and its login",
+    ("docs/from-supabase.md", "supabase secrets set USE_ORCHESTRATOR_V2=true"): HOSTED,
+    ("docs/from-supabase.md", "supabase secrets unset USE_ORCHESTRATOR_V2"): HOSTED,
     (
         "docs/ORCHESTRATOR_V2_ROLLOUT.md",
         'orchestrator rollout abort v2 --reason "what was seen, and by whom"',
     ): "the page goes on with this rollout; the rehearsal on the same page aborts one",
-    (
-        "docs/reliability.md",
-        "make test                     # every fault once, in small",
-    ): "takes ten minutes; `make test`, which runs this, has every fault once",
+    ("docs/reliability.md", "make test"): "it is what runs this test",
+    ("docs/reliability.md", "make chaos"): CHAOS,
+    ("docs/reliability.md", "make chaos SEED=1f3a90c2"): CHAOS,
+    ("docs/reliability.md", 'make chaos ARGS="-k restarts"'): CHAOS,
     (
         "docs/testing.md",
         "ORCHESTRATOR_TEST_FAULT=append:before:3 python -m orchestrator.testing run order.yaml --database ./orders.db",
     ): "ends with exit code 86, as it should: tests/unit/testing/test_faults.py starts processes so",
-    (
-        "deploy/local/README.md",
-        "orchestrator local up       # start in the background, print KUBECONFIG and addresses",
-    ): "starts a second control plane: tests/e2e/test_local.py does so by these commands",
+    ("docs/tracing.md", "uv sync --extra otel"): "changes the environment that the tests run in, from the network",
+    ("deploy/local/README.md", "orchestrator local up"): SECOND,
+    ("deploy/local/README.md", "orchestrator local status"): SECOND,
+    ("deploy/local/README.md", "orchestrator local down"): SECOND,
+    ("deploy/local/README.md", "orchestrator local tools"): "`make test` gets its binaries so",
+    ("docs/runbook.md", f"kubectl rollout restart {WORKERS}"): PODS,
+    ("docs/runbook.md", f"kubectl scale {WORKERS} --replicas 4"): PODS,
+    ("docs/runbook.md", f"kubectl rollout restart {OURS}/component=operator"): PODS,
+    ("docs/runbook.md", f"kubectl rollout restart {OURS}/part-of=orchestrator"): PODS,
+    ("docs/runbook.md", "export OTHER=orchestrator-staging"): PODS,
     (
         "docs/runbook.md",
-        (
-            'kubectl rollout restart deployment --namespace "$ORCHESTRATOR_NAMESPACE" '
-            "--selector app.kubernetes.io/component=worker"
-        ),
-    ): PODS,
-    (
-        "docs/runbook.md",
-        (
-            'kubectl scale deployment --namespace "$ORCHESTRATOR_NAMESPACE" '
-            "--selector app.kubernetes.io/component=worker --replicas 4"
-        ),
+        'kubectl scale deployment --namespace "$OTHER" --selector app.kubernetes.io/component=operator --replicas 0',
     ): PODS,
 }
 MARKS = {"", "acts", "yours", "elsewhere"}
@@ -91,20 +91,46 @@ def test_every_shell_is_called_sh_and_every_mark_is_known() -> None:
     assert {block.mark for block in shell_blocks()} <= MARKS
 
 
-def test_every_page_with_commands_is_read_by_a_test() -> None:
-    typed = {named(block.page) for block in shell_blocks() if block.mark in ("", "acts")}
-    assert sorted(typed - READ_BY.keys()) == []
+def untyped(shown: Iterable[Block]) -> list[str]:
+    """The places of blocks that a reader types and no test does."""
+    return [block.place for block in shown if block.mark in ("", "acts") and block not in TYPED]
 
 
-@pytest.mark.parametrize("page", [page for page in READ_BY if (ROOT / page).exists()])
-def test_the_test_that_reads_a_page_speaks_of_it(page: str) -> None:
-    assert (ROOT / page).stem in (ROOT / READ_BY[page]).read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def readers() -> list[str]:
+    """The tests that type pages, imported: what each of them types is in TYPED now."""
+    return [importlib.import_module(name).__name__ for name in READERS]
 
 
-def test_what_no_test_types_has_its_reason() -> None:
-    found = {(named(b.page), b.text.splitlines()[0]) for b in shell_blocks() if b.mark == "elsewhere"}
-    assert sorted(found - ELSEWHERE.keys()) == []
-    assert sorted(key for key in ELSEWHERE.keys() - found if (ROOT / key[0]).exists()) == []
+def test_every_block_that_a_reader_types_is_typed_by_a_test(readers: list[str]) -> None:
+    # Of a page in two languages one is read: tests/unit/docs/test_languages.py holds the other to the same blocks.
+    assert untyped(block for block in shell_blocks() if not block.page.name.endswith(".pt-BR.md")) == []
+    assert set(TYPED.values()) >= set(readers)
+
+
+def test_a_block_that_no_test_asked_for_is_found(readers: list[str]) -> None:
+    assert readers
+    known = next(iter(TYPED))
+    assert untyped([known, replace(known, text="another\n"), replace(known, mark="elsewhere")]) == [known.place]
+
+
+def test_whoever_types_pages_is_asked_here() -> None:
+    calls = {
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path != Path(__file__) and "typed_by(__name__" in path.read_text(encoding="utf-8")
+    }
+    assert calls == set(READERS)
+
+
+def elsewhere() -> list[tuple[str, str]]:
+    """Each command that no test types: its page, and the command without its comment."""
+    blocks_ = [block for block in shell_blocks() if block.mark == "elsewhere"]
+    return [(named(b.page), re.sub(r"\s+#.*", "", line)) for b in blocks_ for line in b.text.splitlines()]
+
+
+def test_each_command_that_no_test_types_has_its_reason() -> None:
+    assert sorted(set(elsewhere()) ^ ELSEWHERE.keys()) == []
 
 
 @pytest.mark.parametrize("page", pages(), ids=named)
@@ -120,7 +146,7 @@ def variables() -> set[str]:
     names = {f"ORCHESTRATOR_{name.upper()}" for name in engine_settings.Settings.__dataclass_fields__}
     names |= {operator_settings.variable(name) for name in operator_settings.Settings.model_fields}
     names |= {f"{v1_settings.PREFIX}{name.upper()}" for name in v1_settings.V1HttpSettings.model_fields}
-    return names | {"KUBECONFIG", "PROMETHEUS", "ROLLOUT", "ADMIN_DATABASE"}
+    return names | {"KUBECONFIG", "PROMETHEUS", "ROLLOUT", "ADMIN_DATABASE", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 
 @pytest.mark.parametrize("block", [b for b in shell_blocks() if b.mark == "yours"], ids=lambda block: block.place)
@@ -131,14 +157,30 @@ def test_a_setting_that_a_reader_fills_in_exists(block: Block) -> None:
     assert {match[1] for match in set_ if match} <= variables()
 
 
+# -- metrics
+
+
+#: Names that begin as metrics do: packages, a table, a role.
+NO_METRICS = {"orchestrator_operator", "orchestrator_facts", "orchestrator_watcher"}
+
+
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_every_metric_that_a_page_names_is_in_the_reference(page: Path) -> None:
+    listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reference/metrics.md").read_text("utf-8"), re.MULTILINE))
+    told = set(re.findall(r"(?<![\w./-])orchestrator_[a-z0-9_]*[a-z0-9]\b(?![./]\w)", page.read_text(encoding="utf-8")))
+    parts = {f"{name}{part}" for name in listed for part in ("_bucket", "_count", "_sum")}
+    assert "orchestrator_executions_stalled" in listed
+    assert sorted(told - listed - parts - NO_METRICS) == []
+
+
 # -- commands within sentences and tables
 
 
-def inline() -> list[tuple[str, str]]:
-    """Each `orchestrator …` that stands in a sentence, once."""
+def inline(*programs: str) -> list[tuple[str, str]]:
+    """Each command of these programs that stands in a sentence, or that no test types; once."""
     spans = [(named(page), span) for page in pages() for span in re.findall(r"`([^`]+)`", prose(page))]
-    found = [(page, " ".join(span.replace("\\|", "|").split())) for page, span in spans]
-    return sorted({(page, span) for page, span in found if span.startswith("orchestrator ")})
+    found = [(page, " ".join(span.replace("\\|", "|").split())) for page, span in spans] + elsewhere()
+    return sorted({(page, span) for page, span in found if span.partition(" ")[0] in programs and " " in span})
 
 
 def words(span: str) -> list[str]:
@@ -167,6 +209,73 @@ def unknown(command: Any, typed: list[str]) -> Iterator[str]:
             yield option
 
 
-@pytest.mark.parametrize(("page", "span"), inline())
+@pytest.mark.parametrize(("page", "span"), inline("orchestrator"))
 def test_a_command_in_a_sentence_exists(page: str, span: str) -> None:
     assert list(unknown(get_command(app), words(span))) == []
+
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("page", "span"), inline("make"))
+def test_a_target_in_a_sentence_exists_and_reads_its_variables(page: str, span: str) -> None:
+    target, *settings = words(span)
+    recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert recipe is not None
+    given = dict(setting.split("=", 1) for setting in settings)
+    assert [name for name in given if f"$({name})" not in recipe[1] and f"$(or $({name})," not in recipe[1]] == []
+    if "WHAT" in given:
+        assert given["WHAT"] in benchmarks()
+
+
+def benchmarks() -> set[str]:
+    """The names that `python -m tests.benchmarks` knows: its functions that are commands."""
+    text = (ROOT / "tests" / "benchmarks" / "__main__.py").read_text(encoding="utf-8")
+    named_ = re.findall(r'@app\.command\("([\w-]+)"', text)
+    functions = re.findall(r"@app\.command\(\)\ndef (\w+)", text)
+    return {*named_, *(name.replace("_", "-") for name in functions)}
+
+
+@pytest.mark.parametrize(("page", "span"), inline("python"))
+def test_a_module_in_a_sentence_exists_and_knows_its_options(page: str, span: str) -> None:
+    flag, module, *rest = words(span)
+    found = importlib.util.find_spec(module)
+    assert (flag, found is not None) == ("-m", True)
+    assert found is not None
+    locations = found.submodule_search_locations
+    file = Path(locations[0]) / "__main__.py" if locations else Path(found.origin or "")
+    text = file.read_text(encoding="utf-8")
+    assert [word for word in rest if word.startswith("--") and f'"{word}"' not in text] == []
+    if module == "tests.benchmarks":
+        assert rest[0] in benchmarks()
+
+
+VERBS = {
+    *("annotate", "apply", "auth", "create", "delete", "describe", "get", "label", "logs", "patch", "rollout", "scale"),
+    *("wait", "orchestrator"),  # the last one is ours: kubectl finds kubectl-orchestrator
+}
+THEIRS = {"deployment", "events", "podmonitors", "pods", "secret", "secrets"}  # kinds of others that pages speak of
+
+
+def kinds() -> set[str]:
+    """What kubectl calls our kinds: in the plural, the singular, short, and all of them."""
+    named_ = [definition["spec"]["names"] for definition in (crd(one) for one in DEFINITIONS)]
+    ours = {word for names in named_ for word in (names["plural"], names["singular"], *names["shortNames"])}
+    return ours | {word for names in named_ for word in names.get("categories", [])} | THEIRS
+
+
+@pytest.mark.parametrize(("page", "span"), inline("kubectl"))
+def test_a_call_of_kubectl_in_a_sentence_names_kinds_and_files_that_exist(page: str, span: str) -> None:
+    verb, *rest = words(span)
+    assert verb in VERBS
+    for flag, path in itertools.pairwise(rest):
+        if flag in ("-f", "-k", "--filename", "--kustomize"):
+            assert (ROOT / path).exists()
+    if verb in ("auth", "rollout"):
+        rest = rest[1:]  # can-i, restart
+    if verb == "auth":
+        rest = rest[1:]  # what one may do
+    if verb == "orchestrator":
+        assert list(unknown(get_command(app), [word for word in rest if word != "…"])) == []
+    elif rest and not rest[0].startswith("-"):
+        assert rest[0].partition("/")[0] in kinds()

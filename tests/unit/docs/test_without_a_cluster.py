@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.forking import loaded
-from tests.support.pages import ROOT, blocks, typed
+from tests.support.pages import ROOT, blocks, typed_by
 from tests.support.ports import free_port
 from tests.support.postgres import plain_url
 from tests.support.reading import missing, read_along
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from tests.support.postgres import LocalPostgres
     from tests.support.reading import Reading
 
-PAGES = ("docs/coming-from.md", "docs/from-supabase.md", "docs/rollout-evidence.md")
-TYPED = {page: typed(blocks(ROOT / page)) for page in PAGES}
+PAGES = (
+    "dashboards/README.md",
+    "docs/coming-from.md",
+    "docs/from-supabase.md",
+    "docs/rollout-evidence.md",
+    "docs/tracing.md",
+)
+TYPED = {page: typed_by(__name__, blocks(ROOT / page)) for page in PAGES}
 WITHIN = 120  # seconds a page
 SHORTER = {"--runs 400": "--runs 2"}  # what a reader takes the time for
 

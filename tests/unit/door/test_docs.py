@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from orchestrator_operator import settings
@@ -16,13 +16,15 @@ from orchestrator_operator import settings
 from orchestrator.door import openapi
 from orchestrator.door.problems import PATH
 from orchestrator.door.request import ExecuteRequest
+from tests.support.pages import ROOT, blocks, typed_by
 from tests.support.ports import free_port
 
-ROOT = Path(__file__).resolve().parents[3]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TEXT = (ROOT / "docs" / "http-door.md").read_text(encoding="utf-8")
 TRACING = (ROOT / "docs" / "tracing.md").read_text(encoding="utf-8")
-TOUR = TEXT.split("\n## Try it without a cluster\n")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TOUR, re.MULTILINE | re.DOTALL)
+TOUR = typed_by(__name__, blocks(ROOT / "docs" / "http-door.md"))
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CURL = """
 import sys, urllib.error, urllib.request
@@ -55,7 +57,7 @@ def programs(folder: Path) -> Path:
 
 def test_the_tour_runs_as_it_is_written(tmp_path: Path) -> None:
     port = free_port()
-    commands = [block.replace("8080", str(port)) for kind, block in BLOCKS if kind == "sh"]
+    commands = [block.text.replace("8080", str(port)) for block, _ in TOUR]
     # A reader reads on until the door is open.
     opened = f"until curl -s http://127.0.0.1:{port}/healthz > /dev/null; do kill -0 $!; sleep 0.1; done"
     script = "\n".join(["set -euo pipefail", commands[0], opened, *commands[1:]])
@@ -78,7 +80,7 @@ def test_the_tour_runs_as_it_is_written(tmp_path: Path) -> None:
         out = shell.stdout.read()
     assert shell.returncode == 0, (tmp_path / "stderr").read_text(encoding="utf-8")
     printed = ID.sub("ID", out).splitlines()
-    wanted = [line for kind, block in BLOCKS if kind == "text" for line in block.splitlines()]
+    wanted = [line for _, below in TOUR for line in below.splitlines()]
     assert len(wanted) == 4
     assert [line[: len(want)] for line, want in zip(printed, wanted, strict=True)] == wanted
 

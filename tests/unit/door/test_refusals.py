@@ -105,6 +105,25 @@ async def test_two_keys_are_refused(store: Store, there: OpenDoor) -> None:
     assert (answer.status, answer.fields, await count(store)) == (400, ["Idempotency-Key"], 0)
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "Authorization"])
+@pytest.mark.parametrize("second", ["another", "the same"])
+async def test_a_header_that_is_sent_twice_is_refused(store: Store, there: OpenDoor, name: str, second: str) -> None:
+    first = f"Bearer {TOKEN}" if name == "Authorization" else "k"
+    headers = [("Authorization", f"Bearer {TOKEN}"), ("Idempotency-Key", "k")]
+    headers.append((name, first if second == "the same" else "k2"))
+    async with there.caller.session.post(there.caller.url + PATH, json=ORDER, headers=headers) as response:
+        told = await response.json()
+    assert (response.status, [error["field"] for error in told["errors"]]) == (400, [name])
+    assert "is sent 2 times: send it once" in told["detail"]
+    assert await count(store) == 0
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", PATH), ("GET", f"{PATH}/x1")])
+async def test_a_wait_that_is_sent_twice_is_refused(store: Store, there: OpenDoor, method: str, path: str) -> None:
+    answer = await there.caller.send(method, f"{path}?wait=1s&wait=2s", data=b'{"workflow": "chain"}')
+    assert (answer.status, answer.fields, await count(store)) == (400, ["wait"], 0)
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("PUT", PATH, 405), ("POST", "/functions/v1/other", 404)])
 async def test_other_doors_are_told_where_this_one_is(there: OpenDoor, method: str, path: str, status: int) -> None:
     answer = await there.caller.send(method, path)
@@ -119,6 +138,74 @@ async def test_a_body_that_never_comes_is_given_up(store: Store, tmp_path: Path)
     async with open_door(store, FakeClock(START), tmp_path, *FLOWS, reading=timedelta(seconds=0.1)) as there:
         answer = await there.caller.send("POST", PATH, data=never())
     assert (answer.status, answer.fields) == (408, ["body"])
+
+
+async def test_requests_at_once_are_counted_before_their_bodies_have_come(store: Store, tmp_path: Path) -> None:
+    go = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"workflow": '
+        await go.wait()
+        yield b'"chain"}'
+
+    async with open_door(store, FakeClock(START), tmp_path, *FLOWS, accepting=1) as there:
+        first = asyncio.create_task(there.caller.send("POST", PATH, data=slow()))
+        while not there.door.service.at_once:
+            await asyncio.sleep(0)
+        refused = await there.caller.execute(ORDER)
+        go.set()
+        assert ((await first).status, (await there.caller.execute(ORDER)).status) == (202, 202)
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    assert "too many requests at once" in refused.body["detail"]
+    assert await count(store) == 2
+
+
+async def test_what_is_being_accepted_counts_although_its_caller_has_gone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, go = asyncio.Event(), asyncio.Event()
+    async with open_door(store, FakeClock(START), tmp_path, *FLOWS, accepting=1) as there:
+        put = there.submissions.put
+
+        async def slow(item: Any) -> Any:
+            arrived.set()
+            await go.wait()
+            return await put(item)
+
+        monkeypatch.setattr(there.submissions, "put", slow)
+        gone = asyncio.create_task(there.caller.execute(ORDER))
+        await arrived.wait()
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert (await there.caller.execute(ORDER)).status == 429
+        go.set()
+        async with asyncio.timeout(20):
+            while there.door.service.at_once:
+                await asyncio.sleep(0.01)
+        assert (await there.caller.execute(ORDER)).status == 202
+    assert await count(store) == 2
+
+
+async def test_those_who_wait_for_an_end_are_not_being_accepted(store: Store, tmp_path: Path) -> None:
+    async with open_door(store, FakeClock(START), tmp_path, *FLOWS, accepting=1) as there:
+        waiting = asyncio.create_task(there.caller.execute(ORDER, wait=""))
+        while not there.door.service.waits.waiting:
+            await asyncio.sleep(0)
+        assert (await there.caller.execute(ORDER)).status == 202
+        await there.door.aclose()
+        assert (await waiting).status == 202
+
+
+async def test_a_retry_that_is_refused_under_pressure_is_not_told_that_it_was_never_accepted(
+    store: Store, tmp_path: Path
+) -> None:
+    """The first answer may have been lost: only this request is known to have made nothing."""
+    async with open_door(store, FakeClock(START), tmp_path, *FLOWS, backlog=1) as there:
+        order = ORDER | {"idempotencyKey": "k"}
+        assert (await there.caller.execute(order)).status == 202
+        refused = await there.caller.execute(order)
+    assert refused.status == 429
+    assert "nothing new was accepted, and the same key may be asked again" in refused.body["detail"]
 
 
 async def test_a_bomb_is_not_unpacked_beyond_the_limit(store: Store, there: OpenDoor) -> None:
@@ -178,13 +265,9 @@ async def test_tokens_that_cannot_be_read_let_nobody_in(there: OpenDoor, tmp_pat
 
 async def test_no_token_is_ever_logged_or_answered(there: OpenDoor, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(verbose=True)
-    structlog.configure(cache_logger_on_first_use=False)  # or later tests' loggers would keep this test's stream
-    try:
-        answers = [await there.caller.execute(ORDER), await there.caller.execute({"workflow": TOKEN})]
-        answers.append(await there.caller.execute({TOKEN: 1}))
-        structlog.get_logger("anybody").warning("a careless line", token=TOKEN)
-    finally:
-        structlog.reset_defaults()
+    answers = [await there.caller.execute(ORDER), await there.caller.execute({"workflow": TOKEN})]
+    answers.append(await there.caller.execute({TOKEN: 1}))
+    structlog.get_logger("anybody").warning("a careless line", token=TOKEN)
     said = capsys.readouterr()
     assert "a careless line" in said.err
     assert TOKEN not in said.out + said.err

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.door import request
 from orchestrator.door.problems import Refused
 from orchestrator.door.request import read_key, read_request, read_wait
 from orchestrator.door.settings import address
@@ -35,6 +36,28 @@ def test_any_bytes_are_a_request_or_a_refusal_that_says_why(body: bytes) -> None
     if refused is not None:
         assert refused.status == 400
         assert all(problem.message for problem in refused.problems)
+
+
+class Watched(str):
+    """A key that tells how often it was compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Watched.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_a_key_that_stands_twice_is_found_without_comparing_each_with_each() -> None:
+    """A hostile body of a megabyte must not stop everything else in the process for minutes."""
+    names = [Watched(number) for number in (*range(2000), 1999)]
+    Watched.compared = 0
+    with pytest.raises(ValueError, match="'1999' stands twice"):
+        request._once([(name, None) for name in names])
+    assert Watched.compared < 2 * len(names)
 
 
 @given(st.dictionaries(texts, values, max_size=4))

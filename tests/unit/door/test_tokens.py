@@ -78,6 +78,14 @@ def test_a_file_that_is_none_is_refused_and_its_content_not_shown(tmp_path: Path
     assert ONE not in str(refused.value)
 
 
+def test_a_file_that_is_too_large_is_refused_and_not_cut_within_a_token(tmp_path: Path) -> None:
+    lines = (1 << 20) // len(f"{ONE}\n")
+    path = write(tmp_path / "t", f"{ONE}\n" * lines + TWO)
+    with pytest.raises(InvalidInput, match="is larger than 1048576 characters") as refused:
+        Tokens(path).check()
+    assert str(path) in str(refused.value)
+
+
 def test_every_token_is_compared_whichever_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An early end would tell how many tokens were tried."""
     tokens = Tokens(write(tmp_path / "t", f"{ONE}\n{TWO}\n{THREE}\n"))

@@ -17,12 +17,13 @@ from orchestrator_operator.specs.execution import parse_execution
 from orchestrator.door.problems import KeyTaken, Refused
 from orchestrator.errors import InvalidInput
 from orchestrator.intake import Request
-from orchestrator.model import Engine, Trace
-from tests.support.cluster import NAMESPACE, Operator
+from orchestrator.model import Assignment, Engine, Trace
+from tests.support.cluster import NAMESPACE, FakeKubernetes, Operator
 from tests.support.stores import CHAIN, workflow
 
 if TYPE_CHECKING:
     from orchestrator.store import Store
+    from orchestrator.testing import FakeClock
 
 FLOW = workflow(CHAIN, namespace=NAMESPACE)
 TRACE = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
@@ -38,10 +39,15 @@ def resources(operator: Operator) -> list[str]:
 
 
 @pytest.fixture
-async def acceptor(operator: Operator, sqlite: Store) -> Translating:
+async def acceptor(operator: Operator) -> Translating:
     await operator.apply(WORKFLOWS, "chain", CHAIN)
+    return accepting(operator)
+
+
+def accepting(operator: Operator) -> Translating:
     ttl = timedelta(hours=1)
-    return Translating(ResourceAcceptor(sqlite, operator.api, operator.executions, NAMESPACE, ttl))
+    resources = ResourceAcceptor(operator.store, operator.api, operator.executions, operator.intake, NAMESPACE, ttl)
+    return Translating(resources)
 
 
 async def test_the_resource_is_what_a_person_would_have_written(operator: Operator, acceptor: Translating) -> None:
@@ -101,6 +107,21 @@ async def test_after_a_death_between_the_two_a_retry_finds_the_resource(
     accepted = await acceptor.accept(request(idempotency_key="k"))
     assert (accepted.id, accepted.created) == (made["metadata"]["uid"], False)
     assert await operator.store.get(accepted.id) is not None
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+async def test_without_a_v1_a_retry_that_names_an_engine_is_the_same_request(
+    kubernetes: FakeKubernetes, sqlite: Store, clock: FakeClock, engine: Engine
+) -> None:
+    operator = Operator(kubernetes, sqlite, clock, v1_available=False)
+    await operator.apply(WORKFLOWS, "chain", CHAIN)
+    first, again = [await accepting(operator).accept(request(idempotency_key="k", engine=engine)) for _ in range(2)]
+    record = await sqlite.get(first.id)
+    assert record is not None
+    assert (record.engine, record.assignment, again.id) == (Engine.V2, Assignment.EXPLICIT, first.id)
+    with pytest.raises(KeyTaken):
+        await accepting(operator).accept(request(idempotency_key="k"))
+    await operator.submissions.aclose()
 
 
 async def test_a_retry_finds_an_execution_whose_resource_is_gone(operator: Operator, acceptor: Translating) -> None:

@@ -184,6 +184,15 @@ class TestSteering:
     def test_cancel_is_passed_on_once(self) -> None:
         assert decide(spec(cancel=True), RECORD, None, EPOCH) == Steer((Control.CANCEL,), {})
         assert decide(spec(cancel=True), replace(RECORD, cancel_requested=True), None, EPOCH) == Nothing()
+
+    def test_cancel_is_passed_on_to_v1_until_it_is_over_for_its_process_may_have_died(self) -> None:
+        asked = replace(RECORD, engine=Engine.V1, cancel_requested=True)
+        assert decide(spec(cancel=True), asked, None, EPOCH) == Steer((Control.CANCEL,), {})
+        assert (
+            decide(spec(cancel=True), replace(asked, finished_at=AT, status=Status.CANCELLED), None, EPOCH) == Nothing()
+        )
+
+    def test_cancel_of_what_is_over_is_no_news(self) -> None:
         assert decide(spec(cancel=True), ENDED, None, EPOCH) == Nothing()
 
     def test_suspend_and_its_end_are_passed_on_once(self) -> None:

@@ -191,7 +191,71 @@ def test_no_verb_writes_the_spec(cluster: Cluster) -> None:
     assert cluster.objects[ROLLOUTS.plural, NAMESPACE, "v2"]["spec"] == before == DOCUMENT
 
 
-@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+def rolled_back(cluster: Cluster) -> None:
+    """Aborted, and past the cooldown of an attempt after it."""
+    command("abort", "v2")
+    cluster.goes_on()
+    cluster.goes_on()
+    assert phase(cluster) is Phase.ROLLED_BACK
+
+
+def attempt(cluster: Cluster) -> Any:
+    return cluster.objects[ROLLOUTS.plural, NAMESPACE, "v2"]["spec"].get("attempt", 1)
+
+
+def test_rearm_raises_the_attempt_by_one_after_each_rollback(cluster: Cluster) -> None:
+    for number in (2, 3):
+        rolled_back(cluster)
+        result = command("rearm", "v2")
+        assert (result.exit_code, attempt(cluster)) == (0, number)
+        assert f"v2: attempt {number} may start at 20" in result.stdout
+        cluster.goes_on(timedelta(hours=3), spec=spec(attempt=number))
+        cluster.goes_on()
+        assert phase(cluster) is Phase.PROGRESSING
+
+
+def test_rearm_said_twice_is_as_said_once(cluster: Cluster) -> None:
+    rolled_back(cluster)
+    assert [said("rearm", "v2")["written"], said("rearm", "v2")["written"]] == [True, False]
+    assert attempt(cluster) == 2
+
+
+def test_rearm_goes_beyond_an_attempt_that_was_raised_before_the_rollback_and_used_up_by_it(cluster: Cluster) -> None:
+    asyncio.run(cluster.patch(ROLLOUTS, NAMESPACE, "v2", {"spec": {"attempt": 2}}))
+    cluster.goes_on(spec=spec(attempt=2))
+    rolled_back(cluster)
+    assert (said("rearm", "v2")["attempt"], attempt(cluster)) == (3, 3)
+
+
+def test_rearm_of_what_was_not_rolled_back_is_refused_with_what_to_do(cluster: Cluster) -> None:
+    result = command("rearm", "v2")
+    assert "v2: it is Progressing, and only what was rolled back starts again" in str(result.exception)
+    assert attempt(cluster) == 1
+
+
+def test_rearm_only_tells_the_number_for_those_whose_spec_is_gits(cluster: Cluster) -> None:
+    rolled_back(cluster)
+    result = command("rearm", "v2", "--dry-run")
+    assert "attempt 2 may start" in result.stdout
+    assert "nothing was written" in result.stdout
+    assert attempt(cluster) == 1
+
+
+def test_rearm_reads_again_when_somebody_wrote_in_between(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    rolled_back(cluster)
+    read = cluster.get
+
+    async def get(resource: Any, namespace: str, name: str) -> dict[str, Any]:
+        found = await read(resource, namespace, name)
+        if not annotations(cluster).get("somebody"):
+            await cluster.patch(ROLLOUTS, NAMESPACE, "v2", {"metadata": {"annotations": {"somebody": "was here"}}})
+        return found
+
+    monkeypatch.setattr(cluster, "get", get)
+    assert (command("rearm", "v2").exit_code, attempt(cluster)) == (0, 2)
+
+
+@pytest.mark.parametrize("verb", [*(verb.__name__ for verb in VERBS), "rearm"])
 def test_the_help_of_a_verb_has_an_example(verb: str) -> None:
     assert f"Example: orchestrator rollout {verb} v2" in CliRunner().invoke(app, [verb, "--help"]).stdout
 

@@ -67,6 +67,17 @@ def test_exactly_one_phase_holds() -> None:
     assert {labels[0] for labels in exported("phase")} == set(Phase)
 
 
+def test_the_stage_is_told_by_its_place_and_by_its_name_and_one_that_is_over_is_gone() -> None:
+    show(phase=Phase.PROGRESSING, stage="week-1", stage_index=0)
+    show(phase=Phase.PROGRESSING, stage="week-2", stage_index=1)
+    assert exported("stage") == {(): 2.0, ("week-2",): 1.0}  # stage and stage_info
+
+
+def test_without_a_stage_none_is_named() -> None:
+    show(phase=Phase.PENDING)
+    assert exported("stage_info") == {}
+
+
 def test_a_reason_that_is_over_is_gone() -> None:
     show(phase=Phase.HELD, reason="Blind")
     show(phase=Phase.PROGRESSING, reason="StageRunning")

@@ -22,7 +22,7 @@ from orchestrator_operator.rollout.model import (
 from orchestrator_operator.rollout.ownership import judged_attempt, owner
 from orchestrator_operator.rollout.planning.onward import goes_on
 from orchestrator_operator.rollout.planning.plan import RULES
-from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE
+from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PROMOTE
 from orchestrator_operator.rollout.statistics.evidence import Cell
 from orchestrator_operator.specs.rollout_status import Phase
 
@@ -700,6 +700,108 @@ def test_an_attempt_that_was_raised_before_the_rollback_does_not_start_again_aft
     world.spec = spec(attempt=3)
     world.step(HOUR)
     assert state(world) == ("Pending", "Rearmed")
+
+
+def ignored(world: World) -> tuple[str, str] | None:
+    """What the condition AttemptIgnored says."""
+    found = next((item for item in world.status.conditions if item.type == "AttemptIgnored"), None)
+    return found and (found.status, found.message)
+
+
+def test_an_attempt_that_is_raised_while_a_stage_runs_does_nothing_and_a_condition_says_so() -> None:
+    world = World().running()
+    assert ignored(world) is None
+    world.spec = spec(attempt=2)
+    world.step(MINUTE)
+    assert (world.status.phase, world.status.attempt) == (Phase.PROGRESSING, 1)
+    said = ignored(world)
+    assert said is not None
+    assert said[0] == "True"
+    assert "spec.attempt: 2 does nothing while it is Progressing: to begin anew, abort it" in said[1]
+    world.spec = spec(attempt=1)
+    world.step(MINUTE)
+    assert ignored(world) == ("False", "spec.attempt says nothing new")
+
+
+def test_an_attempt_that_a_rollback_used_up_is_told_with_the_next_number() -> None:
+    world = World().running()
+    world.spec = spec(attempt=2)
+    world.says(ABORT)
+    for _ in range(3):
+        world.step(HOUR)
+    assert world.status.phase is Phase.ROLLED_BACK
+    said = ignored(world)
+    assert said is not None
+    assert "spec.attempt: 2 was raised before the rollback, which ended it: raise it to 3" in said[1]
+    world.spec = spec(attempt=3)
+    world.settle(HOUR)
+    assert world.status.attempt_id == "3f2a9c1e-3"
+    assert ignored(world) == ("False", "spec.attempt says nothing new")
+
+
+def test_a_usual_rollback_and_the_attempt_after_it_leave_no_such_condition() -> None:
+    world = rolled_back()
+    world.spec, world.cohorts = spec(attempt=2), cohorts(cells())
+    world.settle(3 * HOUR)
+    assert world.status.attempt == 2
+    assert ignored(world) is None
+
+
+# -- what the runbook says about a rollout that is held
+
+
+def reset() -> World:
+    """Held, for the counters are lower than they were."""
+    world = World().running()
+    world.cohorts = cohorts(GOOD)
+    world.step(MINUTE)
+    world.cohorts = cohorts(Unreadable("CounterReset", "failures went down"))
+    world.step(MINUTE)
+    assert state(world) == ("Held", "CounterReset")
+    return world
+
+
+def test_no_restart_of_the_evidence_and_no_higher_attempt_cures_a_counter_that_was_reset() -> None:
+    world = reset()
+    world.spec = spec(attempt=2)
+    kept = [of(world.step(HOUR), RememberTotals) for _ in range(48)]
+    assert state(world) == ("Held", "CounterReset")
+    assert (any(kept), world.status.attempt) == (False, 1)
+
+
+def test_a_counter_that_was_reset_is_cured_by_an_abort_and_an_attempt_after_it() -> None:
+    world = reset()
+    world.says(ABORT)
+    for _ in range(3):
+        world.step(HOUR)
+    world.spec, world.cohorts = spec(attempt=2), cohorts(cells())  # it counts under an id of its own, from zero
+    world.settle(HOUR)
+    assert (state(world), world.status.attempt_id) == (("Progressing", "StageRunning"), "3f2a9c1e-2")
+
+
+def test_a_counter_that_comes_back_whole_needs_no_cure() -> None:
+    world = reset()
+    world.cohorts = cohorts(GOOD)
+    world.step(MINUTE)
+    assert state(world) == ("Progressing", "StageRunning")
+
+
+def test_an_underpowered_stage_is_not_promoted_without_force() -> None:
+    world = underpowered("Hold")
+    world.says(PROMOTE, "one")
+    assert (state(world), world.status.stage) == (("Held", "Underpowered"), "one")
+    world.says(PROMOTE, "force:one")
+    assert (state(world), world.status.stage) == (("Progressing", "Forced"), "two")
+
+
+def test_an_underpowered_stage_goes_on_when_it_is_given_more_time() -> None:
+    world = underpowered("Hold")
+    world.spec = spec(analysis={"underpowered": "Hold", "extend": "5h"})
+    world.step(MINUTE)
+    assert state(world) == ("Progressing", "Extended")
+    world.cohorts = passing("5")
+    world.step(MINUTE)
+    assert world.status.stage == "two"
 
 
 def test_a_rearmed_rollout_does_not_start_on_a_flag_that_reappeared() -> None:

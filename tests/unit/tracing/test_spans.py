@@ -17,6 +17,7 @@ from opentelemetry import trace as api
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import StatusCode
 
+from orchestrator.errors import StoreUnavailable
 from orchestrator.functions import Functions
 from orchestrator.model import Status, Trace
 from orchestrator.store import Filter
@@ -293,6 +294,49 @@ async def test_an_execution_is_below_the_request_that_asked_for_it(
     assert other.parent is None
 
 
+class Broken(MemoryStore):
+    """A store that fails in a way that nobody foresaw."""
+
+    async def submit(self, batch: Any, now: Any) -> Any:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"x" * 2000, {}, 413),
+        (b"{}", {}, 400),
+        (b"{}", {"Authorization": "Bearer nobody"}, 401),
+        (b'{"workflow": "echo"}', {}, 500),
+    ],
+)
+async def test_a_request_that_was_refused_tells_with_what(
+    kept: Kept, tmp_path: Path, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    now = FakeClock(datetime.now(UTC))
+    async with open_door(Broken(), now, tmp_path, ECHO, tracing=kept.spans, body=1024) as there:
+        assert (await there.caller.execute(body, **headers)).status == status
+    span = kept.one("POST /functions/v1/execute-workflow")
+    found = dict(span.attributes or {})
+    assert found["http.response.status_code"] == status
+    assert (span.status.status_code, found.get("error.type")) == (
+        (StatusCode.ERROR, "500") if status == 500 else (StatusCode.UNSET, None)
+    )
+
+
+async def test_a_request_that_the_store_did_not_answer_is_an_error(
+    store: MemoryStore, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise StoreUnavailable("the cable is out")
+
+    monkeypatch.setattr(store, "backlog", away)
+    async with open_door(store, FakeClock(datetime.now(UTC)), tmp_path, ECHO, tracing=kept.spans) as there:
+        assert (await there.caller.execute({"workflow": "echo"})).status == 503
+    span = kept.one("POST /functions/v1/execute-workflow")
+    assert (span.status.status_code, dict(span.attributes or {})["error.type"]) == (StatusCode.ERROR, "503")
+
+
 # -- off
 
 
@@ -346,4 +390,18 @@ def test_without_the_extra_everything_else_works(tmp_path: Path) -> None:
 def test_without_the_extra_the_setting_says_what_to_install(tmp_path: Path) -> None:
     done = without_the_extra(tmp_path, ORCHESTRATOR_TRACING="on")
     assert done.returncode == 2
-    assert "ORCHESTRATOR_TRACING: needs the extra: pip install 'orchestrator[otel]'" in done.stderr
+    assert "needs the extra `otel`: in a checkout `uv sync --extra otel` or `pip install '.[otel]'`" in done.stderr
+    assert done.stderr.startswith("error: ORCHESTRATOR_TRACING: ")
+
+
+def test_nobody_is_told_to_install_what_is_not_ours() -> None:
+    """No package is published; of this name PyPI has somebody else's."""
+    asked = subprocess.run(
+        ["git", "grep", "-nIE", r"(pip|pipx|uv|uvx)( tool)? (install|add) .*[' ]orchestrator\b"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode in (0, 1), asked.stderr
+    assert asked.stdout.splitlines() == []

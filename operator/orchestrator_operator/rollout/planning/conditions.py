@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator.rollout.model import Unreadable
+from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import IN_A_STAGE, OVER
 from orchestrator_operator.rollout.planning import flagplan
 from orchestrator_operator.rollout.statistics.evidence import totals
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.specs.rollout_status import RolloutStatus
 
 NOT_EFFECTIVE = "RollbackNotEffective"  # a condition's type and its reason: rule 6
+ATTEMPT_IGNORED = "AttemptIgnored"  # a condition's type
 NOT_POWERED = "NotPowered"  # why the condition Powered is False: rule 9
 NOT_CALIBRATED = "NotCalibrated"  # why the condition Calibrated is False
 
@@ -32,6 +34,7 @@ def conditions(gathered: Gathered, judgement: Judgement, status: RolloutStatus) 
         *_phases(gathered, status),
         *_experiment(gathered, judgement, status),
         *_effect(gathered, status),
+        *_attempt(gathered, status),
     ]
     existing = [item.model_dump(by_alias=True, exclude_none=True) for item in gathered.status.conditions]
     return tuple(Condition.model_validate(item) for item in upsert(existing, new))
@@ -109,6 +112,32 @@ def _effect(g: Gathered, status: RolloutStatus) -> Iterator[dict[str, Any]]:
     else:
         message = "nothing was sent to V2 after the flag was clear"
         yield condition(NOT_EFFECTIVE, False, "Effective", message, at=g.now, generation=g.generation)
+
+
+def _attempt(g: Gathered, status: RolloutStatus) -> Iterator[dict[str, Any]]:
+    """Whether somebody raised spec.attempt where that does nothing. It starts a new attempt after a rollback alone, and
+    what was raised before one is used up by it: or a rollback would start again by itself.
+    """
+    asked = g.spec.attempt if g.spec else 0
+    used_up = (
+        status.phase in OVER and status.attempt_id != attempt_id(g.uid, status.attempt) and bool(status.attempt_id)
+    )
+    if status.phase in IN_A_STAGE | {Phase.COMPLETED} and asked > status.attempt:
+        message = (
+            f"spec.attempt: {asked} does nothing while it is {status.phase}: to begin anew, abort it, and raise it "
+            "after that (orchestrator rollout rearm)"
+        )
+        yield condition(ATTEMPT_IGNORED, True, "NotRolledBack", message, at=g.now, generation=g.generation)
+    elif used_up and asked <= status.attempt:
+        message = (
+            f"spec.attempt: {status.attempt} was raised before the rollback, which ended it: raise it to "
+            f"{status.attempt + 1} (orchestrator rollout rearm)"
+        )
+        yield condition(ATTEMPT_IGNORED, True, "UsedUp", message, at=g.now, generation=g.generation)
+    elif any(item.type == ATTEMPT_IGNORED and item.status == "True" for item in g.status.conditions):
+        yield condition(
+            ATTEMPT_IGNORED, False, "Heard", "spec.attempt says nothing new", at=g.now, generation=g.generation
+        )
 
 
 def _calibrated(g: Gathered, judgement: Judgement) -> dict[str, Any]:
