@@ -60,6 +60,7 @@ class Settings:
     ] = ""
     functions: Annotated[str, "Modules that register python functions, separated by commas."] = ""
     v1: Annotated[str, "The legacy engine: off (everything runs on V2), builtin or http."] = "builtin"
+    containers: Annotated[str, "What runs container nodes: off, or kubernetes (as Jobs)."] = "off"
     concurrency: Annotated[int, "Executions of each engine that a worker holds at once."] = 200
     lease: Annotated[timedelta, "How long a dead worker's executions wait for another."] = timedelta(seconds=15)
     patience: Annotated[timedelta, "With a database that does not answer: then it is asked anew."] = timedelta(
@@ -131,6 +132,8 @@ def _read(name: str, text: str) -> object:
             if kept is not None and kept < _SHORTEST_RETENTION:
                 raise ValueError(f"{text!r} is shorter than 1h: what ended just now is still looked for; or say off")
             return kept
+        case "containers" if text not in ("off", "kubernetes"):
+            raise ValueError(f"{text!r} is not off or kubernetes")
         case "tracing" if text not in ("off", "on"):
             raise ValueError(f"{text!r} is not off or on")
         case "v1" if text not in ("off", "builtin", "http"):

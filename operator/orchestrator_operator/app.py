@@ -192,7 +192,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
         sweeper, versions = Sweeper(kubernetes, clock), Versions()
         rollouts = RolloutController.build(settings, store=store, kubernetes=kubernetes, clock=clock)
         stack.push_async_callback(rollouts.aclose)
-        workflows = WorkflowHandler(store, kubernetes, announcer, guard, clock)
+        workflows = WorkflowHandler(store, kubernetes, announcer, guard, clock, containers=settings.containers != "off")
         executions = ExecutionHandler(
             store=store,
             submissions=submissions,

@@ -75,6 +75,10 @@ class Settings(BaseModel):
             "only one; the worker's own settings are read from the environment."
         ),
     ] = "off"
+    containers: Annotated[
+        Literal["off", "kubernetes"],
+        Field(description="Whether workflows may have container nodes: what the workers' setting of this name is."),
+    ] = "off"
     kubeconfig: Annotated[
         str | None, Field(description="A kubeconfig file; else KUBECONFIG, the pod's own account, or ~/.kube/config.")
     ] = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from orchestrator import expressions
+from orchestrator.authoring.availability import check_available
 from orchestrator.authoring.definition import definition_of, load_definition
 from orchestrator.authoring.rules import node_problems
 from orchestrator.documents import Document, read_document
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Document",
     "WorkflowSpec",
+    "check_available",
     "check_input",
     "compile_workflow",
     "load_definition",

@@ -9,7 +9,7 @@ from orchestrator import expressions, graph
 from orchestrator.errors import Problem
 from orchestrator.jsonvalues import child
 from orchestrator.nodes.mapping import MapNode
-from orchestrator.nodes.registry import BACKWARD, FOR_ITEMS, NODE_TYPES, NOT_BUILT_YET, UNTIMED, WITHOUT_OUTPUT
+from orchestrator.nodes.registry import BACKWARD, FOR_ITEMS, NODE_TYPES, UNTIMED, WITHOUT_OUTPUT
 from orchestrator.nodes.signal import SignalNode, signal_problems
 from orchestrator.nodes.switch import SwitchNode, targets
 
@@ -91,8 +91,6 @@ def _type(place: _Place) -> Iterable[Problem]:
 def _fits(type_: str, with_: Mapping[str, Any], path: str, allowed: Container[str]) -> Iterable[Problem]:
     """Whether a type stands where it may, and whether its `with` is its own."""
     there_are = ", ".join(sorted(name for name in NODE_TYPES if name in allowed))
-    if type_ in NOT_BUILT_YET:
-        return [Problem(f"{path}.type", f"{type_!r} is not built yet; there are {there_are}")]
     if type_ not in NODE_TYPES:
         return [Problem(f"{path}.type", f"{type_!r} is no node type; there are {there_are}")]
     if type_ not in allowed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import functions
 from orchestrator.clock import SystemClock
+from orchestrator.containers import open_containers
 from orchestrator.engines.v1_http.open import open_v1_http
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import Engine
@@ -38,14 +39,16 @@ async def opened(settings: Settings, health: Health | None = None) -> AsyncItera
     secrets = SecretFolder(Path(settings.secrets), settings.secret_namespaces) if settings.secrets else None
     store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
     tracing = open_tracing(settings.tracing, "orchestrator-worker")
-    runner = NodeRunner(allowed=allowed, secrets=secrets)
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(
         concurrency=settings.concurrency, lease=settings.lease, engines=engines, retention=settings.retention
     )
     clock = SystemClock()
+    runner: NodeRunner | None = None
     try:
         async with AsyncExitStack() as stack:
+            containers = await open_containers(settings.containers)
+            runner = NodeRunner(allowed=allowed, secrets=secrets, containers=containers)
             v1 = None
             if settings.v1_http is not None:
                 if not isinstance(store, Watched):
@@ -55,7 +58,8 @@ async def opened(settings: Settings, health: Health | None = None) -> AsyncItera
     finally:
         if tracing is not None:
             await tracing.aclose()
-        await runner.aclose()
+        if runner is not None:
+            await runner.aclose()
         await store.close()
 
 

@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from orchestrator import flag
-from orchestrator.authoring import check_input, compile_workflow, read_document
+from orchestrator.authoring import check_available, check_input, compile_workflow, read_document
 from orchestrator.cli.executions import describe, show_failure
 from orchestrator.cli.options import Database, Functions, Output, OutputOption, examples, print_json, read_json
 from orchestrator.cli.processes import opened, stop_on_signals
@@ -82,6 +82,8 @@ def run(
     value = read_json(input_, "--input")
     check_input(workflow, value)
     settings = Settings.read()
+    for compiled in (workflow, *children):
+        check_available(compiled, containers=settings.containers != "off")
     settings = replace(
         settings,
         database=database or settings.database,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
@@ -13,6 +13,7 @@ from orchestrator.engines.children import Child, begin_child
 from orchestrator.errors import ExpressionError, StepError
 from orchestrator.model import Engine, Failure
 from orchestrator.nodes.base import StepContext
+from orchestrator.nodes.registry import DETACHED
 from orchestrator.retry import decide_retry
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ async def attempt(run: RunNode, state: Execution, tools: Tools, trace: Trace | N
         if node.type == CHILD:
             child: Child = await begin_child(run, state, tools)
             return Attempted(child.event, child.submission)
-        output = await tools.runner.run(node, run.with_, _context(run, state, trace))
+        context = _context(run, state, trace)
+        if node.type in DETACHED and (record := await tools.store.get(state.id)) is not None:
+            context = replace(context, resource=record.name)
+        output = await tools.runner.run(node, run.with_, context)
         if node.output is not None:
             output = expressions.evaluate(node.output, {**run.scope, "result": output}, f"node {run.key}: output")
     except (StepError, ExpressionError) as error:

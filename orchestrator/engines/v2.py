@@ -19,6 +19,7 @@ from orchestrator import events as e
 from orchestrator.decide import OUTPUT, Decision, Frontier, RunNode, decide, project
 from orchestrator.engines.attempts import Attempted, attempt, traced
 from orchestrator.engines.children import end_for_parent
+from orchestrator.engines.detached import detached, must_settle, unwanted
 from orchestrator.engines.measures import observe
 from orchestrator.engines.refusals import Unfit, encoded, refused_step
 from orchestrator.engines.tools import Tools
@@ -53,6 +54,7 @@ class Drive:
         self.state = known.state if known else None
         self._frontier = known.frontier if known else None  # None: to be built from the state
         self._tasks: dict[asyncio.Task[Attempted], RunNode] = {}
+        self._dropped: list[asyncio.Task[Attempted]] = []  # cancelled here; what they waited for goes on
         self._deadlines: dict[str, datetime] = {}
         self._ended: list[Attempted] = []  # steps that ended, not committed yet
         # What was decided and cannot be kept (see Frontier).
@@ -80,8 +82,8 @@ class Drive:
         finally:
             for task in self._tasks:
                 task.cancel()
-            if self._tasks:
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._tasks or self._dropped:
+                await asyncio.gather(*self._tasks, *self._dropped, return_exceptions=True)
 
     async def _turn(self, workflow: Workflow, state: Execution) -> Execution | None:
         """Decide, commit, start what follows, and wait: once. None when this worker has nothing left to do for it."""
@@ -89,6 +91,8 @@ class Drive:
         decision, events = self._decide(workflow, state)
         over = not decision.runs and not self._tasks
         if events:
+            if must_settle(workflow, events):
+                await self.tools.runner.settle(workflow.id.partition("/")[0], state.id)
             try:
                 committed = await self._committed(workflow, state.seq + 1, events, decision, release=over)
             except (Unfit, InvalidPayload) as error:
@@ -106,10 +110,22 @@ class Drive:
                 await self._release(decision.wake_at)
         if over:
             return None
+        self._let_go(state)
         if self.stopping and not self._tasks:
             await self._release(self.tools.clock.now())
             return None
         return await self._go_on(state, decision)
+
+    def _let_go(self, state: Execution) -> None:
+        """Stop detached steps that nobody wants; when this worker stops, leave the others to the next one."""
+        for task, run in list(self._tasks.items()):
+            if unwanted(run, state):
+                self.tools.runner.stop(run.idempotency_key)
+            elif self.stopping and detached(run) and not task.done():
+                task.cancel()
+                self._dropped.append(task)
+                del self._tasks[task], self._deadlines[run.key]
+                self._frontier = None  # it thinks that they are in flight
 
     def _decide(self, workflow: Workflow, state: Execution) -> tuple[Decision, tuple[e.Event, ...]]:
         results = tuple(ended.event for ended in self._ended)
@@ -129,7 +145,8 @@ class Drive:
         if runs and not await self._still_so():
             self._frontier = None  # it thinks that they are in flight
             return await self._catch_up(state)
-        if len(runs) == 1 and not self._tasks and decision.wake_at is None and not self._listening:
+        alone = len(runs) == 1 and not self._tasks and decision.wake_at is None and not self._listening
+        if alone and not detached(runs[0]):
             self._ended.append(await self._attempt(runs[0], state, self.tools))  # alone: no task of its own is needed
         else:
             for run in runs:

@@ -40,6 +40,7 @@ class StepContext:
     engine: Engine
     timeout: timedelta
     item: str | None = None  # the key of a map's item
+    resource: str = ""  # the name of its Execution resource, where a node type needs it and there is one
     key: str | None = None  # the engine's idempotency key, where it is not the plain one
     trace: Trace | None = None  # the trace that this attempt is in: requests hand it on
     # Given to functions by the worker: namespace, name and key to the value.
@@ -86,6 +87,7 @@ class NodeType(ABC, Generic[WithT]):
     name: ClassVar[str]
     With: ClassVar[type[With]]
     instant: ClassVar[bool] = False  # `run` never waits, so that it needs no limit of time
+    keeps_time: ClassVar[bool] = False  # `run` keeps to the context's timeout itself
     checked: ClassVar[bool] = False  # `run` has seen to it that its output is JSON that a store can keep
 
     @classmethod

@@ -13,7 +13,6 @@ from orchestrator.masks import MASKS, Masks
 from orchestrator.nodes.container import ContainerNode, ContainerRuntime
 from orchestrator.nodes.http import HttpNode
 from orchestrator.nodes.python import PythonNode
-from orchestrator.nodes.registry import NOT_BUILT_YET
 from orchestrator.nodes.threads import StillQueued
 from orchestrator.nodes.transform import TransformNode
 from orchestrator.nodes.wait import WaitNode
@@ -44,14 +43,14 @@ class NodeRunner:
     ) -> None:
         self._masks = masks
         read = Secrets(secrets, masks)
+        self._containers = ContainerNode(containers)
         nodes: list[NodeType[Any]] = [
+            self._containers,
             HttpNode(allowed, read),
             PythonNode(functions, read),
             TransformNode(),
             WaitNode(),
         ]
-        if containers is not None:
-            nodes.append(ContainerNode(containers))
         self._nodes = {node.name: node for node in nodes}
 
     async def run(self, node: Node, evaluated_with: Mapping[str, Any], context: StepContext) -> Any:
@@ -61,7 +60,7 @@ class NodeRunner:
         """
         try:
             of = self._of(node.type)
-            if of.instant:
+            if of.instant or of.keeps_time:
                 output = await of.run(evaluated_with, context)
             else:
                 output = await _in_time(of, evaluated_with, context)
@@ -76,6 +75,14 @@ class NodeRunner:
         if not of.checked and (problem := first_problem(output, "output", int64=False)):
             raise self._failure(StepError("InvalidOutput", f"{problem}; no store could keep it", retryable=False), node)
         return self._masks.json(output)
+
+    def stop(self, idempotency_key: str) -> None:
+        """Let an attempt end that would otherwise go on without us: see ContainerRuntime."""
+        self._containers.stop(idempotency_key)
+
+    async def settle(self, namespace: str, execution_id: str) -> None:
+        """Return once nothing of an execution goes on outside of this process: see ContainerRuntime."""
+        await self._containers.settle(namespace, execution_id)
 
     async def aclose(self) -> None:
         """Give back connections and threads; a plain function that still runs in its thread is not waited for."""
@@ -92,8 +99,7 @@ class NodeRunner:
 
     def _of(self, type_: str) -> NodeType[Any]:
         if type_ not in self._nodes:
-            known = "is not built yet" if type_ in NOT_BUILT_YET else "is unknown to this version"
-            raise StepError("UnknownNodeType", f"node type {type_!r} {known}", retryable=False)
+            raise StepError("UnknownNodeType", f"node type {type_!r} is unknown to this version", retryable=False)
         return self._nodes[type_]
 
     def _failure(self, error: BaseException, node: Node) -> StepError:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 A: dict[str, Any] = {"id": "a", "type": "transform", "with": {"x": "${input.n}"}}
+CONTAINER = {"id": "a", "type": "container", "with": {"image": "shop/box:1"}}
 SWITCH: dict[str, Any] = {"id": "s", "type": "switch", "with": {"cases": [{"when": "${true}", "to": ["zz"]}]}}
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 STAGES = [{"name": "first", "percent": 50, "duration": "1h"}, {"name": "last", "percent": 100, "duration": "1h"}]
@@ -58,7 +59,7 @@ def node(id_: str, *needs: str, **fields: Any) -> dict[str, Any]:
         ("compensate", {"nodes": [node("a", compensate={"type": "wait"})]}, "spec.nodes[0].compensate.type", "http"),
         ("limit", {"nodes": [A], "concurrency": {"limit": 1, "key": "${1 +}"}}, "spec.concurrency.key", ""),
         ("branch", {"nodes": [A, SWITCH]}, "spec.nodes[1].with.cases[0].to[0]", "there is no node 'zz'"),
-        ("container", {"nodes": [{"id": "a", "type": "container"}]}, "spec.nodes[0].type", "not built"),
+        ("container", {"nodes": [CONTAINER]}, "spec.nodes[0].type", "containers are off here"),
         ("no-function", {"nodes": [{"id": "a", "type": "python", "with": {}}]}, "spec.nodes[0].with.call", ""),
         ("bad-schema", {"nodes": [A], "input": {"schema": {"type": "strnig"}}}, "spec.input.schema", ""),
     ],

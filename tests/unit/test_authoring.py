@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from orchestrator import graph
 from orchestrator.authoring import (
     WorkflowSpec,
+    check_available,
     check_input,
     compile_workflow,
     load_definition,
@@ -157,7 +158,7 @@ def test_compiling_changes_nothing_of_what_was_handed_in() -> None:
         (nodes(node("b", retry={"maxInterval": "x"})), "spec.nodes[1].retry.maxInterval", "is not a duration"),
         ({**nodes(), "defaults": {"retry": {"maxAttempts": 0}}}, "spec.defaults.retry.maxAttempts", "greater than"),
         ({**nodes(), "frob": 1}, "spec.frob", "is no field that exists here"),
-        (nodes({"id": "b", "type": "htpp"}), "spec.nodes[1].type", "is no node type; there are approval, fail, http"),
+        (nodes({"id": "b", "type": "htpp"}), "spec.nodes[1].type", "is no node type; there are approval, container"),
         (nodes(node("b", **{"with": {"x": "${nodes.a.output}"}})), "spec.nodes[1].with.x", "not upstream"),
         (nodes(node("b", "a", **{"with": {"x": "${nodes.z.output}"}})), "spec.nodes[1].with.x", "no such node"),
         (nodes(node("b", **{"with": {"x": "${nodes.b.output}"}})), "spec.nodes[1].with.x", "not upstream"),
@@ -174,10 +175,20 @@ def test_a_bad_workflow_is_refused_with_the_path_of_the_field(spec: dict[str, An
     assert message in found[path]
 
 
-def test_what_is_not_built_yet_is_refused_by_that_name() -> None:
-    found = problems(nodes({"id": "b", "type": "container"}))
-    assert set(found) == {"spec.nodes[1].type"}
-    assert "is not built yet" in found["spec.nodes[1].type"]
+def test_a_container_is_refused_wherever_it_stands_where_there_are_none() -> None:
+    box = {"type": "container", "with": {"image": "shop/box:1"}}
+    spec = nodes(
+        {"id": "b", **box},
+        {"id": "c", "type": "map", "with": {"items": [], "do": box}},
+        {"id": "d", "type": "transform", "compensate": box},
+    )
+    workflow = compile_workflow(spec, namespace="default", name="w")
+    check_available(workflow, containers=True)
+    with pytest.raises(InvalidWorkflow) as refused:
+        check_available(workflow, containers=False)
+    found = {problem.path: problem.message for problem in refused.value.problems}
+    assert set(found) == {"spec.nodes[1].type", "spec.nodes[2].with.do.type", "spec.nodes[3].compensate.type"}
+    assert all("ORCHESTRATOR_CONTAINERS=kubernetes" in message for message in found.values())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from orchestrator_operator.specs.rollout import Analysis, Criterion, RolloutSpec, Stage, parse_rollout
 
-from orchestrator.nodes.registry import NODE_TYPES, NOT_BUILT_YET
+from orchestrator.nodes.registry import NODE_TYPES
 from orchestrator.workflow_spec import NodeSpec, RetrySpec, WorkflowSpec
 from tests.support.forking import loaded
 from tests.support.pages import ROOT, blocks, pages, prose, section, typed_by
@@ -132,11 +132,6 @@ def test_every_folder_that_is_listed_exists_and_none_is_left_out() -> None:
 
 
 # -- what is not built
-
-
-@pytest.mark.parametrize("name", sorted(NOT_BUILT_YET))
-def test_a_node_type_that_is_not_built_is_listed_as_such(name: str) -> None:
-    assert f"`{name}`" in section("What is not built yet", README_PAGE)
 
 
 @pytest.mark.parametrize("name", sorted(NODE_TYPES))

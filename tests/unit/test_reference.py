@@ -141,10 +141,14 @@ def test_every_metric_says_what_it_means() -> None:
 
 NO_SETTINGS = {
     "ORCHESTRATOR_V1_": "a prefix",
+    "ORCHESTRATOR_CONTAINER_": "a prefix",
     "ORCHESTRATOR_TEST_FAULT": "the testing kit's own",
     "ORCHESTRATOR_KIND_ASSETS": "of the kind cluster: deploy/kind/README.md",
     "ORCHESTRATOR_KIND_INSTALL": "of the kind cluster: deploy/kind/README.md",
     "ORCHESTRATOR_KIND_NODE_IMAGE": "of the kind cluster: deploy/kind/README.md",
+    "ORCHESTRATOR_IDEMPOTENCY_KEY": "what a container is told",
+    "ORCHESTRATOR_EXECUTION": "the same",
+    "ORCHESTRATOR_ATTEMPT": "the same",
 }
 
 
@@ -158,7 +162,7 @@ def test_every_variable_that_the_code_names_is_on_the_page() -> None:
 
 #: One variable of the environment that workers and operators may share; it has to mean the same to both.
 SHARED = {"ORCHESTRATOR_DATABASE", "ORCHESTRATOR_SCHEMA", "ORCHESTRATOR_HTTP_ALLOW", "ORCHESTRATOR_V1"}
-SHARED |= {"ORCHESTRATOR_PATIENCE", "ORCHESTRATOR_TRACING"}
+SHARED |= {"ORCHESTRATOR_CONTAINERS", "ORCHESTRATOR_PATIENCE", "ORCHESTRATOR_TRACING"}
 
 
 def test_no_variable_means_one_thing_to_a_worker_and_another_to_the_operator() -> None:

@@ -16,6 +16,7 @@ import base64
 import json
 import os
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -30,7 +31,7 @@ from orchestrator_operator import telemetry
 from orchestrator_operator.specs import GROUP, VERSION, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 MERGE_PATCH = "application/merge-patch+json"
 _PAGE = 500  # objects a list page
@@ -101,7 +102,7 @@ class Kubernetes:
 
     # -- custom objects
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        return await self._call("GET", _path(resource, namespace, name))
+        return await self.call("GET", _path(resource, namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str, *, labels: str = "", limit: int = 0
@@ -111,7 +112,7 @@ class Kubernetes:
         found: list[dict[str, Any]] = []
         while True:
             try:
-                page = await self._call("GET", _path(resource, namespace), query=query)
+                page = await self.call("GET", _path(resource, namespace), query=query)
             except Refused as error:
                 if error.status != _GONE or "continue" not in query:
                     raise
@@ -145,7 +146,7 @@ class Kubernetes:
         body: dict[str, Any] = {"status": status}
         if resource_version is not None:
             body["metadata"] = {"resourceVersion": resource_version}
-        return await self._call("PATCH", path, body=body)
+        return await self.call("PATCH", path, body=body)
 
     async def _patch_status_of(
         self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any] | None, uid: str
@@ -164,22 +165,22 @@ class Kubernetes:
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge into metadata or spec."""
-        return await self._call("PATCH", _path(resource, namespace, name), body=body)
+        return await self.call("PATCH", _path(resource, namespace, name), body=body)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete; with `uid`, only if it is still that object. Raises NotFound when it is gone already."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
-        await self._call("DELETE", _path(resource, namespace, name), body=options)
+        await self.call("DELETE", _path(resource, namespace, name), body=options)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._call("POST", _path(resource, namespace), body=body)
+        return await self.call("POST", _path(resource, namespace), body=body)
 
     # -- the flag's Secret
     async def secret(self, namespace: str, name: str) -> dict[str, Any]:
         """The Secret as the API has it: `data` is base64, `metadata.managedFields` tells who wrote each key."""
-        return await self._call("GET", _secret(namespace, name))
+        return await self.call("GET", _secret(namespace, name))
 
     async def patch_secret(
         self, namespace: str, name: str, values: Mapping[str, str | None], *, resource_version: str | None = None
@@ -193,36 +194,37 @@ class Kubernetes:
         body: dict[str, Any] = {"data": data}
         if resource_version is not None:
             body["metadata"] = {"resourceVersion": resource_version}
-        return await self._call("PATCH", _secret(namespace, name), body=body)
+        return await self.call("PATCH", _secret(namespace, name), body=body)
 
     # -- events
     async def events_about(self, namespace: str, uid: str) -> Sequence[dict[str, Any]]:
         """The core/v1 Events about an object that the API server still has (usually an hour's), the first 500."""
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": _PAGE}
-        page = await self._call("GET", f"/api/v1/namespaces/{quote(namespace, safe='')}/events", query=query)
+        page = await self.call("GET", f"/api/v1/namespaces/{quote(namespace, safe='')}/events", query=query)
         return tuple(page["items"])
 
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Post a core/v1 Event. One of the same name is the same event told before: fine."""
         try:
-            await self._call("POST", f"/api/v1/namespaces/{quote(namespace, safe='')}/events", body=event)
+            await self.call("POST", f"/api/v1/namespaces/{quote(namespace, safe='')}/events", body=event)
         except Conflict:
             return
 
     # -- about the server itself
     async def version(self) -> dict[str, Any]:
         """What the API server says of its own version."""
-        return await self._call("GET", "/version")
+        return await self.call("GET", "/version")
 
     async def definition(self, resource: Resource) -> dict[str, Any]:
         """The CustomResourceDefinition that is installed."""
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{quote(resource.crd, safe='')}"
-        return await self._call("GET", path)
+        return await self.call("GET", path)
 
     # -- the one way to the server
-    async def _call(
+    async def call(
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
+        """One request, repeated while the server is away or too busy."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             stop=stop_after_attempt(self._attempts),
@@ -244,21 +246,9 @@ class Kubernetes:
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """One request, neither repeated nor asked the gate."""
-        headers = {"Accept": "application/json"}
-        headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         code, began = 0, time.perf_counter()
         try:
-            response = await self._api.call_api(
-                path,
-                method,
-                query_params=list((query or {}).items()),
-                header_params=headers,
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=self._timeout,
-            )
-            async with response:
+            async with await self._ask(method, path, query, body, self._timeout) as response:
                 content = await response.read()
             code = response.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -268,6 +258,47 @@ class Kubernetes:
         if response.ok:
             return dict(json.loads(content))
         raise _failure(method, path, response, content)
+
+    async def text(self, path: str, *, query: Mapping[str, Any]) -> str:
+        """What is read is text, such as a log; asked once. What is no UTF-8 reads with replacement characters."""
+        async with self.stream(path, query=query, seconds=self._timeout.total or 0) as content:
+            return b"".join([chunk async for chunk in content]).decode(errors="replace")
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Mapping[str, Any], seconds: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An answer that comes bit by bit, for at most so many seconds; a connection that breaks is Unavailable."""
+        limit = aiohttp.ClientTimeout(total=seconds, sock_connect=self._timeout.sock_connect)
+        try:
+            async with await self._ask("GET", path, query, None, limit) as response:
+                if not response.ok:
+                    raise _failure("GET", path, response, await response.read())
+                yield response.content.iter_any()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"GET {path}: the answer broke off: {error!r}") from error
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        limit: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json, */*"}  # logs are text
+        headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        response: aiohttp.ClientResponse = await self._api.call_api(
+            path,
+            method,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=limit,
+        )
+        return response
 
 
 def _open() -> None:

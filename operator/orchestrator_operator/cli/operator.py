@@ -42,6 +42,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     http_allow: Annotated[str | None, _option("http_allow")] = None,
     v1: Annotated[str | None, _option("v1")] = None,
     embedded_worker: Annotated[str | None, _option("embedded_worker")] = None,
+    containers: Annotated[str | None, _option("containers")] = None,
     kubeconfig: Annotated[str | None, _option("kubeconfig")] = None,
     metrics_host: Annotated[str | None, _option("metrics_host")] = None,
     metrics_port: Annotated[int | None, _option("metrics_port")] = None,

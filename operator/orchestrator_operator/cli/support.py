@@ -18,6 +18,7 @@ from orchestrator.errors import InvalidInput
 from orchestrator.flag import KEYS
 from orchestrator_operator import settings as operator_settings
 from orchestrator_operator.cli.rollout_asking import Namespace
+from orchestrator_operator.jobs import settings as job_settings
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -62,7 +63,7 @@ def bundle(
 
     window = duration(since, "--since")
     now, environment = datetime.now(UTC), dict(os.environ)
-    described = (*engine_settings.described(), *operator_settings.described())
+    described = (*engine_settings.described(), *job_settings.described(), *operator_settings.described())
     settings = _settings(database)
     harmless = {*(one.variable for one in described), *KEYS}
     masks = support.known_secrets(environment, harmless, database, settings.database)

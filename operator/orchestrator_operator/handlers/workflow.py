@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from orchestrator.authoring import compile_workflow
+from orchestrator.authoring import check_available, compile_workflow
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator_operator.adapters.kubernetes import NotFound
 from orchestrator_operator.handlers.decide import Compiled
@@ -34,7 +34,18 @@ _Version = tuple[str, int]  # uid and generation: what the compiled form depends
 class WorkflowHandler:
     """Knows every Workflow of the namespace, as it is now."""
 
-    def __init__(self, store: Store, kubernetes: Kubernetes, announcer: Announcer, guard: Guard, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kubernetes: Kubernetes,
+        announcer: Announcer,
+        guard: Guard,
+        clock: Clock,
+        *,
+        containers: bool = False,
+    ) -> None:
+        """`containers`: whether there are workers that run `container` nodes."""
+        self._containers = containers
         self._store, self._kubernetes, self._announcer = store, kubernetes, announcer
         self._guard, self._clock = guard, clock
         self._known: dict[tuple[str, str], tuple[_Version, Compiled]] = {}
@@ -90,6 +101,7 @@ class WorkflowHandler:
             return known[1]
         try:
             workflow = compile_workflow(mapping(body.get("spec")), namespace=key[0], name=key[1])
+            check_available(workflow, containers=self._containers)
         except InvalidInput as error:
             compiled = Compiled(None, error.problems)
         else:

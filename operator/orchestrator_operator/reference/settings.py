@@ -9,6 +9,7 @@ from orchestrator import settings as engine
 from orchestrator.engines.v1_http.settings import PREFIX as V1_PREFIX
 from orchestrator_operator import settings as operator
 from orchestrator_operator.demo.grafana import IMAGE, IMAGE_VARIABLE
+from orchestrator_operator.jobs import settings as jobs
 from orchestrator_operator.reference.markdown import code, page, table
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def render() -> str:
         _INTRODUCTION,
         "## Commands and workers",
         _table(shared),
+        "## Containers",
+        "Read by workers when `ORCHESTRATOR_CONTAINERS=kubernetes`; [docs/nodes.md](../nodes.md#container) tells more.",
+        _table(jobs.described()),
         "## V1 behind HTTP",
         "Read by workers when `ORCHESTRATOR_V1=http`; [docs/v1.md](../v1.md) tells how to choose.",
         _table(behind_http),
@@ -65,7 +69,7 @@ def render() -> str:
 
 def variables() -> set[str]:
     """Every variable that the page names."""
-    described = {one.variable for one in (*engine.described(), *operator.described())}
+    described = {one.variable for one in (*engine.described(), *jobs.described(), *operator.described())}
     return described | {name for name, _, _ in (*_FLAG, *_OTHERS)}
 
 

@@ -218,7 +218,10 @@ def test_a_suspended_execution_is_not_waited_for(shell: Shell) -> None:
     ("text", "said"),
     [
         (document("{id: a, type: teleport}"), "error: spec.nodes[0].type: 'teleport' is no node type"),
-        (document("{id: a, type: container}"), "error: spec.nodes[0].type: 'container' is not built yet"),
+        (
+            document("{id: a, type: container, with: {image: a:1}}"),
+            "error: spec.nodes[0].type: containers are off here",
+        ),
         (document("{id: a, type: transform, compensate: {}}"), "error: spec.nodes[0].compensate.type: is required"),
         (document("{id: a, type: transform, needs: [b]}"), "error: spec.nodes[0].needs[0]: there is no node 'b'"),
         (document('{id: a, type: transform, with: {x: "${1 +}"}}'), "error: spec.nodes[0].with.x: "),

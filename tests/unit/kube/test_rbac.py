@@ -91,3 +91,15 @@ def test_the_role_for_the_webhook_in_the_docs_lets_the_operator_read_that_secret
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     account = next(document for document in DOCUMENTS if document["kind"] == "ServiceAccount")
     assert account["metadata"]["name"] in [subject["name"] for subject in binding["subjects"]]
+
+
+def test_the_component_for_containers_gives_workers_jobs_and_no_secret() -> None:
+    role, binding = yaml.safe_load_all((ROOT / "deploy" / "containers" / "role.yaml").read_text(encoding="utf-8"))
+    granted = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert granted == {
+        "jobs": ["create", "get", "list", "watch", "delete"],
+        "pods": ["list", "watch"],
+        "pods/log": ["get"],
+        "executions": ["get"],
+    }
+    assert [subject["name"] for subject in binding["subjects"]] == ["orchestrator-worker"]

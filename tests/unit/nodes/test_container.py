@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.authoring import compile_workflow
-from orchestrator.errors import InvalidWorkflow
 from orchestrator.model import Node, RetryPolicy
-from orchestrator.nodes.container import ContainerNode, ContainerWith
+from orchestrator.nodes.container import ContainerNode
 from orchestrator.nodes.references import SecretRef
 from orchestrator.nodes.runner import NodeRunner
 from tests.support.services import failure
 
 if TYPE_CHECKING:
     from orchestrator.nodes.base import StepContext
+    from orchestrator.nodes.container_with import ContainerWith
 
 CONTAINER = Node(
     "charge", "container", (), None, {}, RetryPolicy(1, timedelta(0), 1.0, timedelta(0), "none"), timedelta(1)
@@ -38,9 +37,15 @@ class Recorder:
 
     async def run(self, spec: ContainerWith, context: StepContext) -> Any:
         self.asked.append((spec, context.idempotency_key))
-        if spec.image == "hangs":
-            await asyncio.Event().wait()
+        if spec.image == "slow:1":
+            await asyncio.sleep(0.05)
         return {"exitCode": 0}
+
+    def stop(self, idempotency_key: str) -> None:
+        raise AssertionError(idempotency_key)
+
+    async def settle(self, namespace: str, execution_id: str) -> None:
+        raise AssertionError(execution_id)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -56,27 +61,37 @@ async def test_a_runtime_gets_a_checked_spec_with_secrets_by_reference(context: 
     assert runtime.closed
 
 
-async def test_a_container_is_held_to_the_nodes_timeout(context: StepContext) -> None:
+async def test_a_container_keeps_its_time_itself(context: StepContext) -> None:
+    """Who waits for it now may have begun to wait late: the runtime knows when the container began."""
     async with NodeRunner(containers=Recorder()) as runner:
-        hurried = dataclasses.replace(context, timeout=timedelta(milliseconds=10))
-        assert (await failure(runner.run(CONTAINER, {"image": "hangs"}, hurried))).kind == "Timeout"
+        hurried = dataclasses.replace(context, timeout=timedelta(milliseconds=1))
+        assert await runner.run(CONTAINER, {"image": "slow:1"}, hurried) == {"exitCode": 0}
 
 
-async def test_without_a_runtime_the_type_is_refused(context: StepContext) -> None:
+async def test_without_a_runtime_the_setting_is_named(context: StepContext) -> None:
     async with NodeRunner() as runner:
         error = await failure(runner.run(CONTAINER, WITH, context))
-    assert (error.kind, error.retryable) == ("UnknownNodeType", False)
-
-
-def test_a_workflow_is_told_that_the_type_is_not_built_yet() -> None:
-    with pytest.raises(InvalidWorkflow, match="'container' is not built yet"):
-        compile_workflow({"nodes": [{"id": "a", "type": "container", "with": WITH}]}, namespace="default", name="w")
+    assert (error.kind, error.retryable) == ("ContainersOff", True)
+    assert "ORCHESTRATOR_CONTAINERS=kubernetes" in error.message
 
 
 @pytest.mark.parametrize(
     ("change", "path", "words"),
     [
-        ({"image": ""}, "image", "at least 1 character"),
+        ({"image": ""}, "image", "must be an image's name"),
+        ({"image": "-v /:/host busybox"}, "image", "must be an image's name"),
+        ({"env": {"ORCHESTRATOR_ATTEMPT": "1"}}, "env.ORCHESTRATOR_ATTEMPT", "is one of our own"),
+        ({"user": 0}, "user", "greater than or equal to 1"),
+        ({"user": "${input.user}"}, "user", "must be a whole number"),
+        ({"serviceAccount": "${input.account}"}, "serviceAccount", "and no expression"),
+        ({"command": "${input.command}"}, "command", "must be a list"),
+        ({"token": True}, "", "token needs a serviceAccount"),
+        ({"volumes": [{"name": "v", "mountPath": "/v", "hostPath": "/"}]}, "volumes[0].hostPath", "no field"),
+        ({"volumes": [{"name": "v", "mountPath": "/v"}]}, "volumes[0]", "exactly one of emptyDir"),
+        ({"volumes": [{"name": "v", "mountPath": "/../etc", "claim": "c"}]}, "volumes[0].mountPath", "absolute path"),
+        ({"volumes": [{"name": "v", "mountPath": "/v", "secret": "${input.s}"}]}, "volumes[0].secret", "no expression"),
+        ({"volumes": [{"name": "v", "mountPath": p, "claim": "c"} for p in ("/a", "/b")]}, "", "the same name"),
+        ({"result": {"path": "${input.path}"}}, "result.path", "and no expression"),
         ({"env": {"A-B": "x"}}, 'env["A-B"]', "no name of an environment variable"),
         ({"env": {"A": 5}}, "env.A", "must be text"),
         ({"env": {"A": {"secret": "${input.s}", "key": "k"}}}, "env.A.secret", "and no expression"),
@@ -86,5 +101,5 @@ def test_a_workflow_is_told_that_the_type_is_not_built_yet() -> None:
 )
 def test_what_is_wrong_with_a_container_is_told_by_its_path(change: dict[str, Any], path: str, words: str) -> None:
     (problem,) = ContainerNode.check_with({**WITH, **change}, "with")
-    assert problem.path == f"with.{path}"
+    assert problem.path == f"with.{path}".removesuffix(".")
     assert words in problem.message

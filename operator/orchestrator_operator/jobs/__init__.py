@@ -1,0 +1,1 @@
+"""`container` nodes as Kubernetes Jobs."""
