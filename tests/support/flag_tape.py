@@ -98,8 +98,9 @@ def unexplained(site: Site, states: Sequence[State]) -> list[float]:
 
 
 def undone(site: Site) -> list[str]:
-    """The decisions by which a rollout went on after its rollback without a person who armed it anew. The log's own order
-    counts: a clock may have been turned back between two of its rows.
+    """The decisions by which a rollout went on after its rollback without a person who armed it anew.
+
+    The log's own order counts: a clock may have been turned back between two of its rows.
     """
     over: dict[str, bool] = {}
     found = []
