@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 RATE = 6.0
-STAGE = 6.0  # seconds
+STAGE = 8.0  # seconds
 ABORT = "orchestrator.dev/abort=enough"
 
 

@@ -149,10 +149,13 @@ def _explains(row: Mapping[str, Any], percent: float, *, set_back: bool) -> bool
 
 
 def undone(site: Site) -> list[str]:
-    """The decisions by which a rollout went on after its rollback without a person who armed it anew."""
+    """The decisions by which a rollout went on after its rollback without a person who armed it anew.
+
+    The log's own order counts: a clock may have been turned back between two of its rows.
+    """
     over: dict[str, bool] = {}
     found = []
-    for row in recorded(site):
+    for row in sorted(recorded(site), key=lambda one: (one["rollout"], one["number"])):
         if row["action"] in RAISING and over.get(row["rollout"]):
             found.append(f"row {row['number']}: {row['action']} ({row['reason']})")
         if row["action"] in ("RollBack", "Rearm"):
