@@ -20,7 +20,8 @@ def scores(result: Row) -> str:
     parts = [f"{runs}, seed {result['seed']}, at `{result['machine']['commit']}`."]
     header = ("rule", "world", "false rollbacks", "caught", "median h", "90 % h", "excess failures", "an outage")
     parts += ["### As documented", table(header, [_documented(row) for row in result["documented"]])]
-    parts.append(f"### At most {100 * result['atMost']:g} % false rollbacks in every null world of that load and base rate")
+    rate = f"{100 * result['atMost']:g} % false rollbacks"
+    parts.append(f"### At most {rate} in every null world of that load and base rate")
     header = ("family", "world", "false rollbacks", "caught", "median h", "90 % h", "excess failures", "setting")
     parts.append(table(header, [_matched(row) for row in result["matched"]]))
     return "\n\n".join(parts) + "\n"

@@ -14,7 +14,7 @@ an hour hardly counts. That estimate is why a verdict from here says "approximat
 a cluster of g/u bad units is one, so that counting in cents or in dollars makes no difference.
 
 Σd² alone will not do: where one arm is small (5 %, or a holdback of 1 %) and bad units come in clusters of five, it
-convicted a healthy V2 in up to 29 % of the runs at a level of 0.005, since the rare clusters of the small arm had not
+convicted a healthy V2 in up to 27 % of the runs at a level of 0.005, since the rare clusters of the small arm had not
 come yet. With V as it stands here it was at most the level in every case, and twice as bad a V2 was seen sooner.
 """
 
