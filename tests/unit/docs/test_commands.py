@@ -296,7 +296,17 @@ VERBS = {
     *("annotate", "apply", "auth", "create", "delete", "describe", "get", "label", "logs", "patch", "rollout", "scale"),
     *("wait", "orchestrator"),  # the last one is ours: kubectl finds kubectl-orchestrator
 }
-THEIRS = {"deployment", "events", "podmonitors", "pods", "secret", "secrets"}  # kinds of others that pages speak of
+#: Kinds of others that pages speak of.
+THEIRS = {
+    "configmap",
+    "deployment",
+    "events",
+    "namespace",
+    "podmonitors",
+    "pods",
+    "secret",
+    "secrets",
+}
 
 
 def kinds() -> set[str]:
