@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def scores(result: Row) -> str:
     """Both tables of `python -m tests.benchmarks rollout-rivals`."""
-    harms = result.get("harmRuns", result["runs"])
-    runs = f"{result['runs']:,} runs of each world with a healthy V2, {harms:,} of each other one"
+    runs = f"{result['runs']:,} runs of each world with a healthy V2, {result['harmRuns']:,} of each other one"
     parts = [f"{runs}, seed {result['seed']}, at `{result['machine']['commit']}`."]
     header = ("rule", "world", "false rollbacks", "caught", "median h", "90 % h", "excess failures", "an outage")
     parts += ["### As documented", table(header, [_documented(row) for row in result["documented"]])]
