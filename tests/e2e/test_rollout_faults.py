@@ -476,7 +476,9 @@ def utc(seconds: float) -> str:
 
 
 def test_a_clock_that_is_turned_back_moves_nothing(turned: Turned) -> None:
-    kept = ("phase", "stage", "percent", "attemptId", "startedAt", "stageStartedAt")
+    kept = ("stage", "percent", "attemptId", "startedAt", "stageStartedAt")
+    # Held: at that time of day Prometheus knew nothing yet of what is counted now, and missing data is no evidence.
+    assert turned.back["phase"] in ("Progressing", "Held")
     assert {name: turned.back[name] for name in kept} == {name: turned.before[name] for name in kept}
     assert {state.percent for state in turned.states[: turned.aborted_at]} <= {0.0, 20.0}
 
