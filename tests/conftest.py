@@ -34,7 +34,8 @@ settings.register_profile(
 )
 
 
-#: Folders whose tests run processes of their own: one after the other, so that they do not slow each other down.
+#: Folders whose tests run processes of their own. Within a folder one goes after the other, so that they do not slow
+#: each other down, and what is started once (a control plane) serves all.
 _ONE_BY_ONE = ("tests/e2e/", "tests/machine/")
 
 
@@ -42,7 +43,8 @@ class _ByKind(LoadScopeScheduling):
     """What is handed to one test process as a whole: a module, for its tests share what it tells; or all of those."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "machines" if nodeid.startswith(_ONE_BY_ONE) else nodeid.partition("::")[0]
+        folder = next((folder for folder in _ONE_BY_ONE if nodeid.startswith(folder)), None)
+        return folder or nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
