@@ -43,9 +43,12 @@ class Health:
 
     def silent(self, *, restart: bool = False) -> list[str]:
         """What should have beaten, and has not; empty is healthy. With `restart` only what a new process would mend."""
-        now = self._clock.now()
-        return [
-            f"{name}: nothing for {(now - beat.last).total_seconds():.0f} s"
-            for name, beat in self._beats.items()
-            if now - beat.last > beat.within and (beat.restart or not restart)
-        ]
+        lines = [self.about(name) for name, beat in self._beats.items() if beat.restart or not restart]
+        return [line for line in lines if line]
+
+    def about(self, name: str) -> str:
+        """How long `name` has been silent, in words, if that is too long; else nothing."""
+        beat, now = self._beats.get(name), self._clock.now()
+        if beat is None or now - beat.last <= beat.within:
+            return ""
+        return f"{name}: nothing for {(now - beat.last).total_seconds():.0f} s"

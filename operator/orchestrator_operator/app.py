@@ -11,8 +11,7 @@ A loop that fails in an unforeseen way is logged and begun again; a store or a s
 from __future__ import annotations
 
 import asyncio
-import signal
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ import structlog
 from orchestrator.clock import SystemClock
 from orchestrator.door.settings import address
 from orchestrator.endpoint import Endpoint
-from orchestrator.errors import StoreUnavailable
+from orchestrator.errors import StoreError, StoreUnavailable
 from orchestrator.health import Health
 from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
@@ -41,6 +40,7 @@ from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.heard import Heard
 from orchestrator_operator.leadership.leader import Leader
 from orchestrator_operator.leadership.metrics import LEADER
+from orchestrator_operator.lives import live, signals_cancel
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.sole import sole
@@ -50,7 +50,7 @@ from orchestrator_operator.sweeper import Sweeper
 from orchestrator_operator.watch import Handler, watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import Any
 
     from orchestrator.clock import Clock
@@ -93,9 +93,8 @@ class App:
     heard: Heard
     door: Door | None = None
 
-    async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises what ended the watch, if that ends by itself."""
-        stop = asyncio.Event()
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`, which SIGTERM and SIGINT set. Raises WatchEnded if the watch ends by itself."""
         # Before kopf: it takes every task that is made after its own start for one of its own.
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(forever(name, loop), name=name) for name, loop in self.loops.items()
@@ -103,7 +102,8 @@ class App:
         try:
             await _first(self.resync)
             watching = asyncio.create_task(
-                watch(self.handlers, self.heard.note, self.settings.namespace, stop), name="watch"
+                watch(self.handlers, self.heard.note, self.settings.namespace, self.settings.watch_silence, stop),
+                name="watch",
             )
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks += [stopping, watching]
@@ -138,9 +138,12 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(kubernetes.aclose)
         await wait_for_resources(kubernetes, settings.namespace)
 
-        async def act() -> None:
+        async def life(stop: asyncio.Event) -> None:
             async with opened(settings, kubernetes, health, clock) as app:
-                await app.run()
+                await app.run(stop)
+
+        async def act() -> None:
+            await live(life)
 
         if settings.leader_election == "off":
             LEADER.set(1)  # nobody else could
@@ -150,35 +153,18 @@ async def run(settings: Settings) -> None:
         kubernetes.gate = leader.check
         health.expect("lease", timedelta(seconds=3 * settings.lease_duration + 15))
         leader.contact = lambda: health.beat("lease")
-        with _signals_cancel():  # until the watch has handlers of its own, which drain
+        leader.lacks, leader.able = lambda: health.about("store"), lambda: reaches_store(settings)
+        with signals_cancel():
             await leader.lead(act)
-
-
-@contextmanager
-def _signals_cancel() -> Iterator[None]:
-    """SIGTERM and SIGINT end what is done in here, quietly: a process that waits has nothing to drain."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None  # noqa: S101 - for the type checker: this runs in a task
-    told = False
-
-    def end() -> None:
-        nonlocal told
-        told = True
-        task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not told:
-            raise
 
 
 @asynccontextmanager
 async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clock: Clock) -> AsyncIterator[App]:
     """An App on an open store, closed at the end. Raises StoreError or KubernetesError."""
     async with AsyncExitStack() as stack:
+        # before it is opened: one that waits for it lacks it as well
+        health.expect("store", timedelta(seconds=2 * settings.lease_duration))
+        stack.callback(health.forget, "store")
         store = await _open(settings)
         stack.push_async_callback(store.close)
 
@@ -247,10 +233,10 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             stack.push_async_callback(door.aclose)
             host, chosen = address(settings.door_listen)
             _log.info("the HTTP door is open", address=f"{host}:{await door.serve(host, chosen)}")
-        health.expect("store", timedelta(seconds=30))
         health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
-        # kopf gives up a connection that is silent for 330 s; a watch that is silent after that needs a new process
-        health.expect("watch", timedelta(seconds=3 * settings.resync_interval + 360), restart=True)
+        # a connection that is silent is given up; a watch that is silent after that needs a new process
+        patience = 3 * settings.resync_interval + 2 * settings.watch_silence
+        health.expect("watch", timedelta(seconds=patience), restart=True)
         embedded: dict[str, Callable[[], Awaitable[None]]] = {}
         if settings.embedded_worker == "on":
             embedded["worker"] = await stack.enter_async_context(open_worker(settings, health))
@@ -280,6 +266,20 @@ async def _open(settings: Settings) -> Store:
         except StoreUnavailable as error:
             _log.warning("waiting for the store", error=str(error))
             await asyncio.sleep(2.0)
+
+
+async def reaches_store(settings: Settings) -> bool:
+    """Whether the store answers this process."""
+    try:
+        async with asyncio.timeout(settings.patience):
+            store = await open_store(settings.database, schema=settings.schema_)
+            try:
+                await store.epoch()
+            finally:
+                await store.close()
+    except (StoreError, TimeoutError):
+        return False
+    return True
 
 
 async def wait_for_resources(kubernetes: Kubernetes, namespace: str) -> None:

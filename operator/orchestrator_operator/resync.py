@@ -79,7 +79,9 @@ class Resync:
             _log.info("its resource is gone", execution=f"{record.workflow_id}: {record.name}", uid=record.id)
             await self._executions.cancel(record.id)
         self._health.beat("resync")
-        if silent := self._heard.silent((*workflows, *executions)):
+        silent = self._heard.silent((*workflows, *executions))
+        telemetry.BEHIND.set(len(silent))
+        if silent:
             _log.warning(
                 "the watch has not told of changes that the list shows", objects=silent[:10], count=len(silent)
             )

@@ -107,6 +107,13 @@ class Settings(BaseModel):
         ),
     ] = ""
     resync_interval: Annotated[Seconds, Field(description="How often everything is compared with the store.")] = 60.0
+    watch_silence: Annotated[
+        Seconds,
+        Field(
+            description="How long a watch may tell nothing until it is opened anew; the API server says something "
+            "each minute, if only that all is well."
+        ),
+    ] = 70.0
     status_interval: Annotated[
         Seconds, Field(description="At most one status write of an execution in this time while its node changes.")
     ] = 5.0

@@ -30,6 +30,10 @@ RECONCILE_ERRORS = Counter(
 HEARD = Gauge(
     "orchestrator_watch_heard_timestamp_seconds", "When the watch last told of a resource of this kind.", ["resource"]
 )
+BEHIND = Gauge(
+    "orchestrator_watch_behind_objects",
+    "Objects of which two comparisons in a row have shown a change that the watch did not tell; 0 is healthy.",
+)
 RESYNCED = Gauge(
     "orchestrator_resync_timestamp_seconds", "When all resources were last compared with the store, and nothing failed."
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import kopf
 
+from orchestrator.errors import OrchestratorError
 from orchestrator_operator import telemetry
 from orchestrator_operator.adapters.kubernetes import in_cluster
 from orchestrator_operator.specs import GROUP, RESOURCES, VERSION, Resource
@@ -30,6 +31,10 @@ class Handler(Protocol):
 
 
 Note = Callable[[str, "Mapping[str, Any]"], None]  # of each event: its type and its object
+
+
+class WatchEnded(OrchestratorError):
+    """kopf has ended the watch, which nobody asked for: some answers of an API server it takes for the end of all."""
 
 
 class Patience:
@@ -52,14 +57,15 @@ class NoMemory(kopf.DiffBaseStorage):
         """Nothing is written to the object."""
 
 
-def settings() -> kopf.OperatorSettings:
-    """The settings of kopf, as heavy users choose them."""
+def settings(silence: float) -> kopf.OperatorSettings:
+    """The settings of kopf, as heavy users choose them; `silence` in seconds."""
     chosen = kopf.OperatorSettings()
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
     chosen.networking.error_backoffs = Patience()
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
+    chosen.watching.inactivity_timeout = silence  # a connection that died without a word
     chosen.watching.chunk_size = 500
     chosen.posting.enabled = False  # our own Events say more
     chosen.posting.loggers = False
@@ -97,18 +103,25 @@ def _login(**kwargs: Any) -> Any:
     return kopf.login_with_service_account(**kwargs)
 
 
-async def watch(handlers: Mapping[Resource, Handler], note: Note, namespace: str, stop: asyncio.Event) -> None:
-    """Watch a namespace until cancelled. SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch."""
+async def watch(
+    handlers: Mapping[Resource, Handler], note: Note, namespace: str, silence: float, stop: asyncio.Event
+) -> None:
+    """Watch a namespace until cancelled. SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch.
+
+    A watch that tells nothing for `silence` seconds is opened anew. Raises WatchEnded when all of them have ended.
+    """
     ready = asyncio.Event()
     signals = asyncio.create_task(_take_signals(ready, stop), name="signals")
     try:
         await kopf.operator(
             registry=registry(handlers, note),
-            settings=settings(),
+            settings=settings(silence),
             namespaces=[namespace],
             standalone=True,
             ready_flag=ready,
         )
+    except Exception as error:
+        raise WatchEnded(f"{type(error).__name__}: {error}") from error
     finally:
         signals.cancel()
 

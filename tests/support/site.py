@@ -99,7 +99,7 @@ class Site:
         instead = replace(service, command=list(command) or service.command)
         self.plane.background.run(self._start(instead, environ or {}))
 
-    def start_second_operator(self) -> None:
+    def start_second_operator(self, environ: Mapping[str, str] | None = None) -> None:
         """Another operator on the same namespace, store and flag: `operator-2`; scraped as well."""
         prometheus = self.plane.cluster.prometheus_url
         known = services.services(self.folder, self.ports, kubeconfig=self.account, prometheus=prometheus)
@@ -112,7 +112,7 @@ class Site:
         )
         self._settings["operator-2"] = {**self._settings["operator"], "ORCHESTRATOR_METRICS_PORT": str(port)}
         self._settings["operator-2"]["ORCHESTRATOR_IDENTITY"] = "operator-2"
-        self.plane.background.run(self._start(second))
+        self.plane.background.run(self._start(second, environ or {}))
         self.plane.scrape()
 
     @property
@@ -298,8 +298,12 @@ class Site:
 
     def metrics(self, name: str) -> str:
         """What a process serves on /metrics."""
-        port = {"operator": self.ports.operator, "worker": self.ports.worker}[name]
-        return httpx.get(f"http://{HOST}:{port}/metrics", trust_env=False, timeout=30).raise_for_status().text
+        return self.page(name, "/metrics").raise_for_status().text
+
+    def page(self, name: str, path: str) -> httpx.Response:
+        """What a process answers there: /metrics, /healthz or /livez."""
+        port = {"operator": self.ports.operator, "operator-2": self.second_port, "worker": self.ports.worker}[name]
+        return httpx.get(f"http://{HOST}:{port}{path}", trust_env=False, timeout=30)
 
 
 def document(resource: Resource, name: str, spec: Any, **metadata: Any) -> dict[str, Any]:

@@ -255,9 +255,16 @@ class Kubernetes:
             raise Unavailable(f"{method} {path}: no answer from the API server: {error!r}") from error
         finally:
             telemetry.requested(method, code, time.perf_counter() - began)
-        if response.ok:
-            return dict(json.loads(content))
-        raise _failure(method, path, response, content)
+        if not response.ok:
+            raise _failure(method, path, response, content)
+        try:
+            answer = json.loads(content)
+        except ValueError:  # not in UTF-8, either
+            answer = None
+        if not isinstance(answer, dict):  # something in between has answered: nothing is known about a write
+            what = content[:80].decode(errors="replace")
+            raise Unavailable(f"{method} {path}: the answer is no JSON object; is there a proxy in between? {what!r}")
+        return answer
 
     async def text(self, path: str, *, query: Mapping[str, Any]) -> str:
         """What is read is text, such as a log; asked once. What is no UTF-8 reads with replacement characters."""

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from orchestrator_operator.adapters.kubernetes import Kubernetes
 
+    Notes = Mapping[str, str | None]
+
 
 class Leases:
     """The Lease of that name; raises as the client does."""
@@ -31,9 +33,14 @@ class Leases:
         }
         return await self._kubernetes.once("POST", self._path, body=body)
 
-    async def replace(self, spec: Mapping[str, Any], version: str) -> dict[str, Any]:
-        """Write the spec, if the Lease is still exactly that version (else Conflict)."""
-        body = {"metadata": {"resourceVersion": version}, "spec": spec}
+    async def replace(self, spec: Mapping[str, Any], version: str, notes: Notes) -> dict[str, Any]:
+        """Write the spec and annotations (None removes one), if the Lease is still that version (else Conflict)."""
+        body = {"metadata": {"resourceVersion": version, "annotations": notes}, "spec": spec}
+        return await self._kubernetes.once("PATCH", self._one, body=body)
+
+    async def note(self, version: str, notes: Notes) -> dict[str, Any]:
+        """Write annotations alone, if the Lease is still that version (else Conflict)."""
+        body = {"metadata": {"resourceVersion": version, "annotations": notes}}
         return await self._kubernetes.once("PATCH", self._one, body=body)
 
     @property

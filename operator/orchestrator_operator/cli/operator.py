@@ -51,6 +51,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     lease_duration: Annotated[int | None, _option("lease_duration")] = None,
     identity: Annotated[str | None, _option("identity")] = None,
     resync_interval: Annotated[str | None, _option("resync_interval")] = None,
+    watch_silence: Annotated[str | None, _option("watch_silence")] = None,
     status_interval: Annotated[str | None, _option("status_interval")] = None,
     status_writes: Annotated[int | None, _option("status_writes")] = None,
     door_listen: Annotated[str | None, _option("door_listen")] = None,

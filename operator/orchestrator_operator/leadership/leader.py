@@ -18,7 +18,18 @@ import structlog
 from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
 from orchestrator_operator.adapters.leases import Leases
 from orchestrator_operator.leadership.metrics import LEADER
-from orchestrator_operator.leadership.record import Next, Record, decide, identity, leads_until, read, released, taken
+from orchestrator_operator.leadership.record import (
+    ASKS,
+    Next,
+    Record,
+    decide,
+    identity,
+    leads_until,
+    read,
+    released,
+    taken,
+    told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +61,10 @@ class Leader:
         self._every = duration / _RENEWALS
         self._record: Record | None = None
         self._until = 0.0  # of boot_time
+        self._successor = ""  # who asked for what we cannot use
         self.contact: Callable[[], None] = lambda: None  # called whenever the Lease was read or written
+        self.lacks: Callable[[], str] = lambda: ""  # what this process cannot do its work without, in words
+        self.able: Callable[[], Awaitable[bool]] = _able  # whether it has what a leader may lack
 
     @property
     def leads(self) -> bool:
@@ -70,7 +84,10 @@ class Leader:
         return cls(leases, identity(name, nonce), settings.lease_duration, clock)
 
     async def lead(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Wait until this process leads, and act; raises what `act` raises, and Deposed when it leads no more."""
+        """Wait until this process leads, and act; raises what `act` raises, and Deposed when it leads no more.
+
+        One that hands over ends what it is about before it gives the Lease back.
+        """
         await self.take()
 
         async def acted() -> None:
@@ -80,7 +97,9 @@ class Leader:
         try:
             await asyncio.wait({acting, keeping}, return_when=asyncio.FIRST_COMPLETED)
             if not acting.done():
-                self.check()
+                keeping.result()  # raises what nobody foresaw
+                why = f"{self._successor} asked for it: {self.lacks()}" if self._successor else "it was not renewed"
+                raise Deposed(f"{self.me} leads no more, {why}")
             await acting
         finally:
             acting.cancel()
@@ -91,7 +110,7 @@ class Leader:
 
     async def take(self) -> None:
         """Wait until this process leads."""
-        told, first, seen = "", "", 0.0
+        known, first, seen = "", "", 0.0
         LEADER.set(0)
         while True:
             asked = boot_time()
@@ -99,15 +118,19 @@ class Leader:
                 record = await self._read()
                 if record is not None and record.version != first:
                     first, seen = record.version, boot_time()
-                if record is None or decide(record, self.me, seen, boot_time()) is Next.TAKE:
+                then = Next.TAKE if record is None else decide(record, self.me, seen, boot_time())
+                if then is Next.TAKE:
                     asked = boot_time()
                     await self._write(record, asked)
                     LEADER.set(1)
                     _log.info("this operator leads", identity=self.me, lease=self._leases.name)
                     return
-                if record.holder != told:
-                    told = record.holder
-                    _log.info("another operator leads; this one waits", identity=self.me, leader=told)
+                if record is not None and record.holder != known:
+                    known = record.holder
+                    _log.info("another operator leads; this one waits", identity=self.me, leader=known)
+                if record is not None and then is Next.ASK and await self.able():
+                    await self._leases.note(record.version, {ASKS: self.me})
+                    _log.warning("asked the leader for the Lease", leader=known, lacks=record.lacks)
             except Conflict:
                 pass  # another candidate was quicker
             except KubernetesError as error:
@@ -115,8 +138,11 @@ class Leader:
             await asyncio.sleep(self._every)
 
     async def keep(self) -> None:
-        """Renew until the Lease is lost; returns then. A server that is away is asked again until it is too late."""
-        while self.leads:
+        """Renew until the Lease is lost, or is to be handed over; returns then.
+
+        A server that is away is asked again until it is too late.
+        """
+        while self.leads and not self._successor:
             await asyncio.sleep(self._every)
             asked = boot_time()
             try:
@@ -129,7 +155,7 @@ class Leader:
                     error=str(error) or "no answer",
                 )
         LEADER.set(0)
-        _log.error("this operator leads no more", identity=self.me)
+        _log.error("this operator leads no more", identity=self.me, successor=self._successor)
 
     async def give_back(self) -> None:
         """Let the next one lead at once. What fails here costs that one the Lease's duration and nothing else."""
@@ -139,7 +165,7 @@ class Leader:
         if record is None:
             return
         try:
-            await self._leases.replace(released(self._clock.now()), record.version)
+            await self._leases.replace(released(self._clock.now()), record.version, told(""))
         except KubernetesError as error:
             _log.warning("the Lease was not given back", error=str(error))
 
@@ -149,9 +175,13 @@ class Leader:
         except (Conflict, NotFound):
             # Our own write whose answer was lost, somebody's annotation, a deletion; or another one leads.
             self._record = await self._read()
-            if self._record is not None and self._record.holder != self.me:
+            if self._record is None:
+                return
+            if self._record.holder != self.me:
                 self._until = 0.0
                 _log.error("another operator took the Lease", leader=self._record.holder)
+            elif self._record.asks and self.lacks():
+                self._successor = self._record.asks
 
     async def _read(self) -> Record | None:
         try:
@@ -164,6 +194,14 @@ class Leader:
     async def _write(self, record: Record | None, asked: float) -> None:
         spec = taken(record, self.me, self._duration, self._clock.now())
         body: dict[str, Any]
-        body = await (self._leases.create(spec) if record is None else self._leases.replace(spec, record.version))
+        if record is None:
+            body = await self._leases.create(spec)
+        else:
+            body = await self._leases.replace(spec, record.version, told(self.lacks()))
         self._record, self._until = read(body), leads_until(asked, self._duration)
         self.contact()
+
+
+async def _able() -> bool:
+    """Nothing that a leader lacks is had here."""
+    return False

@@ -221,3 +221,19 @@ class TestFlag:
     async def test_no_other_key_is_ever_written(self, flags: SecretFlagStore) -> None:
         with pytest.raises(ValueError, match="OTHER"):
             await flags.write({"OTHER": "x"}, "9")
+
+
+async def test_a_proxys_page_in_place_of_an_answer_is_no_answer(
+    server: tuple[Server, str], kubernetes: Kubernetes
+) -> None:
+    server[0].answers = [(200, "<html>please log in</html>"), (200, {"metadata": {"name": "one"}})]
+    assert await kubernetes.get(EXECUTIONS, "shop", "one") == {"metadata": {"name": "one"}}
+
+
+@pytest.mark.parametrize("page", ["", "[]", "<html>", "\udc80"])
+async def test_pages_for_ever_are_an_unavailable_server(
+    server: tuple[Server, str], kubernetes: Kubernetes, page: str
+) -> None:
+    server[0].answers = [(200, page.encode(errors="replace").decode())]
+    with pytest.raises(Unavailable, match="is no JSON object"):
+        await kubernetes.get(EXECUTIONS, "shop", "one")

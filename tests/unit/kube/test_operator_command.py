@@ -59,11 +59,15 @@ def test_kopf_writes_nothing_of_its_own_to_any_object() -> None:
     assert len(list(made._watching._handlers)) == len(RESOURCES)
     assert not made._changing._handlers  # they would need annotations and a finalizer
     assert not made._spawning._handlers  # a timer is a task an object
-    chosen = kopf_settings()
+    chosen = kopf_settings(70.0)
     assert (chosen.posting.enabled, chosen.peering.standalone, chosen.scanning.disabled) == (False, True, True)
 
 
 def test_the_watch_never_gives_up() -> None:
-    backoffs: Any = kopf_settings().networking.error_backoffs
+    backoffs: Any = kopf_settings(70.0).networking.error_backoffs
     for _ in range(2):  # each request counts anew
         assert list(islice(backoffs, 1000))[-1] == 5.0
+
+
+def test_a_watch_that_tells_nothing_is_opened_anew() -> None:
+    assert kopf_settings(12.0).watching.inactivity_timeout == 12.0
