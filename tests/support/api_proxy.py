@@ -76,17 +76,17 @@ class Gone(Way):
         return _event(410, "Expired") if asked.watch else None
 
 
-class Breaking(Way):
-    """The first watch of each kind gets what its client takes for the end of all watching."""
+class Fatal(Way):
+    """The first watch of each kind gets what kopf takes for the end of all watching."""
 
-    def __init__(self, answer: Callable[[], web.Response]) -> None:
-        self._answer, self._had = answer, set[str]()
+    def __init__(self) -> None:
+        self._had = set[str]()
 
     async def answer(self, asked: Asked) -> web.Response | None:
         if not asked.watch or asked.path in self._had:
             return None
         self._had.add(asked.path)
-        return self._answer()
+        return _status(410, "Expired") if asked.path.endswith("executions") else _event(500, "InternalError")
 
 
 class EveryOther(Way):
@@ -102,6 +102,18 @@ class EveryOther(Way):
         if self._asked[key] % 2:
             return _status(self._status, self._reason, **self._headers)
         return None
+
+
+class Pages(EveryOther):
+    """A proxy's page in place of an answer, as if all were well: for single objects, read and written."""
+
+    def __init__(self) -> None:
+        super().__init__(200, "")
+
+    async def answer(self, asked: Asked) -> web.Response | None:
+        if asked.watch or asked.lists or await super().answer(asked) is None:
+            return None
+        return web.Response(text="<html>Please log in.</html>", content_type="text/html")
 
 
 class Silent(Way):
@@ -132,8 +144,8 @@ WAYS: dict[str, Callable[[], Way]] = {
     "500 for every other request": lambda: EveryOther(500, "InternalError"),
     "watches that close every second": Brief,
     "slow lists": Slow,
-    "a watch that ends in 410 Gone as a status": lambda: Breaking(lambda: _status(410, "Expired")),
-    "a watch that ends in an error of the server": lambda: Breaking(lambda: _event(500, "InternalError")),
+    "a page of HTML for every other request": Pages,
+    "410 as a status, and an error within a watch": Fatal,
     "watches that fall silent": Silent,
 }
 
@@ -170,6 +182,7 @@ class ApiProxy:
         self.kubeconfig.write_text(_kubeconfig(f"http://127.0.0.1:{self._port}"), encoding="utf-8")
         self._way = Way()
         self._relays: set[_Relay] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # requests, those of clients that are gone among them
         self._holds: list[Hold] = []
         self._runner: web.AppRunner
         self._session: aiohttp.ClientSession
@@ -248,14 +261,20 @@ class ApiProxy:
 
     async def _end(self) -> None:
         self._open.set()
-        for hold in self._holds:
-            hold.over.set()
-        for relay in list(self._relays):
-            relay.end()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._session.close()
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await self._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         asked = Asked(request.method, request.path, request.query.get("watch") in ("true", "1"))
         body = await request.read()
         late = await self._wait(asked)

@@ -105,6 +105,15 @@ class FakeKubernetes:
             patched["metadata"]["generation"] += 1
         return self._store(key, patched)
 
+    async def take_off(self, resource: Resource, namespace: str, name: str, annotation: str, value: str) -> None:
+        self._fail()
+        key = (resource.plural, namespace, name)
+        found = copy.deepcopy(self._find(key))
+        if (found["metadata"].get("annotations") or {}).get(annotation) != value:
+            raise Conflict(f"{annotation} does not say {value!r} any more", status=422)
+        del found["metadata"]["annotations"][annotation]
+        self._store(key, found)
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
         self._fail()
         key = (resource.plural, namespace, name)

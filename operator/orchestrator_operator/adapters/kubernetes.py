@@ -33,9 +33,13 @@ from orchestrator_operator.specs import GROUP, VERSION, Resource
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    Body = Mapping[str, Any] | list[dict[str, Any]]  # a list is a JSON patch
+
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 _PAGE = 500  # objects a list page
 _GONE = 410
+_UNPROCESSABLE = 422
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -167,6 +171,17 @@ class Kubernetes:
         """Merge into metadata or spec."""
         return await self.call("PATCH", _path(resource, namespace, name), body=body)
 
+    async def take_off(self, resource: Resource, namespace: str, name: str, annotation: str, value: str) -> None:
+        """Remove an annotation if it says that, else Conflict: it is gone already, or says something newer."""
+        place = "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")  # RFC 6901
+        body = [{"op": "test", "path": place, "value": value}, {"op": "remove", "path": place}]
+        try:
+            await self.call("PATCH", _path(resource, namespace, name), body=body)
+        except Refused as error:
+            if error.status != _UNPROCESSABLE:
+                raise
+            raise Conflict(f"{annotation} does not say {value!r} any more", status=error.status) from error
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete; with `uid`, only if it is still that object. Raises NotFound when it is gone already."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}
@@ -222,7 +237,7 @@ class Kubernetes:
 
     # -- the one way to the server
     async def call(
-        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Body | None = None
     ) -> dict[str, Any]:
         """One request, repeated while the server is away or too busy."""
         async for attempt in AsyncRetrying(
@@ -243,7 +258,7 @@ class Kubernetes:
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Body | None = None,
     ) -> dict[str, Any]:
         """One request, neither repeated nor asked the gate."""
         code, began = 0, time.perf_counter()
@@ -290,11 +305,12 @@ class Kubernetes:
         method: str,
         path: str,
         query: Mapping[str, Any] | None,
-        body: Mapping[str, Any] | None,
+        body: Body | None,
         limit: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json, */*"}  # logs are text
-        headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        patch = JSON_PATCH if isinstance(body, list) else MERGE_PATCH
+        headers["Content-Type"] = patch if method == "PATCH" else "application/json"
         response: aiohttp.ClientResponse = await self._api.call_api(
             path,
             method,

@@ -39,9 +39,16 @@ class Informer:
     """
 
     def __init__(
-        self, kubernetes: Kubernetes, path: str, labels: str, changed: Callable[[Mapping[str, Any] | None], None]
+        self,
+        kubernetes: Kubernetes,
+        path: str,
+        labels: str,
+        changed: Callable[[Mapping[str, Any] | None], None],
+        *,
+        pause: float = _PAUSE,
     ) -> None:
         self._kubernetes, self._path, self._labels, self._changed = kubernetes, path, labels, changed
+        self._pause = pause
         self.objects: dict[str, dict[str, Any]] = {}
 
     async def run(self) -> None:
@@ -52,10 +59,10 @@ class Informer:
                 while True:
                     version = await self._watch(version)
             except _Behind:
-                continue
+                pass  # not at once either: a server that always says so would be asked without a pause
             except KubernetesError as error:
                 _log.warning("a watch broke off; it begins again", path=self._path, error=str(error))
-            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
+            await asyncio.sleep(self._pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
 
     async def _list(self) -> str:
         """Read all of them; the version to watch from."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable
+from orchestrator_operator.rollout import steps
 from orchestrator_operator.rollout.acting.apply import FINALIZER
-from orchestrator_operator.rollout.planning.situation import ABORT
+from orchestrator_operator.rollout.planning.situation import ABORT, PAUSE
 from orchestrator_operator.specs import ROLLOUTS
 
 from orchestrator.cohorts import CALIBRATION
@@ -457,6 +458,23 @@ async def test_an_abort_is_heard_once_and_taken_off(running: Cluster) -> None:
     await running.look(1)
     assert running.state()[1] == "Aborted"
     assert running.flag == {}
+    assert not running.body()["metadata"].get("annotations")
+
+
+async def test_a_word_that_is_said_while_the_one_before_it_is_taken_off_is_heard(running: Cluster) -> None:
+    def again(step: steps.Step, moment: steps.Moment) -> None:
+        if (step, moment) == (steps.Step.DROP_ANNOTATION, steps.Moment.BEFORE):
+            steps.arm(None)
+            (found,) = [body for key, body in running.kubernetes.objects.items() if key[0] == ROLLOUTS.plural]
+            found["metadata"]["annotations"][PAUSE] = "for another reason"
+
+    await running.annotate(PAUSE, "for a reason")
+    steps.arm(again)
+    try:
+        await running.look(1, times=3)
+    finally:
+        steps.arm(None)
+    assert running.status()["pausedBy"] == "for another reason"
     assert not running.body()["metadata"].get("annotations")
 
 

@@ -115,6 +115,9 @@ class Applier:
         for action in planned.actions:
             if isinstance(action, SetFlag):
                 await self._set_flag(known, action, gathered.status.flag_intent)
+            elif isinstance(action, DropAnnotation):
+                with step(Step.DROP_ANNOTATION):
+                    await self._drop(known, action.key, gathered.annotations[action.key])
             elif not isinstance(action, ClearFlag | Tell):
                 await self._act(known, known.status, action)
         await self._tell(known)
@@ -161,8 +164,6 @@ class Applier:
                     await self._cancel()
                 case TakeBaselines() | RememberBins() | RememberTotals():
                     await keeping.keep(self._store, status.attempt_id, action)
-                case DropAnnotation(key):
-                    await self._drop(known, key)
                 case Release():
                     await keeping.drop(self._store, known.name, attempt_id(known.uid, None))
                     await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
@@ -194,9 +195,10 @@ class Applier:
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
 
-    async def _drop(self, known: Known, key: str) -> None:
+    async def _drop(self, known: Known, key: str, heard: str) -> None:
+        """Only what was heard: a person may have said something else meanwhile. Raises Conflict then."""
         namespace, name = known.name.split("/", 1)
-        await self._kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"annotations": {key: None}}})
+        await self._kubernetes.take_off(ROLLOUTS, namespace, name, key, heard)
 
     async def _finalize(self, known: Known, change: Callable[[list[str]], list[str]]) -> None:
         """A merge patch replaces the whole list, so it must start from the list that is there: read, then written back
