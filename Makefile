@@ -9,7 +9,7 @@ RUN := $(UV) run --frozen --no-sync
 BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test kind-test audit chaos bench pictures generate clean
+.PHONY: help setup tools demo down lint test kind-test audit chaos ha bench pictures generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scali
 chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begin with the same choices)
 	@CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) $(RUN) pytest tests/machine/chaos \
 		--timeout $$(( $(or $(MINUTES),10) * 60 + 1200 )) $(ARGS)
+
+ha: setup tools ## How long nobody leads: failovers of every kind on this machine (LEASE=15 seconds)
+	@FAILOVER_LEASE=$(or $(LEASE),15) $(RUN) pytest -s tests/e2e/test_failover.py --timeout 900 $(ARGS)
 
 pictures: setup ## Take the docs' pictures anew, in a real browser (Debian's Chromium)
 	@$(RUN) python -m tests.support.report_picture docs/images/rollout-report.png

@@ -6,6 +6,8 @@ import random
 import threading
 from typing import TYPE_CHECKING, Self
 
+from tests.support.fleet import FENCED
+
 if TYPE_CHECKING:
     from tests.support.fleet import Fleet
 
@@ -28,7 +30,10 @@ class Reaper:
         self._thread.join()
 
     def _run(self) -> None:
+        """The next one dies when the last one's successor is at work: a slow machine starts fewer of them."""
         while not self._over.wait(self._every):
             random.choice(self._fleet.alive).kill()
             self.killed += 1
-            self._fleet.start()
+            successor = self._fleet.start()
+            while successor.metric(FENCED) is None and not self._over.wait(0.2):
+                pass
