@@ -103,7 +103,6 @@ WRITING = Row(
             "Status patches of Executions a second: written, failed (and repeated), or for a resource that is gone.",
             [Query(rate("orchestrator_status_writes_total", by="result"), "{{result}}")],
             unit="ops",
-            width=6,
             colors={"written": GREEN, "error": RED},
         ),
         lines(
@@ -115,23 +114,21 @@ WRITING = Row(
                 Query(_RESYNCED, "resync"),
             ],
             unit="s",
-            width=6,
             colors={"resync": BLUE},
-        ),
-        lines(
-            "Changes the watch did not tell",
-            "Objects of which two comparisons in a row have shown a change that the watch did not tell. 0 is healthy; "
-            "more means that it is silent: it is opened anew, and if that does not help the Pod is restarted.",
-            [Query(f"max by (namespace) ({series('orchestrator_watch_behind_objects')})", "{{namespace}}")],
-            width=6,
         ),
         lines(
             "Routing decisions",
             "New executions a second, by engine and by why.",
             [Query(rate("orchestrator_router_decisions_total", by="engine, reason"), "{{engine}} {{reason}}")],
             unit="ops",
-            width=6,
             colors={"v1.*": V1_COLOR, "v2.*": V2_COLOR},
+        ),
+        lines(
+            "Changes the watch did not tell",
+            "Objects of which two comparisons in a row have shown a change that the watch did not tell. 0 is healthy; "
+            "more means that it is silent: it is opened anew, and if that does not help the Pod is restarted.",
+            [Query(f"max by (namespace) ({series('orchestrator_watch_behind_objects')})", "{{namespace}}")],
+            width=24,
         ),
     ],
 )
