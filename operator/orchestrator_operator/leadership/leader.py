@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator_operator.settings import Settings
 
 _RENEWALS = 6  # in a Lease's duration: several may be lost before it is
+_FAREWELL = 1.0  # seconds for the work of one that leads no more
 
 _log = structlog.get_logger(__name__)
 
@@ -103,10 +104,17 @@ class Leader:
             await acting
         finally:
             acting.cancel()
-            await asyncio.gather(acting, return_exceptions=True)
+            await self._ended(acting)
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
             await self.give_back()
+
+    async def _ended(self, acting: asyncio.Task[None]) -> None:
+        """Wait for what is under way as long as this process leads: after that it would be refused."""
+        while True:
+            await asyncio.wait({acting}, timeout=max(_FAREWELL, self._until - boot_time()))
+            if acting.done() or not self.leads:
+                return
 
     async def take(self) -> None:
         """Wait until this process leads."""

@@ -94,6 +94,25 @@ async def test_renewals_that_fail_until_it_is_too_late_end_the_work() -> None:
         await asyncio.wait_for(candidate(lease, "a").lead(for_ever), 10)
 
 
+async def test_one_that_leads_no_more_does_not_wait_for_what_hangs() -> None:
+    """Of what is under way nothing would be accepted, and until it has ended it cannot be a candidate."""
+    lease, hanging = Lease(), asyncio.Event()
+
+    def trouble() -> None:
+        raise Unavailable("no answer")
+
+    async def act() -> None:
+        try:
+            await for_ever()
+        finally:
+            await hanging.wait()  # as a request whose answer is lost
+
+    lease.trouble = trouble
+    with pytest.raises(Deposed):
+        await asyncio.wait_for(candidate(lease, "a").lead(act), 10)
+    hanging.set()
+
+
 async def test_work_that_ends_gives_the_lease_back() -> None:
     lease = Lease()
 
