@@ -91,7 +91,10 @@ def one_kind(story: Weather, word: str, way: str) -> None:
     eventually(lambda: story.proxy.spoiled, f"the weather: {way}")
     if way == SILENT:
         story.proxy.turn("")
-    story.ended[way] = story.site.until_over(names)
+    try:
+        story.ended[way] = story.site.until_over(names)
+    except AssertionError as error:
+        raise AssertionError(f"{way}: {error}") from None
 
 
 def only_comparisons(story: Weather) -> None:
