@@ -55,7 +55,7 @@ def test_the_operator_may_not(shared_site: Site, verb: str, what: str) -> None:
 _EVERYBODY = "selfsubject"
 _GRANTED = {
     ("workflows.orchestrator.dev", "", "get list watch"),
-    ("executions.orchestrator.dev", "", "delete get list watch"),
+    ("executions.orchestrator.dev", "", "delete get list patch watch"),
     ("enginerollouts.orchestrator.dev", "", "get list patch watch"),
     ("workflows.orchestrator.dev/status", "", "patch"),
     ("executions.orchestrator.dev/status", "", "patch"),
