@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 #: The tests that type what pages show; each asks for its blocks by `typed_by` when it is imported.
 READERS = (
     "tests.e2e.test_guides",
+    "tests.e2e.test_kubectl",
     "tests.e2e.test_main_line",
     "tests.unit.cli.test_reports_page",
     "tests.unit.docs.test_without_a_cluster",
