@@ -1,4 +1,4 @@
-"""`kubectl orchestrator`: the page docs/kubectl.md as a reader types it, and what a person is told when it goes wrong."""
+"""`kubectl orchestrator`: docs/kubectl.md as a reader types it, and what a person is told when something goes wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GATE = workflow("gate", {"id": "door", "type": "approval", "with": {"approvers":
 class Plugin:
     """The real kubectl, which finds our program as its plugin."""
 
-    def __init__(self, site: Site, folder: Path, program: Path) -> None:
+    def __init__(self, site: Site, folder: Path, program: Path | None) -> None:
         self.site, self.program = site, program
         self.kubeconfig = folder / "kubeconfig"
         shutil.copy(site.plane.cluster.kubeconfig, self.kubeconfig)
@@ -110,22 +110,18 @@ def test_two_signals_at_once_are_both_recorded(plugin: Plugin) -> None:
     assert not [key for key in site.get("Execution", "two")["metadata"].get("annotations", {}) if "signal." in key]
 
 
-def test_an_interrupted_watch_leaves_the_execution_running_and_says_how_to_look_again(plugin: Plugin) -> None:
+def test_an_interrupted_watch_leaves_the_execution_running_and_says_how_to_look_again(
+    plugin: Plugin, tmp_path: Path
+) -> None:
     plugin.site.apply(execution("watched", "gate", engine="v2"))
-    with plugin.begin("watch", "watched") as process:
+    own = Plugin(plugin.site, tmp_path, None)  # a process that gets the signal itself
+    with own.begin("watch", "watched") as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "Waiting" in line:
-                break
-        assert "approve watched door" in line
-        watching = subprocess.run(
-            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
-        for pid in [str(process.pid), *watching]:
-            os.kill(int(pid), signal.SIGINT)
+        waits = next(line for line in process.stdout if "Waiting" in line)
+        process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "kubectl orchestrator watch watched" in err
+    assert "kubectl orchestrator approve watched door" in waits
+    assert (process.returncode, "kubectl orchestrator watch watched" in err) == (130, True)
     assert plugin.site.status("Execution", "watched")["phase"] == "Waiting"
 
 

@@ -88,7 +88,6 @@ class Requests:
             return seen, Outcome(accepted=False, reason="RequestRefused", text=str(error))
 
     async def _tell(self, seen: Seen, asked: Asked, outcome: Outcome) -> dict[str, Any]:
-        _log.info("request answered", execution=seen.uid, request=asked.short, accepted=outcome.accepted)
         text = f"{asked.short}: {outcome.text}"
         await self._announcer.tell(EXECUTIONS, metadata(seen), outcome.reason, text, warning=not outcome.accepted)
         return answered.answer(asked, outcome.text, self._clock.now(), accepted=outcome.accepted)
@@ -100,6 +99,8 @@ class Requests:
         after = await self._kubernetes.patch_status(
             EXECUTIONS, seen.namespace, seen.name, status, resource_version=seen.version
         )
+        for one in entries:
+            _log.info("request", execution=seen.uid, request=one["request"], accepted=one.get("accepted", "soon"))
         return see(after)
 
     async def _take_off(self, seen: Seen, these: Sequence[Asked]) -> Seen:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-_AGAIN = re.compile(r"(?P<stem>.+)-retry(-(?P<number>[1-9][0-9]{0,3}))?")
-_LONGEST = 253 - len("-retry-9999")
+_AGAIN = re.compile(r"(?P<stem>.+)-retry(-(?P<number>[2-9]|[1-9][0-9]{1,3}))?")
+_LONGEST = 253 - len("-retry-10000")
 
 
 @app.command(
@@ -69,8 +69,12 @@ def retry(
 def repetition(name: str) -> str:
     """The name of the repetition of an execution: a, a-retry, a-retry-2, a-retry-3. Pure."""
     if match := _AGAIN.fullmatch(name):
-        return f"{match['stem']}-retry-{int(match['number'] or 1) + 1}"
-    return f"{name[:_LONGEST].rstrip('-.')}-retry"
+        return f"{_shortened(match['stem'])}-retry-{int(match['number'] or 1) + 1}"
+    return f"{_shortened(name)}-retry"
+
+
+def _shortened(stem: str) -> str:
+    return stem[:_LONGEST].rstrip("-.")
 
 
 def check(original: Standing) -> None:
