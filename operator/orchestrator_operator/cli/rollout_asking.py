@@ -9,8 +9,9 @@ import typer
 
 from orchestrator_operator.cli import connecting
 from orchestrator_operator.cli.connecting import Namespace
+from orchestrator_operator.specs import ROLLOUTS
 
 __all__ = ["Name", "Namespace", "ask"]
 
-Name = Annotated[str, typer.Argument(help="The EngineRollout's name.")]
+Name = Annotated[str, typer.Argument(help="The EngineRollout's name.", autocompletion=connecting.names_of(ROLLOUTS))]
 ask = partial(connecting.ask, agent="orchestrator-rollout")

@@ -28,7 +28,7 @@ _NAMED: Final = 10  # of those that there are
 
 ask = partial(connecting.ask, agent="kubectl-orchestrator")
 
-Name = Annotated[str, typer.Argument(help="The Execution's name.")]
+Name = Annotated[str, typer.Argument(help="The Execution's name.", autocompletion=connecting.names_of(EXECUTIONS))]
 Timeout = Annotated[str, typer.Option("--timeout", help="How long to wait for the operator's answer.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Only ask, and do not wait for an answer.")]
 

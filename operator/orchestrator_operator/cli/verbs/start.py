@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli.options import Output, OutputOption, duration, examples, print_json
 from orchestrator.errors import InvalidExecution, OrchestratorError, Problem
-from orchestrator_operator.cli.connecting import Context, Namespace
+from orchestrator_operator.cli.connecting import Context, Namespace, names_of
 from orchestrator_operator.cli.verbs import standing
 from orchestrator_operator.cli.verbs.common import ask, called, find, new_app, read_value
 from orchestrator_operator.cli.verbs.creating import create, document, made_up
@@ -44,7 +44,7 @@ class Engine(StrEnum):
     )
 )
 def start(
-    workflow: Annotated[str, typer.Argument(help="The Workflow's name.")],
+    workflow: Annotated[str, typer.Argument(help="The Workflow's name.", autocompletion=names_of(WORKFLOWS))],
     input_: Annotated[
         str, typer.Option("--input", "-i", help="The input, JSON; @FILE reads it from a file, - from standard input.")
     ] = "{}",
