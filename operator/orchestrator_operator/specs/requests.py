@@ -87,17 +87,22 @@ def requests_in(annotations: Mapping[str, Any]) -> tuple[Asked, ...]:
     return tuple(Asked(key, str(annotations[key])) for key in sorted(annotations) if key.startswith((SIGNAL, APPROVAL)))
 
 
-def ask(request: Signal | Approval, request_id: str) -> Asked:
-    """The annotation that asks for it. Raises InvalidExecution."""
+def ask(kind: type[Signal | Approval], request_id: str, **fields: Any) -> Asked:
+    """The annotation that asks for it. Raises InvalidExecution with the field."""
     if not _ID.fullmatch(request_id):
         message = f"{request_id!r} is no name of an annotation: at most 63 letters, digits, and - _ . in between"
         raise InvalidExecution([Problem("--id", message)])
-    text = request.model_dump_json(exclude_none=isinstance(request, Approval))
+    if problem := first_problem(fields, ""):  # JSON would write a NaN as null
+        raise InvalidExecution([problem])
+    try:
+        request = kind.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidExecution(problems_of(error, "")) from None
+    text = request.model_dump_json(exclude_none=kind is Approval)
     if len(text.encode()) > LARGEST:
         message = f"the request has {len(text.encode())} bytes, and at most {LARGEST} are taken: send a reference"
-        raise InvalidExecution([Problem("--payload", message)])
-    prefix = SIGNAL if isinstance(request, Signal) else APPROVAL
-    return Asked(prefix + request_id, text)
+        raise InvalidExecution([Problem("payload" if kind is Signal else "comment", message)])
+    return Asked((SIGNAL if kind is Signal else APPROVAL) + request_id, text)
 
 
 def read(asked: Asked) -> Signal | Approval:

@@ -80,7 +80,8 @@ def signal(
 
     Exit codes: 0 it is recorded, 1 it was refused, 2 bad input, 3 no operator answered in time (it still counts then).
     """
-    asked = wording.ask(Signal(name=signal_name, payload=read_value(payload, "--payload")), signal_id or _new_id())
+    value = read_value(payload, "--payload")
+    asked = wording.ask(Signal, signal_id or _new_id(), name=signal_name, payload=value)
     _send(name, asked, Asking.of(namespace, context, output, timeout, no_wait))
 
 
@@ -108,7 +109,7 @@ def approve(
     """
     asking = Asking.of(namespace, context, output, timeout, no_wait)
     who = by or ask(whoami, context=context)
-    _send(name, wording.ask(Approval(approved=True, by=who, node=node, comment=comment), _new_id()), asking)
+    _send(name, wording.ask(Approval, _new_id(), approved=True, by=who, node=node, comment=comment), asking)
 
 
 @reject_app.command(
@@ -132,7 +133,7 @@ def reject(
     """
     asking = Asking.of(namespace, context, output, timeout, no_wait)
     who = by or ask(whoami, context=context)
-    _send(name, wording.ask(Approval(approved=False, by=who, node=node, comment=comment), _new_id()), asking)
+    _send(name, wording.ask(Approval, _new_id(), approved=False, by=who, node=node, comment=comment), asking)
 
 
 async def whoami(kubernetes: Kubernetes) -> str:

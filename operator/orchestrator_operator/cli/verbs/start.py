@@ -118,6 +118,8 @@ async def _check(kubernetes: Kubernetes, namespace: str, name: str, value: Any) 
     from orchestrator.schemas import input_problems  # noqa: PLC0415 - takes a while, which `--help` need not
     from orchestrator_operator.adapters.kubernetes import Refused  # noqa: PLC0415 - see connecting.ask
 
+    if problems := input_problems(None, value, "--input"):
+        raise InvalidExecution(problems)
     try:
         found = await find(kubernetes, WORKFLOWS, namespace, name)
     except Refused:  # who may start executions need not be allowed to read workflows: the operator checks it
