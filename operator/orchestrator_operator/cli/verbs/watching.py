@@ -74,8 +74,8 @@ async def to_the_end(kubernetes: Kubernetes, namespace: str, name: str, *, to_st
     first = await find(kubernetes, EXECUTIONS, namespace, name)
     nodes = await _nodes(kubernetes, namespace, first)
     before: Standing | None = None
-    heard = asyncio.Event()
-    hint = asyncio.create_task(_hint(heard, namespace))
+    accepted, begun = asyncio.Event(), asyncio.Event()
+    hint = asyncio.create_task(_hint(accepted, begun, namespace))
 
     def troubled(error: KubernetesError) -> None:
         typer.echo(f"{error}; trying again", err=True)
@@ -85,7 +85,9 @@ async def to_the_end(kubernetes: Kubernetes, namespace: str, name: str, *, to_st
             async for body in changes:
                 now = Standing.of(body)
                 if now.accepted is not None:
-                    heard.set()
+                    accepted.set()
+                if now.phase not in ("", "Pending"):
+                    begun.set()
                 if said := standing.line(before, now, nodes, datetime.now(UTC)):
                     typer.echo(said, err=to_stderr)
                 before = now
@@ -98,11 +100,19 @@ async def to_the_end(kubernetes: Kubernetes, namespace: str, name: str, *, to_st
     raise AssertionError("a watch ends by what it sees")  # pragma: no cover - see follow
 
 
-async def _hint(heard: asyncio.Event, namespace: str) -> None:
-    try:
-        await asyncio.wait_for(heard.wait(), _SILENT)
-    except TimeoutError:
-        typer.echo(f"no operator has looked at it yet: does one run for the namespace {namespace}?", err=True)
+async def _hint(accepted: asyncio.Event, begun: asyncio.Event, namespace: str) -> None:
+    """Say what may be missing while nothing happens."""
+    said = {
+        accepted: f"no operator has looked at it yet: does one run for the namespace {namespace}?",
+        begun: "no worker has taken it up yet: does one run, or is its workflow's concurrency limit reached?",
+    }
+    for event, text in said.items():
+        try:
+            async with asyncio.timeout(_SILENT):
+                await event.wait()
+        except TimeoutError:
+            typer.echo(text, err=True)
+            await event.wait()
 
 
 async def _nodes(kubernetes: Kubernetes, namespace: str, body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
