@@ -83,7 +83,8 @@ def test_the_list_of_what_the_operator_may_is_exactly_what_it_needs(shared_site:
 
 
 @pytest.mark.parametrize(
-    ("overlay", "components"), [("single", ["containers-single", "door"]), ("ha", ["containers", "door"])]
+    ("overlay", "components"),
+    [("single", ["containers-single", "door"]), ("ha", ["containers", "door"]), ("cluster-wide", ["containers"])],
 )
 def test_the_api_server_takes_every_manifest_of_an_installation(
     shared_site: Site, overlay: str, components: list[str]
