@@ -77,7 +77,7 @@ def test_two_workflows_of_one_name_are_each_namespaces_own(everywhere: Site) -> 
 
 def test_an_execution_whose_resource_is_deleted_elsewhere_is_cancelled(everywhere: Site) -> None:
     apply(everywhere, OTHER, "Workflow", "approved", APPROVED)
-    apply(everywhere, OTHER, "Execution", "patient", {"workflow": "approved", "input": {"n": 1}})
+    apply(everywhere, OTHER, "Execution", "patient", {"workflow": "approved", "engine": "v2", "input": {"n": 1}})
     eventually(lambda: told(everywhere, OTHER, "oex", "patient", ".status.phase") == "Waiting", "one that waits")
     everywhere.plane.kubectl("delete", "oex", "patient", f"--namespace={OTHER}")
     eventually(
