@@ -159,7 +159,7 @@ def test_without_an_operator_a_request_stands_and_the_answer_says_where_to_look(
     person.put("one", RUNNING)
     answer = person("signal", "one", "go", "--payload", "7", "--id", "g1", "--timeout", "50ms")
     assert answer.code == 3
-    assert "does an operator run for the namespace shop?" in answer.err
+    assert "does an operator serve the namespace shop?" in answer.err
     assert "kubectl annotate execution one signal.orchestrator.dev/g1- -n shop" in answer.err
     assert person.get("one")["metadata"]["annotations"] == {"signal.orchestrator.dev/g1": '{"name":"go","payload":7}'}
 
