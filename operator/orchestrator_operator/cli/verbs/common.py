@@ -95,7 +95,7 @@ def called(name: str) -> str:
 def silence(namespace: str, patience: timedelta) -> str:
     """What to look at when nobody answers."""
     return (
-        f"no answer within {durations.show(patience)}: does an operator serve the namespace {namespace}? Where it runs, "
+        f"no answer within {durations.show(patience)}: does an operator serve the namespace {namespace}? Where it is, "
         "`kubectl get lease orchestrator-operator` says who leads, `kubectl logs deployment/orchestrator-operator` "
         "what it does"
     )
