@@ -179,7 +179,7 @@ def _do(name: str, wishing: Callable[[Standing, Mapping[str, Any]], Wish], askin
     if asking.output is Output.JSON:
         print_json({**described(body), "heard": heard})
     elif heard:
-        typer.echo(f"{called(name)} {wish.said} ({now.phase or 'Pending'})")
+        typer.echo(f"{called(name)} {wish.said}{f' ({now.phase})' if now.over or now.phase == 'Compensating' else ''}")
     elif patience is None:
         typer.echo(f"{called(name)} patched")
     if patience is not None and not heard:
