@@ -48,6 +48,7 @@ class Resync:
         heard: Heard,
         namespace: str,
     ) -> None:
+        """`namespace` is the one whose resources are compared; "" for all."""
         self._store, self._kubernetes = store, kubernetes
         self._workflows, self._executions, self._look, self._health = workflows, executions, look, health
         self._heard, self._namespace = heard, namespace
@@ -67,7 +68,7 @@ class Resync:
         active = [record async for record in every_active(self._store) if record.name]
         workflows = await self._kubernetes.list(WORKFLOWS, self._namespace)
         executions = await self._kubernetes.list(EXECUTIONS, self._namespace)
-        self._workflows.retain(self._namespace, {body["metadata"]["name"] for body in workflows})
+        self._workflows.retain({_key(body) for body in workflows})
         for body in workflows:
             await self._workflows.handle(body)
         listed = {uid(body) for body in executions}
@@ -97,12 +98,19 @@ class Resync:
 
 
 def orphans(active: Iterable[ExecutionRecord], listed: set[str], namespace: str) -> list[ExecutionRecord]:
-    """Running executions of this namespace that had a resource and have none now. (Those of the CLI have no name.)"""
+    """Running executions of the namespace ("" for all) that had a resource and have none now.
+
+    Those of the CLI have no name.
+    """
     return [
         record
         for record in active
-        if record.name and record.id not in listed and record.workflow_id.partition("/")[0] == namespace
+        if record.name and record.id not in listed and namespace in ("", record.workflow_id.partition("/")[0])
     ]
+
+
+def _key(body: Mapping[str, Any]) -> tuple[str, str]:
+    return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 def chunks(items: list[_T], size: int) -> Iterable[list[_T]]:

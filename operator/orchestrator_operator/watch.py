@@ -106,9 +106,10 @@ def _login(**kwargs: Any) -> Any:
 async def watch(
     handlers: Mapping[Resource, Handler], note: Note, namespace: str, silence: float, stop: asyncio.Event
 ) -> None:
-    """Watch a namespace until cancelled. SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch.
+    """Watch a namespace ("" for all) until cancelled.
 
-    A watch that tells nothing for `silence` seconds is opened anew. Raises WatchEnded when all of them have ended.
+    SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch. A watch that tells nothing for `silence`
+    seconds is opened anew. Raises WatchEnded when all of them have ended.
     """
     ready = asyncio.Event()
     signals = asyncio.create_task(_take_signals(ready, stop), name="signals")
@@ -116,7 +117,8 @@ async def watch(
         await kopf.operator(
             registry=registry(handlers, note),
             settings=settings(silence),
-            namespaces=[namespace],
+            namespaces=[namespace] if namespace else (),
+            clusterwide=not namespace,
             standalone=True,
             ready_flag=ready,
         )
