@@ -38,9 +38,9 @@ from orchestrator_operator.handlers.guard import Guard
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.heard import Heard
-from orchestrator_operator.leadership.leader import Leader
+from orchestrator_operator.leadership.leader import Deposed, Leader
 from orchestrator_operator.leadership.metrics import LEADER
-from orchestrator_operator.lives import live, signals_cancel
+from orchestrator_operator.lives import end_within, live, signals_cancel
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.rollout.elsewhere import OwnRollouts
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _RESTART = 1.0  # seconds before a loop that failed begins again
+_LAST_WORDS = 3.0  # seconds that a deposed process may take to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,12 @@ async def run(settings: Settings) -> None:
         health.expect("lease", timedelta(seconds=3 * settings.lease_duration + 15))
         leader.contact = lambda: health.beat("lease")
         leader.lacks, leader.able = lambda: health.about("store"), lambda: reaches_store(settings)
-        with signals_cancel():
-            await leader.lead(act)
+        try:
+            with signals_cancel():
+                await leader.lead(act)
+        except Deposed:
+            end_within(_LAST_WORDS)  # nothing that it does is of use, and until it has ended it is no candidate
+            raise
 
 
 @asynccontextmanager

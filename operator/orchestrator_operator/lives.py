@@ -8,7 +8,9 @@ each time would be restarted later and later; so everything is closed, opened an
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,13 @@ async def live(life: Callable[[asyncio.Event], Awaitable[None]], *, pause: float
                 _log.warning("the watch ended by itself: everything begins anew", times=failed, error=str(error))
                 continue
         return
+
+
+def end_within(seconds: float) -> None:
+    """Whatever hangs then (a connection that nobody answers, a thread that waits for it), this process ends in time."""
+    last = threading.Timer(seconds, os._exit, (1,))
+    last.daemon = True
+    last.start()
 
 
 @contextmanager

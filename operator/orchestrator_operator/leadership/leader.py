@@ -100,6 +100,7 @@ class Leader:
             if not acting.done():
                 keeping.result()  # raises what nobody foresaw
                 why = f"{self._successor} asked for it: {self.lacks()}" if self._successor else "it was not renewed"
+                _log.error("this operator leads no more", identity=self.me, why=why)
                 raise Deposed(f"{self.me} leads no more, {why}")
             await acting
         finally:
@@ -163,7 +164,6 @@ class Leader:
                     error=str(error) or "no answer",
                 )
         LEADER.set(0)
-        _log.error("this operator leads no more", identity=self.me, successor=self._successor)
 
     async def give_back(self) -> None:
         """Let the next one lead at once. What fails here costs that one the Lease's duration and nothing else."""

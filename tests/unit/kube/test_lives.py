@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from orchestrator_operator.lives import live
@@ -76,3 +78,8 @@ async def test_a_cancelled_life_is_cancelled_and_no_quiet_end() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_process_that_hangs_at_its_end_ends_all_the_same() -> None:
+    program = "import threading, orchestrator_operator.lives as l; l.end_within(0.1); threading.Event().wait()"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 1
