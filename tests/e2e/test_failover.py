@@ -140,7 +140,7 @@ class Director:
     @contextmanager
     def hitting(self, name: str, other: str) -> Iterator[None]:
         """While that one leads and the other one waits; at the end it is down."""
-        eventually(lambda: self.site.process(other).alive() and self._answers(other), f"{other} waits")
+        eventually(lambda: self._answers(other), f"{other} waits")
         eventually(lambda: self.leader() == name, f"{name} leads")
         self.kubelet.lies.add(name)
         yield

@@ -212,7 +212,7 @@ async def test_nothing_is_written_outside_of_a_step(story: Callable[[Watched], A
         if busy and len(open_steps) != 1:
             outside.append(name)
 
-    for name in ("patch_status", "patch", "patch_secret", "create_event"):
+    for name in ("patch_status", "patch", "take_off", "patch_secret", "create_event"):
         setattr(cluster.kubernetes, name, _noted(getattr(cluster.kubernetes, name), name, writes))
     cluster.controller.reconcile = lambda uid: reconciling(cluster.controller, uid)  # type: ignore[method-assign]  # a spy
     with armed(plan), faults.planned(lambda boundary, _: writes(boundary)):

@@ -19,7 +19,7 @@ from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
 from orchestrator.store.port import Control
-from orchestrator_operator.adapters.kubernetes import KubernetesError
+from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError
 from orchestrator_operator.rollout import steps
 from orchestrator_operator.rollout.acting import keeping
 from orchestrator_operator.rollout.acting.letters import due
@@ -198,7 +198,12 @@ class Applier:
     async def _drop(self, known: Known, key: str, heard: str) -> None:
         """Only what was heard: a person may have said something else meanwhile. Raises Conflict then."""
         namespace, name = known.name.split("/", 1)
-        await self._kubernetes.take_off(ROLLOUTS, namespace, name, key, heard)
+        try:
+            await self._kubernetes.take_off(ROLLOUTS, namespace, name, key, heard)
+        except Conflict:
+            meta = (await self._kubernetes.get(ROLLOUTS, namespace, name))["metadata"]
+            if key in (meta.get("annotations") or {}):  # else it was taken off before, which the watch has not told yet
+                raise
 
     async def _finalize(self, known: Known, change: Callable[[list[str]], list[str]]) -> None:
         """A merge patch replaces the whole list, so it must start from the list that is there: read, then written back
