@@ -120,13 +120,13 @@ async def test_a_change_of_the_spec_is_a_new_generation(kubernetes: Any) -> None
 
 async def test_an_annotation_is_taken_off_only_if_it_says_what_was_read(kubernetes: Any) -> None:
     await create(kubernetes)
-    await kubernetes.patch(EXECUTIONS, NAMESPACE, "one", {"metadata": {"annotations": {"a.dev/b~c": "1", "d": "2"}}})
+    await kubernetes.patch(EXECUTIONS, NAMESPACE, "one", {"metadata": {"annotations": {"a.dev/b": "1", "d": "2"}}})
     with pytest.raises(Conflict):
-        await kubernetes.take_off(EXECUTIONS, NAMESPACE, "one", "a.dev/b~c", "0")
-    await kubernetes.take_off(EXECUTIONS, NAMESPACE, "one", "a.dev/b~c", "1")
+        await kubernetes.take_off(EXECUTIONS, NAMESPACE, "one", "a.dev/b", "0")
+    await kubernetes.take_off(EXECUTIONS, NAMESPACE, "one", "a.dev/b", "1")
     assert (await kubernetes.get(EXECUTIONS, NAMESPACE, "one"))["metadata"]["annotations"] == {"d": "2"}
     with pytest.raises(Conflict):
-        await kubernetes.take_off(EXECUTIONS, NAMESPACE, "one", "a.dev/b~c", "1")
+        await kubernetes.take_off(EXECUTIONS, NAMESPACE, "one", "a.dev/b", "1")
 
 
 async def test_all_of_a_kind_are_listed(kubernetes: Any) -> None:

@@ -181,7 +181,7 @@ class Kubernetes:
 
     async def take_off(self, resource: Resource, namespace: str, name: str, annotation: str, value: str) -> None:
         """Remove an annotation if it says that, else Conflict: it is gone already, or says something newer."""
-        place = "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")  # RFC 6901
+        place = "/metadata/annotations/" + annotation.replace("/", "~1")  # RFC 6901; a key has no ~
         body = [{"op": "test", "path": place, "value": value}, {"op": "remove", "path": place}]
         try:
             await self.call("PATCH", path_of(resource, namespace, name), body=body)
