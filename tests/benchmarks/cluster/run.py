@@ -1,0 +1,34 @@
+"""Every size, and Argo Workflows beside it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks import machine
+from tests.benchmarks.cluster import ours
+from tests.benchmarks.cluster.argo import run as argo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SIZES = (100, 1_000, 10_000, 40_000)
+_LARGE = 10_000  # resources, from which on a size is measured once: it is its own repetition
+
+
+def run(
+    tell: Callable[[str], None], sizes: Sequence[int], rounds: int, loads: ours.Loads, *, beside: bool
+) -> dict[str, Any]:
+    """Measure each small size `rounds` times, on a fresh control plane each; with `beside` Argo Workflows, too."""
+    began = time.monotonic()
+    result: dict[str, Any] = {"machine": machine.describe(), "rows": []}
+    for number in range(rounds):
+        for size in sizes:
+            if number and size >= _LARGE:
+                continue
+            tell(f"{size} resources, round {number + 1} of {rounds}")
+            result["rows"].append(ours.measure(size, loads, tell))
+    if beside:
+        tell("beside Argo Workflows")
+        result["argo"] = argo.measure(tell)
+    return result | {"minutes": round((time.monotonic() - began) / 60, 1)}

@@ -1,0 +1,197 @@
+"""What was measured, as tables for people: Markdown, made from the JSON alone."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.report import number, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Row = Mapping[str, Any]
+
+_NAMES = {"ours": "**Orchestrator**", "argo": "Argo Workflows"}
+
+
+def cluster(result: Mapping[str, Any]) -> str:
+    """Everything of one run."""
+    rows = result["rows"]
+    parts = [_about(result), "### All at once", _flood(rows)]
+    parts += ["### What it costs", _costs(rows)]
+    parts += ["### Beside so many resources", _beside(rows)]
+    if argo := result.get("argo"):
+        parts += ["### Beside Argo Workflows", _argo(argo)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(result: Row) -> str:
+    on = result["machine"]
+    loads = ", ".join(str(load) for load in on["load_average"])
+    return (
+        f"Measured {on['at']} at `{on['commit']}`, in {result['minutes']} minutes: {on['cpu']}, {on['cores']} cores, "
+        f"{on['memory_gb']} GB, {on['file_system']}; load average before: {loads}. Medians where a size was measured "
+        "more than once; in brackets the lowest and the highest."
+    )
+
+
+def _flood(rows: Sequence[Row]) -> str:
+    header = (
+        "resources",
+        "created alone/s",
+        "created/s",
+        "ended/s",
+        "ended of created",
+        "of alone",
+        "p50 s",
+        "p99 s",
+        "API writes each",
+        "reads each",
+    )
+    lines = [
+        (
+            number(size),
+            _spread(same, _alone),
+            _spread(same, lambda row: row["flood"]["created_per_second"]),
+            _spread(same, lambda row: row["flood"]["ended_per_second"]),
+            _spread(same, _share, 2),
+            _spread(same, lambda row: row["flood"]["ended_per_second"] / _alone(row), 2),
+            _middle(same, lambda row: row["flood"]["to_end"]["p50_s"], 2),
+            _middle(same, lambda row: row["flood"]["to_end"]["p99_s"], 2),
+            _middle(same, lambda row: row["flood"]["writes_per_execution"], 2),
+            _middle(same, lambda row: row["flood"]["reads_per_execution"], 2),
+        )
+        for size, same in _by_size(rows)
+    ]
+    return table(header, lines)
+
+
+def _costs(rows: Sequence[Row]) -> str:
+    header = (
+        "resources",
+        "CPU s per 1,000: operator",
+        "worker",
+        "PostgreSQL",
+        "API server",
+        "etcd",
+        "operator MB, at rest",
+        "afterwards",
+        "peak",
+        "API server MB",
+    )
+    lines = [
+        (
+            number(size),
+            *(
+                _middle(same, lambda row, name=name: row["flood"]["cpu_s_per_1000"][name], 2)
+                for name in ("operator", "worker", "postgresql", "kube-apiserver", "etcd")
+            ),
+            _middle(same, lambda row: row["idle"]["operator"]),
+            _middle(same, lambda row: row["flood"]["memory_mb"]["operator"]),
+            _middle(same, lambda row: row["flood"]["peak_mb"]["operator"]),
+            _middle(same, lambda row: row["flood"]["memory_mb"]["kube-apiserver"]),
+        )
+        for size, same in _by_size(rows)
+    ]
+    return table(header, lines)
+
+
+def _beside(rows: Sequence[Row]) -> str:
+    header = (
+        "resources there",
+        "paced: p50 s",
+        "p99 s",
+        "writes each",
+        "restart: ready s",
+        "first end s",
+        "operator MB",
+        "swept: p50 s late",
+        "p99 s late",
+        "writes each, deletion included",
+    )
+    lines = [
+        (
+            number(size),
+            _middle(same, lambda row: row["paced"]["to_end"]["p50_s"], 2),
+            _middle(same, lambda row: row["paced"]["to_end"]["p99_s"], 2),
+            _middle(same, lambda row: row["paced"]["writes_per_execution"], 2),
+            _middle(same, lambda row: row["restart"]["ready_s"], 1),
+            _middle(same, lambda row: row["restart"]["first_end_s"], 1),
+            _middle(same, lambda row: row["restart"]["memory_mb"]),
+            _middle(same, lambda row: row["swept"]["after_due"]["p50_s"], 2),
+            _middle(same, lambda row: row["swept"]["after_due"]["p99_s"], 2),
+            _middle(same, lambda row: row["swept"]["writes_per_execution"], 2),
+        )
+        for size, same in _by_size(rows)
+    ]
+    return table(header, lines)
+
+
+def _argo(argo: Row) -> str:
+    header = (
+        "",
+        "executions of ten steps",
+        "seconds",
+        "ended/s",
+        "p50 s",
+        "API writes each",
+        "controller's CPU s each",
+        "API server's",
+    )
+    lines = []
+    for row in argo["rows"]:
+        name = f"{_NAMES[row['who']]} {argo['version'] if row['who'] == 'argo' else ''}".strip()
+        cpu = row["cpu_s_per_1000"]
+        mine = cpu["controller"] if row["who"] == "argo" else cpu["operator"] + cpu["worker"]
+        lines.append(
+            (
+                f"{name}, {row['set']}" if row["set"] else f"{name}, operator and worker",
+                number(row["count"]),
+                number(row["seconds"], 1),
+                number(row["ended_per_second"], 2),
+                number(row["to_end"]["p50_s"], 2),
+                number(row["writes_per_execution"], 1),
+                number(mine / 1000, 3),
+                number(cpu["kube-apiserver"] / 1000, 3),
+            )
+        )
+    return table(header, lines)
+
+
+def _by_size(rows: Sequence[Row]) -> list[tuple[int, list[Row]]]:
+    sizes = sorted({row["resources"] for row in rows})
+    return [(size, [row for row in rows if row["resources"] == size]) for size in sizes]
+
+
+def _alone(row: Row) -> float:
+    """The better of the two: what the API server took when nobody else wanted anything."""
+    both = [row[when]["created_per_second"] for when in ("alone_before", "alone_after") if row[when]]
+    return max(both, default=float("nan"))
+
+
+def _share(row: Row) -> float:
+    return float(row["flood"]["ended_per_second"] / row["flood"]["created_per_second"])
+
+
+def _values(rows: Sequence[Row], read: Callable[[Row], float]) -> list[float]:
+    """Of the rows that have it: a load may have been left out."""
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except TypeError:  # None: it was not measured
+            continue
+    return found
+
+
+def _middle(rows: Sequence[Row], read: Callable[[Row], float], digits: int = 0) -> str:
+    values = _values(rows, read)
+    return number(median(values) if values else None, digits)
+
+
+def _spread(rows: Sequence[Row], read: Callable[[Row], float], digits: int = 0) -> str:
+    values = _values(rows, read)
+    if len(values) < 2:
+        return _middle(rows, read, digits)
+    return f"{number(median(values), digits)} ({number(min(values), digits)}-{number(max(values), digits)})"
