@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,43 +9,15 @@ from typing import TYPE_CHECKING, Any
 from orchestrator_operator.local.processes import Records
 
 from tests.benchmarks import usage
+from tests.support.api_requests import answered, reads, writes
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Mapping
 
     from tests.support.live import ControlPlane
 
-_SAMPLE = re.compile(r"^apiserver_request_total\{([^}]*)\} (\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
-_WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})
-_READS = frozenset({"GET", "LIST"})
 _PARTS = ("etcd", "kube-apiserver", "kube-controller-manager")
-
-
-def counted(text: str) -> Counter[str]:
-    """Requests that the server answered, by `POST executions` or `PATCH executions/status`; refused ones: `… 409`.
-
-    Leases are left out: those are the parts' own heartbeats, by the clock and not by the load.
-    """
-    found: Counter[str] = Counter()
-    for labels, value in _SAMPLE.findall(text):
-        said = dict(_LABEL.findall(labels))
-        if said["resource"] in ("", "leases") or said["verb"] not in _WRITES | _READS:
-            continue
-        place = "/".join(filter(None, (said["resource"], said["subresource"])))
-        code = "" if said["code"].startswith("2") else f" {said['code']}"
-        found[f"{said['verb']} {place}{code}"] += round(float(value))
-    return found
-
-
-def writes(requests: Mapping[str, int]) -> int:
-    """How many of them ask for a change, refused ones too."""
-    return sum(count for what, count in requests.items() if what.partition(" ")[0] in _WRITES)
-
-
-def reads(requests: Mapping[str, int]) -> int:
-    """How many of them only ask; those of watches are not among them."""
-    return sum(count for what, count in requests.items() if what.partition(" ")[0] in _READS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +37,7 @@ class Meter:
 
     def read(self) -> Reading:
         """The counters now."""
-        text = self.plane.background.run(self.plane.kubernetes.text("/metrics", query={}))
-        return Reading(counted(text), {name: usage.tree_cpu(pid) for name, pid in self._all()})
+        return Reading(answered(self.plane), {name: usage.tree_cpu(pid) for name, pid in self._all()})
 
     def since(self, before: Reading, executions: int) -> dict[str, Any]:
         """What so many executions cost since then."""

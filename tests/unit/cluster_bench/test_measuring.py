@@ -9,10 +9,10 @@ import pytest
 from orchestrator_operator.local.catalogue import parse_version
 from orchestrator_operator.local.toolchain import go_directive
 
-from tests.benchmarks.cluster import meter
 from tests.benchmarks.cluster.argo import kubelet
 from tests.benchmarks.cluster.argo.tool import tool
 from tests.benchmarks.cluster.client import Tape
+from tests.support import api_requests
 
 SAID = """
 # TYPE apiserver_request_total counter
@@ -28,17 +28,17 @@ apiserver_request_terminations_total{code="504",resource="executions",subresourc
 
 
 def test_requests_are_counted_by_what_they_ask_of_what() -> None:
-    counted = meter.counted(SAID)
+    counted = api_requests.counted(SAID)
     assert counted["POST executions"] == 5
     assert counted["PATCH executions/status"] == 7
 
 
 def test_a_refused_write_is_a_write_that_somebody_paid_for() -> None:
-    assert meter.writes(meter.counted(SAID)) == 5 + 7 + 2
+    assert api_requests.writes(api_requests.counted(SAID)) == 5 + 7 + 2
 
 
 def test_a_watch_is_no_read_for_each_execution() -> None:
-    assert meter.reads(meter.counted(SAID)) == 3
+    assert api_requests.reads(api_requests.counted(SAID)) == 3
 
 
 def _event(kind: str, name: str, phase: str, **spec: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from orchestrator import steering
 from orchestrator.health import Health
 from orchestrator.store import Control
 from tests.support.cluster import NAMESPACE, Operator
-from tests.support.stores import CHAIN, submission
+from tests.support.stores import CHAIN, claim_one, end, submission
 
 
 async def settle(writer: StatusWriter) -> None:
@@ -39,7 +39,7 @@ def versions() -> Versions:
 
 @pytest.fixture
 def writer(operator: Operator, versions: Versions) -> StatusWriter:
-    return StatusWriter(operator.store, operator.api, operator.clock, versions, parallel=2)
+    return StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(0), parallel=2)
 
 
 @pytest.fixture
@@ -78,6 +78,50 @@ class TestStatusWriter:
         operator.clock.advance(60)
         await settle(writer)
         assert operator.kubernetes.calls == []
+
+    async def test_an_execution_that_is_over_soon_is_one_write(self, operator: Operator, versions: Versions) -> None:
+        writer = StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(seconds=1))
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        operator.kubernetes.calls.clear()
+        await settle(writer)
+        claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
+        await settle(writer)
+        await end(operator.store, claim)
+        await settle(writer)
+        assert operator.kubernetes.calls == [("patch_status", "one")]
+        assert (await status(operator, "one"))["phase"] == "Cancelled"  # which is how `end` ends it
+
+    async def test_an_execution_that_takes_longer_is_three_writes_with_its_creation(
+        self, operator: Operator, versions: Versions
+    ) -> None:
+        writer = StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(seconds=1))
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        operator.kubernetes.calls.clear()
+        claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
+        for _ in range(40):  # it runs for four seconds
+            operator.clock.advance(0.1)
+            await settle(writer)
+        await end(operator.store, claim)
+        await settle(writer)
+        assert operator.kubernetes.calls == [("patch_status", "one")] * 2
+
+    async def test_one_that_waited_for_a_worker_is_three_writes_too(
+        self, operator: Operator, versions: Versions
+    ) -> None:
+        writer = StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(seconds=1))
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        operator.kubernetes.calls.clear()
+        operator.clock.advance(2)
+        await settle(writer)
+        assert (await status(operator, "one"))["phase"] == "Pending"
+        claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
+        await settle(writer)
+        await end(operator.store, claim)
+        await settle(writer)
+        assert operator.kubernetes.calls == [("patch_status", "one")] * 2
 
     async def test_many_changes_are_one_write(self, operator: Operator, writer: StatusWriter) -> None:
         await operator.apply(WORKFLOWS, "chain", CHAIN)
