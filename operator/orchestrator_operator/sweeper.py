@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_AT_ONCE = 8  # deletions on their way: a burst of ends is a burst of deletions later
 _ENDED = frozenset({"Success", "Failed", "Cancelled"})
 
 
@@ -52,17 +53,23 @@ class Sweeper:
     async def step(self) -> None:
         """Delete what is due."""
         now = self._clock.now()
-        for execution, (due, namespace, name) in list(self._due.items()):
-            if due > now:
-                continue
-            try:
-                await self._kubernetes.delete(EXECUTIONS, namespace, name, uid=execution)
-            except (NotFound, Conflict):
-                pass  # somebody was faster
-            except KubernetesError as error:
-                _log.warning("not deleted yet", execution=f"{namespace}/{name}", error=str(error))
-                continue
-            self._due.pop(execution, None)
+        due = iter([(execution, *where) for execution, (when, *where) in self._due.items() if when <= now])
+
+        async def some() -> None:
+            for execution, namespace, name in due:
+                await self._delete(execution, namespace, name)
+
+        await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
+
+    async def _delete(self, execution: str, namespace: str, name: str) -> None:
+        try:
+            await self._kubernetes.delete(EXECUTIONS, namespace, name, uid=execution)
+        except (NotFound, Conflict):
+            pass  # somebody was faster
+        except KubernetesError as error:
+            _log.warning("not deleted yet", execution=f"{namespace}/{name}", error=str(error))
+            return
+        self._due.pop(execution, None)
 
 
 def expires(body: Mapping[str, Any]) -> datetime | None:
