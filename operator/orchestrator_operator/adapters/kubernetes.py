@@ -12,14 +12,17 @@ who writes with a precondition reads back before concluding that somebody else w
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
+import random
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes_asyncio import client as kubernetes_client
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 MERGE_PATCH = "application/merge-patch+json"
 _PAGE = 500  # objects a list page
 _GONE = 410
+_READ_BUFFER = 1 << 21  # as the library has it: an object may be large
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -95,6 +99,8 @@ class Kubernetes:
             ) from error
         api: Any = kubernetes_client.ApiClient(configuration)
         api.user_agent = agent
+        if not getproxies():
+            _spare_the_search_for_proxies(api)
         return cls(api, **options)
 
     async def aclose(self) -> None:
@@ -225,16 +231,27 @@ class Kubernetes:
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One request, repeated while the server is away or too busy."""
+
+        async def send() -> dict[str, Any]:
+            if method != "GET":
+                self.gate()  # before each try: the one before may have taken long
+            return await self.once(method, path, query=query, body=body)
+
+        try:
+            return await send()  # by itself: what counts and waits between tries takes as long as a request
+        except Unavailable as error:
+            if self._attempts <= 1:
+                raise
+            first = error
+        await asyncio.sleep(max(random.uniform(0.0, _FIRST_PAUSE), _asked(first)))  # noqa: S311 - spreads load, hides nothing
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
-            stop=stop_after_attempt(self._attempts),
+            stop=stop_after_attempt(self._attempts - 1),
             wait=_wait,
             reraise=True,
         ):
             with attempt:
-                if method != "GET":
-                    self.gate()  # before each try: the one before may have taken long
-                return await self.once(method, path, query=query, body=body)
+                return await send()
         raise AssertionError("tenacity either returns or raises")  # pragma: no cover - see the message
 
     async def once(
@@ -328,14 +345,28 @@ def _failure(method: str, path: str, response: aiohttp.ClientResponse, content: 
     )
 
 
-_BACKOFF = wait_random_exponential(multiplier=0.1, max=5.0)
+_FIRST_PAUSE = 0.1  # seconds at most
+_BACKOFF = wait_random_exponential(multiplier=2 * _FIRST_PAUSE, max=5.0)
 
 
 def _wait(state: RetryCallState) -> float:
-    """Jittered backoff, but never earlier than the server's own Retry-After (at most half a minute of it)."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, KubernetesError) else 0.0
-    return max(_BACKOFF(state), min(asked, 30.0))
+    """Jittered backoff, but never earlier than the server asked for."""
+    return max(_BACKOFF(state), _asked(state.outcome.exception() if state.outcome else None))
+
+
+def _asked(error: BaseException | None) -> float:
+    """The server's own Retry-After, at most half a minute of it."""
+    return min(error.retry_after, 30.0) if isinstance(error, KubernetesError) else 0.0
+
+
+def _spare_the_search_for_proxies(api: Any) -> None:
+    """The library lets aiohttp look for proxies in the environment at every request, which takes longer than the
+    request itself (measured: 160 µs of 270). There is none, and a process' environment stays as it is.
+    """
+    rest = api.rest_client
+    session: aiohttp.ClientSession = rest.pool_manager
+    rest.pool_manager = aiohttp.ClientSession(connector=session.connector, read_bufsize=_READ_BUFFER)
+    session.detach()  # its connections are the new one's
 
 
 def _path(resource: Resource, namespace: str, name: str = "") -> str:

@@ -36,9 +36,7 @@ async def _bodies(operator: Operator) -> Sequence[dict[str, Any]]:
     await operator.apply(WORKFLOWS, "chain", CHAIN)
     spec = {"workflow": "chain", "input": {"n": 1}}
     names = [f"e{number}" for number in range(_MANY)]
-    return [
-        await operator.kubernetes.create(EXECUTIONS, NAMESPACE, document(EXECUTIONS, name, spec)) for name in names
-    ]
+    return [await operator.kubernetes.create(EXECUTIONS, NAMESPACE, document(EXECUTIONS, name, spec)) for name in names]
 
 
 async def test_many_new_executions_share_their_questions_and_their_commits(
