@@ -88,9 +88,10 @@ class Run:
 
     def flood(self, count: int, prefix: str = "flood") -> dict[str, Any]:
         """As many as the server takes, until all have ended."""
-        before = self.meter.read()
+        before, stored = self.meter.read(), self._stored()
         found = self._load(prefix, count)
         found |= self.meter.since(before, count)
+        found["stored_bytes_per_execution"] = (self._stored() - stored) / count
         self.tell(
             f"  {count} at once: created {found['created_per_second']:.0f}/s, ended {found['ended_per_second']:.0f}/s, "
             f"{found['writes_per_execution']:.2f} writes each"
@@ -136,6 +137,10 @@ class Run:
         late = found["after_due"]
         self.tell(f"  swept: gone {late['p50_s']:.2f} s after it was due, p99 {late['p99_s']:.2f} s")
         return found
+
+    def _stored(self) -> int:
+        """Bytes of the database, indexes included."""
+        return int(self.site.query("SELECT pg_database_size(current_database()) AS bytes")[0]["bytes"])
 
     def _load(
         self,

@@ -79,6 +79,7 @@ def _costs(rows: Sequence[Row]) -> str:
         "afterwards",
         "peak",
         "API server MB",
+        "database KB each",
     )
     lines = [
         (
@@ -91,6 +92,7 @@ def _costs(rows: Sequence[Row]) -> str:
             _middle(same, lambda row: row["flood"]["memory_mb"]["operator"]),
             _middle(same, lambda row: row["flood"]["peak_mb"]["operator"]),
             _middle(same, lambda row: row["flood"]["memory_mb"]["kube-apiserver"]),
+            _middle(same, lambda row: row["flood"]["stored_bytes_per_execution"] / 1000, 1),
         )
         for size, same in _by_size(rows)
     ]

@@ -58,13 +58,14 @@ async def _finish(api: aiohttp.ClientSession, namespace: str, pod: dict[str, Any
 
 
 async def _serve(kubeconfig: str, namespace: str) -> None:
-    path, seen = f"/api/v1/namespaces/{namespace}/pods", set()
+    path, seen = f"/api/v1/namespaces/{namespace}/pods", set[str]()
     async with session(kubeconfig) as api, asyncio.TaskGroup() as tasks:
         parent = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
         parent.add_done_callback(lambda _: sys.exit(0))  # our parent is gone, and so is what we serve
         async for event in events(api, path, {"labelSelector": f"{_GROUP}/workflow"}):
             pod = event["object"]
-            if event["type"] == "ADDED" and pod["metadata"]["uid"] not in seen:
+            waits = pod["status"].get("phase") == "Pending"  # the first that a watch tells are those of an earlier node
+            if event["type"] == "ADDED" and waits and pod["metadata"]["uid"] not in seen:
                 seen.add(pod["metadata"]["uid"])
                 tasks.create_task(_finish(api, namespace, pod))
 

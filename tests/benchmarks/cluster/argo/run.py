@@ -48,7 +48,7 @@ def measure(tell: Callable[[str], None], counts: tuple[int, ...] = COUNTS) -> di
         for place, (name, environ) in enumerate(VARIANTS.items()):
             with _controller(run.site, program, environ) as pids:
                 beside = Meter(plane, pids)
-                _load(plane, f"warm-{place}", 1)
+                _load(plane, f"warm-{place}", 1, steps=1)
                 for count in counts:
                     before = beside.read()
                     found = _load(plane, f"of-{count}-{place}", count)
@@ -67,8 +67,9 @@ def _config() -> dict[str, Any]:
     }
 
 
-def _body() -> dict[str, Any]:
-    steps = [[{"name": f"s{number}", "template": "step"}] for number in range(STEPS)]
+def _body(count: int) -> dict[str, Any]:
+    """A workflow of so many steps, one after the other."""
+    steps = [[{"name": f"s{number}", "template": "step"}] for number in range(count)]
     container = {"image": "none", "command": ["none"]}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -80,11 +81,11 @@ def _body() -> dict[str, Any]:
     }
 
 
-def _load(plane: ControlPlane, prefix: str, count: int) -> dict[str, Any]:
+def _load(plane: ControlPlane, prefix: str, count: int, steps: int = STEPS) -> dict[str, Any]:
     asked = {
         "kubeconfig": str(plane.cluster.kubeconfig),
         "path": _PATH,
-        "body": _body(),
+        "body": _body(steps),
         "prefix": prefix,
         "count": count,
         "patience": _PATIENCE,
