@@ -221,6 +221,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             kubernetes,
             clock,
             versions,
+            settings.namespace,
             every=timedelta(seconds=settings.status_interval),
             parallel=settings.status_writes,
         )

@@ -67,15 +67,19 @@ class StatusWriter:
         kubernetes: Kubernetes,
         clock: Clock,
         versions: Versions,
+        namespace: str,
         *,
         every: timedelta = timedelta(seconds=5),
         grace: timedelta = timedelta(seconds=1),
         parallel: int = 16,
         poll: float = 0.2,
     ) -> None:
-        """`every` and `grace` are those of `Store.dirty`; `poll` is the pause in seconds while little is to be done."""
+        """Of the executions of one namespace: others on the same store have an operator of their own.
+
+        `every` and `grace` are those of `Store.dirty`; `poll` is the pause in seconds while little is to be done.
+        """
         self._store, self._kubernetes, self._clock = store, kubernetes, clock
-        self._versions = versions
+        self._versions, self._namespace = versions, namespace
         self._every, self._grace, self._parallel, self._poll = every, grace, parallel, poll
         self._more = False  # the last look found more than it took up
         self._places = asyncio.Semaphore(parallel)
@@ -117,7 +121,7 @@ class StatusWriter:
         limit = most + len(self._in_flight) + len(self._failures)
         # In a flood the first word of a new one can wait longer: whatever is over by then costs one write, not two.
         grace = self._every if self._more else self._grace
-        rows = await self._store.dirty(now, limit, self._every, max(grace, self._grace))
+        rows = await self._store.dirty(now, limit, self._every, max(grace, self._grace), namespace=self._namespace)
         self._more = len(rows) == limit
         due = [row for row in rows if row.id not in self._in_flight and self._may_start(row.id, now)]
         for row in due[: most - len(self._in_flight)]:

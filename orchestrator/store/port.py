@@ -432,9 +432,9 @@ class Store(Protocol):
 
     # -- status writing
     async def dirty(
-        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0)
+        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0), *, namespace: str = ""
     ) -> list[ExecutionRecord]:
-        """Executions with a name whose resource does not say yet what the row says.
+        """Executions with a name whose resource does not say yet what the row says; "" for those of all namespaces.
 
         Those whose status changed since the last `written` at once, the others at most once in `every`. One of which
         nothing was written yet has a `grace` from its submission on, unless it is over: it may be over by then, and

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from orchestrator.authoring import compile_workflow
 from orchestrator.model import Engine, Status
 from orchestrator.store import Control, Store
-from tests.support.stores import LEASE, START, after, claim_one, commit, completed, end, projection, row, submission
+from tests.support.stores import (
+    CHAIN,
+    LEASE,
+    START,
+    after,
+    claim_one,
+    commit,
+    completed,
+    end,
+    projection,
+    row,
+    submission,
+)
 
 EVERY = timedelta(seconds=5)
 
@@ -130,6 +143,14 @@ async def test_those_that_were_written_longest_ago_come_next(store: Store) -> No
     for id_ in ("x1", "x2", "x3"):
         await store.control(id_, Control.SUSPEND, after(4))
     assert await dirty(store, 99, limit=2) == ["x2", "x3"]
+
+
+async def test_one_namespace_can_be_asked_for(store: Store) -> None:
+    here, there = (compile_workflow(CHAIN, namespace=name, name="w") for name in ("a_b", "axb"))
+    await store.submit(
+        [submission("x1", name="one", workflow=here), submission("x2", name="two", workflow=there)], START
+    )
+    assert [record.id for record in await store.dirty(START, 10, EVERY, namespace="a_b")] == ["x1"]
 
 
 async def test_writing_what_is_gone_is_no_error(store: Store) -> None:

@@ -99,8 +99,9 @@ class Steering(Connections):
         return await self._writing(Boundary.DELIVER, write)
 
     async def dirty(
-        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0)
+        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0), *, namespace: str = ""
     ) -> list[ExecutionRecord]:
+        ours = _x.c.workflow_id.startswith(f"{namespace}/", autoescape=True) if namespace else sa.true()
         over = _x.c.finished_at.is_not(None)
         new = sa.and_(_x.c.written_status.is_(None), sa.or_(over, _x.c.created_at <= now - grace))
         begun = sa.and_(_x.c.written_status == Status.PENDING.value, _x.c.status == Status.RUNNING.value)
@@ -108,7 +109,7 @@ class Steering(Connections):
         urgent = sa.func.coalesce(sa.or_(new, changed), sa.false())
         query = (
             sa.select(*(_x.c[name] for name in rows.SHOWN))
-            .where(_x.c.dirty, sa.or_(urgent, _x.c.written_at <= now - every))
+            .where(_x.c.dirty, ours, sa.or_(urgent, _x.c.written_at <= now - every))
             .order_by(urgent.desc(), sa.func.coalesce(_x.c.written_at, _x.c.created_at))
             .limit(limit)
         )

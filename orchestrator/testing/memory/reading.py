@@ -84,9 +84,10 @@ def input_of(d: Data, row: Row) -> Any:
     return json.loads(next(iter(d.history(row))).data).get("input")
 
 
-def dirty(d: Data, now: datetime, limit: int, every: timedelta, grace: timedelta) -> list[Row]:
+def dirty(d: Data, now: datetime, limit: int, every: timedelta, grace: timedelta, namespace: str) -> list[Row]:
     """Changed statuses first, then those that were written longest ago."""
-    wanted = [row for row in d.rows.values() if row.dirty and (_urgent(row, now, grace) or _late(row, now, every))]
+    ours = [row for row in d.rows.values() if not namespace or row.workflow_id.partition("/")[0] == namespace]
+    wanted = [row for row in ours if row.dirty and (_urgent(row, now, grace) or _late(row, now, every))]
     wanted.sort(key=lambda row: row.number)
     wanted.sort(key=lambda row: row.written_at or row.created_at)
     wanted.sort(key=lambda row: not _urgent(row, now, grace))

@@ -180,9 +180,9 @@ class MemoryStore:
 
     # -- status writing
     async def dirty(
-        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0)
+        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0), *, namespace: str = ""
     ) -> list[ExecutionRecord]:
-        return [record(row) for row in reading.dirty(self._data, now, limit, every, grace)]
+        return [record(row) for row in reading.dirty(self._data, now, limit, every, grace, namespace)]
 
     async def written(self, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:
         self._commit(Boundary.WRITTEN, lambda d: reading.written(d, versions, now))

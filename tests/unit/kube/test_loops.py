@@ -39,7 +39,15 @@ def versions() -> Versions:
 
 @pytest.fixture
 def writer(operator: Operator, versions: Versions) -> StatusWriter:
-    return StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(0), parallel=2)
+    """One that tells everything at once."""
+    prompt = timedelta(0)
+    return StatusWriter(operator.store, operator.api, operator.clock, versions, NAMESPACE, grace=prompt, parallel=2)
+
+
+@pytest.fixture
+def patient(operator: Operator, versions: Versions) -> StatusWriter:
+    """One that lets an execution be over before it tells of its start."""
+    return StatusWriter(operator.store, operator.api, operator.clock, versions, NAMESPACE, grace=timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -79,48 +87,45 @@ class TestStatusWriter:
         await settle(writer)
         assert operator.kubernetes.calls == []
 
-    async def test_an_execution_that_is_over_soon_is_one_write(self, operator: Operator, versions: Versions) -> None:
-        writer = StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(seconds=1))
+    async def test_an_execution_that_is_over_soon_is_one_write(self, operator: Operator, patient: StatusWriter) -> None:
         await operator.apply(WORKFLOWS, "chain", CHAIN)
         body = await operator.execution("one", engine="v2")
         operator.kubernetes.calls.clear()
-        await settle(writer)
+        await settle(patient)
         claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
-        await settle(writer)
+        await settle(patient)
         await end(operator.store, claim)
-        await settle(writer)
+        await settle(patient)
         assert operator.kubernetes.calls == [("patch_status", "one")]
         assert (await status(operator, "one"))["phase"] == "Cancelled"  # which is how `end` ends it
 
     async def test_an_execution_that_takes_longer_is_three_writes_with_its_creation(
-        self, operator: Operator, versions: Versions
+        self, operator: Operator, patient: StatusWriter
     ) -> None:
-        writer = StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(seconds=1))
         await operator.apply(WORKFLOWS, "chain", CHAIN)
         body = await operator.execution("one", engine="v2")
         operator.kubernetes.calls.clear()
         claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
         for _ in range(40):  # it runs for four seconds
             operator.clock.advance(0.1)
-            await settle(writer)
+            await settle(patient)
         await end(operator.store, claim)
-        await settle(writer)
+        await settle(patient)
         assert operator.kubernetes.calls == [("patch_status", "one")] * 2
 
     async def test_one_that_waited_for_a_worker_is_three_writes_too(
-        self, operator: Operator, versions: Versions
+        self, operator: Operator, patient: StatusWriter
     ) -> None:
-        writer = StatusWriter(operator.store, operator.api, operator.clock, versions, grace=timedelta(seconds=1))
         await operator.apply(WORKFLOWS, "chain", CHAIN)
         body = await operator.execution("one", engine="v2")
         operator.kubernetes.calls.clear()
         operator.clock.advance(2)
-        await settle(writer)
+        await settle(patient)
         assert (await status(operator, "one"))["phase"] == "Pending"
         claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
-        await settle(writer)
+        await settle(patient)
         await end(operator.store, claim)
-        await settle(writer)
+        await settle(patient)
         assert operator.kubernetes.calls == [("patch_status", "one")] * 2
 
     async def test_many_changes_are_one_write(self, operator: Operator, writer: StatusWriter) -> None:
@@ -197,6 +202,15 @@ class TestStatusWriter:
     ) -> None:
         await operator.store.submit([submission("cli")], operator.clock.now())
         assert not await writer.step()
+
+    async def test_executions_of_another_namespace_are_another_operators_business(
+        self, operator: Operator, writer: StatusWriter
+    ) -> None:
+        await operator.store.submit([submission("elsewhere", name="one")], operator.clock.now())  # in "default"
+        assert not await writer.step()
+        record = await operator.store.get("elsewhere")
+        assert record is not None
+        assert not record.cancel_requested
 
     async def test_a_change_during_the_write_is_not_lost(self, operator: Operator, writer: StatusWriter) -> None:
         await operator.apply(WORKFLOWS, "chain", CHAIN)
