@@ -174,11 +174,14 @@ def clearing(
 
 @app.command()
 def cluster(
-    size: Annotated[list[int] | None, typer.Option(min=1, help=f"Resources, by default {cluster_run.SIZES}.")] = None,
+    size: Annotated[
+        list[int] | None, typer.Option(min=0, help=f"Resources, by default {cluster_run.SIZES}; 0: none of them.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of each size below 10,000.")] = 3,
     rate: Annotated[float, typer.Option(min=0.1, help="Resources a second of the paced load.")] = 50.0,
     argo: Annotated[bool, typer.Option(help="Measure Argo Workflows, too; the first time builds it.")] = True,
     profile: Annotated[str, typer.Option(help="Write cProfile's record of the operator to this file.")] = "",
+    more: Annotated[bool, typer.Option("--more", help="Add to what --output holds of earlier runs.")] = False,
     quick: Quick = False,
     output: Output = None,
 ) -> None:
@@ -186,8 +189,9 @@ def cluster(
     loads = cluster_ours.Loads(rate=rate, profile=profile)
     if quick:
         loads = replace(loads, alone=300, paced=200, swept=100, ttl=5)
-    sizes_ = size or ([100] if quick else list(cluster_run.SIZES))
-    measured = cluster_run.run(_tell, sizes_, 1 if quick else rounds, loads, beside=argo)
+    sizes_ = [one for one in size or ([100] if quick else cluster_run.SIZES) if one]
+    before = json.loads(output.read_text(encoding="utf-8")) if more and output and output.is_file() else None
+    measured = cluster_run.run(_tell, sizes_, 1 if quick else rounds, loads, beside=argo, more=before)
     _show(measured, cluster_tables.cluster, output)
 
 

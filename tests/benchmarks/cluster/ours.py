@@ -43,7 +43,7 @@ class Loads:
     at_once: int = 16  # requests on their way
     paced: int = 1000  # resources at a steady rate
     rate: float = 50.0  # of them a second
-    swept: int = 2000  # resources with a time to live
+    swept: int = 1000  # resources with a time to live
     swept_rate: float = 1000 / 60  # of them a second
     ttl: int = 20  # seconds
     profile: str = ""  # a file: cProfile's of the operator, which takes a third of its time
@@ -52,7 +52,8 @@ class Loads:
 def measure(count: int, loads: Loads, tell: Callable[[str], None]) -> dict[str, Any]:
     """One size on a fresh control plane: the flood, then, with all of it present, the other loads."""
     with opened(loads, tell) as run:
-        row: dict[str, Any] = {"resources": count, "load_average": machine.describe()["load_average"]}
+        on = machine.describe()
+        row: dict[str, Any] = {"resources": count, "at": on["at"], "load_average": on["load_average"]}
         row["alone_before"] = run.alone("before")
         row["idle"] = run.meter.memory_mb()
         row["flood"] = run.flood(count)

@@ -10,18 +10,27 @@ from tests.benchmarks.cluster import ours
 from tests.benchmarks.cluster.argo import run as argo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SIZES = (100, 1_000, 10_000, 40_000)
 _LARGE = 10_000  # resources, from which on a size is measured once: it is its own repetition
 
 
 def run(
-    tell: Callable[[str], None], sizes: Sequence[int], rounds: int, loads: ours.Loads, *, beside: bool
+    tell: Callable[[str], None],
+    sizes: Sequence[int],
+    rounds: int,
+    loads: ours.Loads,
+    *,
+    beside: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measure each small size `rounds` times, on a fresh control plane each; with `beside` Argo Workflows, too."""
+    """Measure each small size `rounds` times, on a fresh control plane each; with `beside` Argo Workflows, too.
+
+    `more` is an earlier result on the same machine, whose rows are kept.
+    """
     began = time.monotonic()
-    result: dict[str, Any] = {"machine": machine.describe(), "rows": []}
+    result: dict[str, Any] = {"machine": machine.describe(), "rows": [], "minutes": 0.0} | dict(more or {})
     for number in range(rounds):
         for size in sizes:
             if number and size >= _LARGE:
@@ -31,4 +40,4 @@ def run(
     if beside:
         tell("beside Argo Workflows")
         result["argo"] = argo.measure(tell)
-    return result | {"minutes": round((time.monotonic() - began) / 60, 1)}
+    return result | {"minutes": round(result["minutes"] + (time.monotonic() - began) / 60, 1)}

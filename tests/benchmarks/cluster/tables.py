@@ -28,11 +28,11 @@ def cluster(result: Mapping[str, Any]) -> str:
 
 def _about(result: Row) -> str:
     on = result["machine"]
-    loads = ", ".join(str(load) for load in on["load_average"])
+    loads = ", ".join(f"{number(row['resources'])}: {row['load_average'][0]:.1f}" for row in result["rows"])
     return (
         f"Measured {on['at']} at `{on['commit']}`, in {result['minutes']} minutes: {on['cpu']}, {on['cores']} cores, "
-        f"{on['memory_gb']} GB, {on['file_system']}; load average before: {loads}. Medians where a size was measured "
-        "more than once; in brackets the lowest and the highest."
+        f"{on['memory_gb']} GB, {on['file_system']}. Load average when each size began: {loads}. Medians where a size "
+        "was measured more than once; in brackets the lowest and the highest."
     )
 
 
