@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from tests.benchmarks.load import STEPS
 from tests.benchmarks.report import number, table
 
 if TYPE_CHECKING:
@@ -197,3 +198,49 @@ def _spread(rows: Sequence[Row], read: Callable[[Row], float], digits: int = 0) 
     if len(values) < 2:
         return _middle(rows, read, digits)
     return f"{number(median(values), digits)} ({number(min(values), digits)}-{number(max(values), digits)})"
+
+
+# -- what the numbers say of a day
+DAYS = (10**6, 10**7, 10**8)  # executions
+PEAK = 5  # times the mean, in the busiest hour
+TTL = 600.0  # seconds that a finished resource stays
+RETENTION = 30  # days that the store keeps what is finished
+_DAY = 86_400.0
+
+
+def demand(result: Mapping[str, Any]) -> str:
+    """What so many executions a day would take, by the costs of the largest size below 10,000 that was measured."""
+    size, same = [(size, rows) for size, rows in _by_size(result["rows"]) if size < 10_000][-1]
+
+    def cpu(name: str) -> float:
+        """Seconds of a core for one execution."""
+        return median(row["flood"]["cpu_s_per_1000"][name] for row in same) / 1000
+
+    writes = median(row["flood"]["writes_per_execution"] for row in same) + 1  # its deletion
+    stored = median(row["flood"]["stored_bytes_per_execution"] for row in same)
+    shown = (
+        ("executions a second, mean and peak", lambda rate, _: f"{number(rate, 1)}, {number(rate * PEAK)}"),
+        ("steps a second, peak", lambda rate, _: number(rate * PEAK * STEPS)),
+        ("workers, cores at the peak", lambda rate, _: _cores(rate * PEAK * cpu("worker"))),
+        ("PostgreSQL, cores at the peak", lambda rate, _: _cores(rate * PEAK * cpu("postgresql"))),
+        ("store, GB a day", lambda _, day: number(day * stored / 1e9, 1)),
+        (f"store, TB in {RETENTION} days", lambda _, day: number(day * stored * RETENTION / 1e12, 2)),
+        ("*as resources:* API writes a second, peak", lambda rate, _: number(rate * PEAK * writes)),
+        ("*as resources:* operators, cores at the peak", lambda rate, _: _cores(rate * PEAK * cpu("operator"))),
+        (
+            "*as resources:* API servers and etcd, cores at the peak",
+            lambda rate, _: _cores(rate * PEAK * (cpu("kube-apiserver") + cpu("etcd"))),
+        ),
+        (f"*as resources:* there at the peak, ttl {TTL / 60:g} minutes", lambda rate, _: number(rate * PEAK * TTL)),
+    )
+    header = ("", *(f"{number(day)} a day" for day in DAYS))
+    lines = [(name, *(render(day / _DAY, day) for day in DAYS)) for name, render in shown]
+    told = (
+        f"Ten steps each; the costs are those of {number(size)} resources at once "
+        f"([measured](benchmarks.md#executions-as-resources)). The peak is {PEAK} times the mean."
+    )
+    return f"{told}\n\n{table(header, lines)}\n"
+
+
+def _cores(value: float) -> str:
+    return number(value, 1 if value < 10 else 0)
