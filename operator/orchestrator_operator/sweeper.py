@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 8  # deletions on their way: a burst of ends is a burst of deletions later
 _ENDED = frozenset({"Success", "Failed", "Cancelled"})
+_TOLD = _ENDED | {"Unknown"}  # of such a one it is known whether it has a time to live
 
 
 class Sweeper:
@@ -33,12 +34,15 @@ class Sweeper:
         self._due: dict[str, tuple[datetime, str, str]] = {}  # uid -> when, namespace, name
 
     def note(self, body: Mapping[str, Any]) -> None:
-        """A resource as it is now."""
+        """A resource as it is now, or as it was a moment ago: a list that is long on its way is older than the watch.
+
+        An end is final, so a body that does not know of it yet takes nothing back.
+        """
         due, meta = expires(body), mapping(body.get("metadata"))
-        if due is None or meta.get("deletionTimestamp"):
-            self._due.pop(uid(body), None)
-        else:
+        if due is not None and not meta.get("deletionTimestamp"):
             self._due[uid(body)] = (due, meta["namespace"], meta["name"])
+        elif meta.get("deletionTimestamp") or mapping(body.get("status")).get("phase") in _TOLD:
+            self._due.pop(uid(body), None)
 
     def forget(self, body: Mapping[str, Any]) -> None:
         """A resource is gone."""

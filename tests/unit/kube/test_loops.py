@@ -306,6 +306,30 @@ class TestSweeper:
         await sweeper.step()
         assert await operator.kubernetes.list(EXECUTIONS, NAMESPACE) == []
 
+    async def test_a_list_that_is_older_than_the_watch_takes_no_end_back(
+        self, operator: Operator, sweeper: Sweeper
+    ) -> None:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        older = await operator.execution("one", ttlSecondsAfterFinished=30)
+        ended = {"phase": "Success", "finishedAt": "2026-01-01T00:00:00Z"}
+        sweeper.note(await operator.kubernetes.patch_status(EXECUTIONS, NAMESPACE, "one", ended))
+        sweeper.note(older)
+        operator.clock.advance(30)
+        await sweeper.step()
+        assert await operator.kubernetes.list(EXECUTIONS, NAMESPACE) == []
+
+    @pytest.mark.parametrize(("ttl", "phase"), [(None, "Success"), (30, "Unknown")])
+    async def test_what_lost_its_time_to_live_stays(
+        self, operator: Operator, sweeper: Sweeper, ttl: int | None, phase: str
+    ) -> None:
+        await operator.kubernetes.create(EXECUTIONS, NAMESPACE, {"metadata": {"name": "one"}, "spec": {}})
+        meta = (await operator.kubernetes.get(EXECUTIONS, NAMESPACE, "one"))["metadata"]
+        sweeper.note(self.finished(30) | {"metadata": meta})
+        sweeper.note(self.finished(ttl, phase) | {"metadata": meta})
+        operator.clock.advance(60)
+        await sweeper.step()
+        assert len(await operator.kubernetes.list(EXECUTIONS, NAMESPACE)) == 1
+
     async def test_it_never_deletes_another_one_of_the_same_name(self, operator: Operator, sweeper: Sweeper) -> None:
         sweeper.note(self.finished(1))
         await operator.kubernetes.create(EXECUTIONS, NAMESPACE, {"metadata": {"name": "one"}, "spec": {}})
