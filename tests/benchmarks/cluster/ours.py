@@ -56,6 +56,7 @@ def measure(count: int, loads: Loads, tell: Callable[[str], None]) -> dict[str, 
         row: dict[str, Any] = {"resources": count, "at": on["at"], "load_average": on["load_average"]}
         row["alone_before"] = run.alone("before")
         row["idle"] = run.meter.memory_mb()
+        row["idle_cpu_share"] = run.idle_cpu()
         row["flood"] = run.flood(count)
         row["alone_after"] = run.alone("after")
         row["paced"] = run.paced()
@@ -86,6 +87,13 @@ class Run:
         found = self._load(f"alone-{when}", self.loads.alone, namespace=ALONE, until="answered")
         self.tell(f"  created alone, {when}: {found['created_per_second']:.0f}/s")
         return found
+
+    def idle_cpu(self) -> dict[str, float]:
+        """The share of a core that each process takes while nobody wants anything."""
+        began, before = time.monotonic(), self.meter.read().cpu
+        time.sleep(_SETTLED)  # what is measured is a span of time
+        after, seconds = self.meter.read().cpu, time.monotonic() - began
+        return {name: (after[name] - before[name]) / seconds for name in after}
 
     def flood(self, count: int, prefix: str = "flood") -> dict[str, Any]:
         """As many as the server takes, until all have ended."""

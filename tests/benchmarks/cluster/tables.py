@@ -76,6 +76,7 @@ def _costs(rows: Sequence[Row]) -> str:
         "PostgreSQL",
         "API server",
         "etcd",
+        "operator at rest, % of a core",
         "operator MB, at rest",
         "afterwards",
         "peak",
@@ -89,6 +90,7 @@ def _costs(rows: Sequence[Row]) -> str:
                 _middle(same, lambda row, name=name: row["flood"]["cpu_s_per_1000"][name], 2)
                 for name in ("operator", "worker", "postgresql", "kube-apiserver", "etcd")
             ),
+            _middle(same, lambda row: row["idle_cpu_share"]["operator"] * 100, 1),
             _middle(same, lambda row: row["idle"]["operator"]),
             _middle(same, lambda row: row["flood"]["memory_mb"]["operator"]),
             _middle(same, lambda row: row["flood"]["peak_mb"]["operator"]),
@@ -183,7 +185,7 @@ def _values(rows: Sequence[Row], read: Callable[[Row], float]) -> list[float]:
     for row in rows:
         try:
             found.append(read(row))
-        except TypeError:  # None: it was not measured
+        except (TypeError, KeyError):  # it was not measured
             continue
     return found
 
