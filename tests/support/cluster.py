@@ -26,7 +26,7 @@ from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from orchestrator.router import Owner
     from orchestrator.store import Store, Submission, Submitted
@@ -57,6 +57,10 @@ class FakeKubernetes:
         assert not labels
         found = [value for key, value in self.objects.items() if key[:2] == (resource.plural, namespace)]
         return copy.deepcopy(found[: limit or None])
+
+    async def pages(self, resource: Resource, namespace: str) -> AsyncIterator[list[dict[str, Any]]]:
+        for body in await self.list(resource, namespace):
+            yield [body]
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self._fail()

@@ -116,18 +116,35 @@ class Kubernetes:
         """All objects of a kind in a namespace ("" for all namespaces), read page by page; or the first `limit`."""
         query: dict[str, Any] = {"limit": limit or _PAGE} | ({"labelSelector": labels} if labels else {})
         found: list[dict[str, Any]] = []
+        async for first, items in self._pages(_path(resource, namespace), query):
+            if first:
+                found.clear()
+            found += items
+            if limit:
+                break
+        return found
+
+    async def pages(self, resource: Resource, namespace: str) -> AsyncIterator[Sequence[dict[str, Any]]]:
+        """The same, a page at a time: who needs them one after the other need not hold them all.
+
+        A list that takes so long that its snapshot is compacted away begins again: then objects come twice.
+        """
+        async for _, items in self._pages(_path(resource, namespace), {"limit": _PAGE}):
+            yield items
+
+    async def _pages(self, path: str, query: dict[str, Any]) -> AsyncIterator[tuple[bool, Sequence[dict[str, Any]]]]:
+        """Each page, and whether it is the first one: of the list, or of a list that began again."""
         while True:
             try:
-                page = await self.call("GET", _path(resource, namespace), query=query)
+                page = await self.call("GET", path, query=query)
             except Refused as error:
                 if error.status != _GONE or "continue" not in query:
                     raise
-                found.clear()  # the list took so long that its snapshot was compacted away: begin again
                 del query["continue"]
                 continue
-            found += page["items"]
-            if limit or not (token := page["metadata"].get("continue")):
-                return found
+            yield "continue" not in query, page["items"]
+            if not (token := page["metadata"].get("continue")):
+                return
             query["continue"] = token
 
     async def patch_status(

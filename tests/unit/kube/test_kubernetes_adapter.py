@@ -165,6 +165,18 @@ async def test_a_list_whose_snapshot_is_gone_begins_again(server: tuple[Server, 
     assert await kubernetes.list(EXECUTIONS, "shop") == [{"n": 3}]
 
 
+async def test_pages_come_one_after_the_other_and_again_if_the_list_begins_again(
+    server: tuple[Server, str], kubernetes: Kubernetes
+) -> None:
+    server[0].answers = [
+        (200, {"metadata": {"continue": "next"}, "items": [{"n": 1}]}),
+        failure(410, "Expired"),
+        (200, {"metadata": {"continue": "next"}, "items": [{"n": 1}]}),
+        (200, {"metadata": {}, "items": [{"n": 2}]}),
+    ]
+    assert [page async for page in kubernetes.pages(EXECUTIONS, "shop")] == [[{"n": 1}], [{"n": 1}], [{"n": 2}]]
+
+
 @pytest.mark.parametrize(
     ("status", "error"), [(404, NotFound), (409, Conflict), (403, Refused), (422, Refused), (400, Refused)]
 )
