@@ -44,7 +44,7 @@ lint: setup ## ruff, mypy, import-linter, drift of generated files
 	@$(RUN) python -m dashboards --check
 
 test: lint tools ## All the tests
-	@$(RUN) pytest --numprocesses 2 --dist loadscope $(ARGS)
+	@$(RUN) pytest --numprocesses 3 --dist loadscope $(ARGS)
 
 kind-test: setup ## Tests in Pods on a kind cluster, which is made and deleted (deploy/kind/README.md)
 	@$(RUN) pytest -m kind tests/kind $(ARGS)

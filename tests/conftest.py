@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +17,7 @@ from orchestrator.store import open_store
 from tests.support.postgres import LocalPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 
     from orchestrator.store import Store
 
@@ -34,21 +35,30 @@ settings.register_profile(
 )
 
 
-#: Folders whose tests run processes of their own. Within a folder one goes after the other, so that they do not slow
-#: each other down, and what is started once (a control plane) serves all.
-_ONE_BY_ONE = ("tests/e2e/", "tests/machine/")
+#: Folders whose tests run processes of their own, and among how many test processes their modules are divided. Within
+#: one they go one after the other, so that they do not slow each other down, and what is started once serves them all.
+_ONE_BY_ONE = {"tests/e2e": 2, "tests/machine": 1}
+
+
+@cache
+def _modules(folder: str) -> Sequence[str]:
+    root = Path(__file__).parents[1]
+    return sorted(path.relative_to(root).as_posix() for path in (root / folder).rglob("test_*.py"))
 
 
 class _ByKind(LoadScopeScheduling):
-    """What is handed to one test process as a whole: a module, for its tests share what it tells; or all of those."""
+    """What is handed to one test process as a whole: a module, for its tests share what it tells; or many modules."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = next((folder for folder in _ONE_BY_ONE if nodeid.startswith(folder)), None)
-        return folder or nodeid.partition("::")[0]
+        module = nodeid.partition("::")[0]
+        for folder, shares in _ONE_BY_ONE.items():
+            if module.startswith(f"{folder}/"):
+                return f"{folder} {_modules(folder).index(module) % shares}"
+        return module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Of `make test`, which runs two test processes."""
+    """Of `make test`, which runs three test processes: on two cores, for many tests wait."""
     return _ByKind(config, log)
 
 

@@ -43,6 +43,7 @@ from orchestrator_operator.leadership.leader import Leader
 from orchestrator_operator.leadership.metrics import LEADER
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
+from orchestrator_operator.rollout.elsewhere import OwnRollouts
 from orchestrator_operator.sole import sole
 from orchestrator_operator.specs import EXECUTIONS, RESOURCES, ROLLOUTS, WORKFLOWS, Resource
 from orchestrator_operator.statuses import StatusWriter, Versions
@@ -103,11 +104,11 @@ class App:
         try:
             await _first(self.resync)
             watching = asyncio.create_task(
-                watch(self.handlers, self.heard.note, self.settings.namespace, stop), name="watch"
+                watch(self.handlers, self.heard.note, self.settings.watched, stop), name="watch"
             )
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks += [stopping, watching]
-            _log.info("operator runs", namespace=self.settings.namespace)
+            _log.info("operator runs", namespace=self.settings.namespace, scope=self.settings.scope)
             await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 watching.result()  # raises what ended it; without that it was a signal
@@ -136,7 +137,7 @@ async def run(settings: Settings) -> None:
         _log.info("serving /metrics and /healthz", address=f"{settings.metrics_host}:{port}")
         kubernetes = await Kubernetes.connect(settings.kubeconfig)
         stack.push_async_callback(kubernetes.aclose)
-        await wait_for_resources(kubernetes, settings.namespace)
+        await wait_for_resources(kubernetes, settings.watched)
 
         async def act() -> None:
             async with opened(settings, kubernetes, health, clock) as app:
@@ -214,14 +215,14 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             look=watched.handle,
             health=health,
             heard=heard,
-            namespace=settings.namespace,
+            namespace=settings.watched,
         )
         writer = StatusWriter(
             store,
             kubernetes,
             clock,
             versions,
-            settings.namespace,
+            settings.watched,
             every=timedelta(seconds=settings.status_interval),
             parallel=settings.status_writes,
         )
@@ -257,7 +258,11 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             embedded["worker"] = await stack.enter_async_context(open_worker(settings, health))
         yield App(
             settings=settings,
-            handlers={WORKFLOWS: workflows, EXECUTIONS: watched, ROLLOUTS: rollouts},
+            handlers={
+                WORKFLOWS: workflows,
+                EXECUTIONS: watched,
+                ROLLOUTS: OwnRollouts(rollouts, kubernetes, announcer, settings.namespace),
+            },
             loops={
                 "guard": guard.run,
                 "statuses": writer.run,

@@ -47,6 +47,7 @@ class Resync:
         heard: Heard,
         namespace: str,
     ) -> None:
+        """`namespace` is the one whose resources are compared; "" for all."""
         self._store, self._kubernetes = store, kubernetes
         self._workflows, self._executions, self._look, self._health = workflows, executions, look, health
         self._heard, self._namespace = heard, namespace
@@ -65,7 +66,7 @@ class Resync:
         # The store first: whatever it runs now had its resource before the list, or has lost it for good.
         active = [record async for record in every_active(self._store) if record.name]
         workflows = await self._kubernetes.list(WORKFLOWS, self._namespace)
-        self._workflows.retain(self._namespace, {body["metadata"]["name"] for body in workflows})
+        self._workflows.retain({_key(body) for body in workflows})
         for body in workflows:
             await self._workflows.handle(body)
         told = [_told(body) for body in workflows]
@@ -101,12 +102,19 @@ def _told(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def orphans(active: Iterable[ExecutionRecord], listed: set[str], namespace: str) -> list[ExecutionRecord]:
-    """Running executions of this namespace that had a resource and have none now. (Those of the CLI have no name.)"""
+    """Running executions of the namespace ("" for all) that had a resource and have none now.
+
+    Those of the CLI have no name.
+    """
     return [
         record
         for record in active
-        if record.name and record.id not in listed and record.workflow_id.partition("/")[0] == namespace
+        if record.name and record.id not in listed and namespace in ("", record.workflow_id.partition("/")[0])
     ]
+
+
+def _key(body: Mapping[str, Any]) -> tuple[str, str]:
+    return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 def chunks(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:

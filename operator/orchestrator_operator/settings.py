@@ -45,7 +45,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    namespace: Annotated[str, Field(min_length=1, description="The namespace that is watched.")] = "default"
+    namespace: Annotated[
+        str, Field(min_length=1, description="The operator's own: it holds the flag, rollouts and the Lease.")
+    ] = "default"
+    scope: Annotated[
+        Literal["namespace", "cluster"],
+        Field(description="Whose Workflows and Executions are served: the own namespace's, or every one's."),
+    ] = "namespace"
     database: Annotated[
         str,
         Field(min_length=1, description="The store: sqlite:///path, a path, or postgresql://user:password@host/name."),
@@ -133,6 +139,11 @@ class Settings(BaseModel):
         Literal["debug", "info", "warning", "error"], Field(description="The least severe log line that is written.")
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Field(description="How log lines look.")] = "text"
+
+    @property
+    def watched(self) -> str:
+        """The namespace whose resources are served; "" for those of all namespaces."""
+        return "" if self.scope == "cluster" else self.namespace
 
     @model_validator(mode="after")
     def _a_door_has_a_lock(self) -> Self:

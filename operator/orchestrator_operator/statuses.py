@@ -74,7 +74,7 @@ class StatusWriter:
         parallel: int = 16,
         poll: float = 0.2,
     ) -> None:
-        """Of the executions of one namespace: others on the same store have an operator of their own.
+        """Of the executions of one namespace ("": of all): others on the same store have an operator of their own.
 
         `every` and `grace` are those of `Store.dirty`; `poll` is the pause in seconds while little is to be done.
         """

@@ -98,14 +98,18 @@ def _login(**kwargs: Any) -> Any:
 
 
 async def watch(handlers: Mapping[Resource, Handler], note: Note, namespace: str, stop: asyncio.Event) -> None:
-    """Watch a namespace until cancelled. SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch."""
+    """Watch a namespace ("" for all) until cancelled.
+
+    SIGTERM and SIGINT set `stop`; before kopf is ready, they end the watch.
+    """
     ready = asyncio.Event()
     signals = asyncio.create_task(_take_signals(ready, stop), name="signals")
     try:
         await kopf.operator(
             registry=registry(handlers, note),
             settings=settings(),
-            namespaces=[namespace],
+            namespaces=[namespace] if namespace else (),
+            clusterwide=not namespace,
             standalone=True,
             ready_flag=ready,
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +112,42 @@ def test_a_failure_tells_the_exit_code_and_what_the_program_said_last(site: Site
     message = why(site, "fails")
     assert "exit code 3; it said last: no such order" in message
     assert len(jobs(site, uid)) == 2  # each attempt has its own
+
+
+def typed(site: Site, *arguments: str) -> subprocess.Popen[str]:
+    """The program as a person types it, with a kubeconfig and the operator's database."""
+    where = {"KUBECONFIG": str(site.plane.cluster.kubeconfig), "ORCHESTRATOR_DATABASE": site.database}
+    command = [sys.executable, "-m", "orchestrator.cli.main", *arguments, "--namespace", NAMESPACE]
+    return subprocess.Popen(command, env={**os.environ, **where}, stdout=subprocess.PIPE, text=True)
+
+
+def test_logs_tell_what_it_printed_among_what_happened(site: Site, kubelet: FakeKubelet) -> None:
+    kubelet.programs["shop/prints:1"] = Program(log="packing\npacked\n")
+    begin(site, "prints")
+    site.until_phase("prints", "Success")
+    with typed(site, "logs", "prints", "--output", "json") as process:
+        out, _ = process.communicate(timeout=60)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["text"] for line in lines if line["source"] == "box#1"] == ["packing", "packed"]
+    assert [line["text"].split()[0] for line in lines if line["source"] == "execution"] == [
+        *("created:", "started", "Success"),
+    ]
+    engine = [line["text"].split()[0] for line in lines if line["source"] == "engine"]
+    assert (engine[0], engine[-1]) == ("ExecutionSubmitted", "ExecutionSucceeded")
+
+
+def test_logs_follow_it_to_its_end(site: Site, kubelet: FakeKubelet) -> None:
+    kubelet.programs["shop/followed:1"] = Program(code=None, log="begun\n")
+    begin(site, "followed")
+    with typed(site, "logs", "followed", "--follow") as process:
+        assert process.stdout is not None
+        begun = next(line for line in process.stdout if "begun" in line)
+        kubelet.finish("shop/followed:1")
+        rest = process.stdout.read().splitlines()
+        assert process.wait(timeout=60) == 0
+    assert begun.split()[1:] == ["box#1", "begun"]
+    assert not any("begun" in line for line in rest)
+    assert rest[-1].split()[1:3] == ["execution", "Success"]
 
 
 def test_an_image_that_cannot_be_pulled_is_a_failure_after_its_grace(site: Site, kubelet: FakeKubelet) -> None:

@@ -143,7 +143,7 @@ def argo(site: Site) -> Iterator[Path]:
     site.plane.kubectl("create", *files)
     site.plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files)
     yield crds
-    site.plane.kubectl("delete", *files, "--timeout=60s")
+    site.plane.kubectl("delete", *files, "--wait=false")
 
 
 THEIRS = {

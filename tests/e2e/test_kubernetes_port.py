@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.flag import SecretFlagStore
+from orchestrator_operator.adapters.following import follow
 from orchestrator_operator.adapters.kubernetes import Conflict, Kubernetes, NotFound
 from orchestrator_operator.handlers.announce import event
 from orchestrator_operator.specs import EXECUTIONS, ROLLOUTS
@@ -74,6 +76,26 @@ async def test_a_status_is_merged_and_null_removes(kubernetes: Any) -> None:
     )
     assert body["status"] == {"phase": "Running", "handled": {"resume": "1"}}
     assert (await kubernetes.get(EXECUTIONS, NAMESPACE, "one"))["metadata"]["generation"] == 1
+
+
+async def story(kubernetes: Any, seen: list[Any]) -> None:
+    """Follow an object, and change it and delete it as it is told."""
+    phases = iter(("Running", "Success"))
+    async with aclosing(follow(kubernetes, EXECUTIONS, NAMESPACE, "one")) as bodies:
+        async for body in bodies:
+            seen.append((body.get("status") or {}).get("phase"))
+            if phase := next(phases, None):
+                await kubernetes.patch_status(EXECUTIONS, NAMESPACE, "one", {"phase": phase})
+            elif len(seen) == 3:
+                await kubernetes.delete(EXECUTIONS, NAMESPACE, "one")
+
+
+async def test_who_follows_an_object_is_told_each_change_and_its_end(kubernetes: Any) -> None:
+    await create(kubernetes)
+    seen: list[Any] = []
+    with pytest.raises(NotFound, match="was deleted"):
+        await story(kubernetes, seen)
+    assert seen == [None, "Running", "Success", "Success"]
 
 
 async def test_a_status_for_another_object_of_that_name_is_refused(kubernetes: Any) -> None:

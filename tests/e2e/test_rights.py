@@ -55,7 +55,7 @@ def test_the_operator_may_not(shared_site: Site, verb: str, what: str) -> None:
 _EVERYBODY = "selfsubject"
 _GRANTED = {
     ("workflows.orchestrator.dev", "", "get list watch"),
-    ("executions.orchestrator.dev", "", "delete get list watch"),
+    ("executions.orchestrator.dev", "", "delete get list patch watch"),
     ("enginerollouts.orchestrator.dev", "", "get list patch watch"),
     ("workflows.orchestrator.dev/status", "", "patch"),
     ("executions.orchestrator.dev/status", "", "patch"),
@@ -82,13 +82,21 @@ def test_the_list_of_what_the_operator_may_is_exactly_what_it_needs(shared_site:
     assert {(resource, names, " ".join(sorted(verbs))) for (resource, names), verbs in found.items()} == _GRANTED
 
 
-@pytest.mark.parametrize("overlay", ["single", "ha"])
-def test_the_api_server_takes_every_manifest_of_an_installation(shared_site: Site, overlay: str) -> None:
+@pytest.mark.parametrize(
+    ("overlay", "components"),
+    [("single", ["containers-single", "door"]), ("ha", ["containers", "door"]), ("cluster-wide", ["containers"])],
+)
+def test_the_api_server_takes_every_manifest_of_an_installation(
+    shared_site: Site, overlay: str, components: list[str]
+) -> None:
     """Checked against its schemas, unknown fields included; nothing is stored."""
     plane, folder = shared_site.plane, shared_site.folder / f"overlay-{overlay}"
     folder.mkdir()
-    source = os.path.relpath((ROOT / "deploy/overlays" / overlay).resolve(), folder.resolve())
-    text = json.dumps({"namespace": shared_site.namespace, "resources": [source]})
+    source, *added = (
+        os.path.relpath((ROOT / "deploy" / name).resolve(), folder.resolve())
+        for name in (f"overlays/{overlay}", *components)
+    )
+    text = json.dumps({"namespace": shared_site.namespace, "resources": [source], "components": added})
     (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
     said = plane.ask("apply", "-k", str(folder), "--server-side", "--force-conflicts", "--dry-run=server")
     assert said.code == 0, said.error

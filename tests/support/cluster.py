@@ -5,9 +5,12 @@ tests/e2e/test_kubernetes_port.py holds the fake and a real API server to the sa
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
+import json
 import uuid
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -45,6 +48,7 @@ class FakeKubernetes:
         self.events: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # what was written: verb, name
         self.failures: list[KubernetesError] = []  # raised by the next calls, in turn
+        self._history: list[tuple[Key, int, str, dict[str, Any]]] = []  # what a watch tells: version, type, object
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         self._fail()
@@ -114,8 +118,30 @@ class FakeKubernetes:
         key = (resource.plural, namespace, name)
         if uid is not None and uid != self._find(key)["metadata"]["uid"]:
             raise Conflict("the uid in the precondition is another one", status=409)
-        self._find(key)
+        gone = self._find(key)
         del self.objects[key]
+        self._note(key, "DELETED", gone)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Mapping[str, Any], seconds: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A watch of one object by its name, from a version on."""
+        self._fail()
+        plural, namespace = path.rsplit("/", maxsplit=1)[-1], path.split("/")[-2]
+        key = (plural, namespace, query["fieldSelector"].removeprefix("metadata.name="))
+
+        async def content() -> AsyncIterator[bytes]:
+            told = int(query["resourceVersion"])
+            end = asyncio.get_running_loop().time() + seconds
+            while asyncio.get_running_loop().time() < end:
+                for where, version, kind, body in list(self._history):
+                    if where == key and version > told:
+                        told = version
+                        yield json.dumps({"type": kind, "object": body}).encode() + b"\n"
+                await asyncio.sleep(0.005)
+
+        yield content()
 
     async def secret(self, namespace: str, name: str) -> dict[str, Any]:
         self._fail()
@@ -170,9 +196,17 @@ class FakeKubernetes:
         return self.objects[key]
 
     def _store(self, key: Key, value: dict[str, Any]) -> dict[str, Any]:
-        value["metadata"] = value["metadata"] | {"resourceVersion": str(next(self._versions))}
-        self.objects[key] = copy.deepcopy(value)
-        return copy.deepcopy(value)
+        kind = "MODIFIED" if key in self.objects else "ADDED"
+        stored = self._note(key, kind, value)
+        self.objects[key] = copy.deepcopy(stored)
+        return copy.deepcopy(stored)
+
+    def _note(self, key: Key, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+        """Each change has a version of its own, the deletion too."""
+        version = next(self._versions)
+        changed = {**value, "metadata": value["metadata"] | {"resourceVersion": str(version)}}
+        self._history.append((key, version, kind, copy.deepcopy(changed)))
+        return changed
 
     def _fail(self) -> None:
         if self.failures:

@@ -151,7 +151,8 @@ class FakeKubelet:
         if program is None:
             return web.Response(status=404)
         lines = program.log.splitlines(keepends=True)
-        text = "".join(lines[-int(request.query.get("tailLines", len(lines))) :])
+        moment = "2026-01-01T00:00:00.000000000Z " if request.query.get("timestamps") == "true" else ""
+        text = "".join(moment + line for line in lines[-int(request.query.get("tailLines", len(lines))) :])
         return web.Response(body=text.encode()[: int(request.query.get("limitBytes", 1 << 20))])
 
 

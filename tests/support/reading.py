@@ -88,6 +88,7 @@ def programs(folder: Path, program: Path | None) -> Path:
         "python": f'exec "{sys.executable}" "$@"',
         "orchestrator": f'exec {program or f"{sys.executable} -m orchestrator.cli.main"} "$@"',
     }
+    scripts["kubectl-orchestrator"] = scripts["orchestrator"]
     if shutil.which("curl") is None:
         fetch = "import sys, urllib.request as u; print(u.urlopen(sys.argv[-1]).read().decode())"
         scripts["curl"] = f'exec "{sys.executable}" -c \'{fetch}\' "$@"'

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from orchestrator import events as e
-from orchestrator.model import Concurrency, Engine, Failure, OnLimit, Status
-from orchestrator.store import DecisionRow, Outcome, V1Update
+from orchestrator.model import Assignment, Concurrency, Engine, Failure, OnLimit, Status
+from orchestrator.store import DecisionRow, ExecutionRecord, Outcome, V1Update
 from orchestrator.store.tables import facts, metadata
 from orchestrator.testing.builders import CHAIN, START, append, projection, submission, workflow
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.model import Workflow
-    from orchestrator.store import Claim, ExecutionRecord, Store
+    from orchestrator.store import Claim, Store
 
 __all__ = [
     "CHAIN",
@@ -39,6 +39,7 @@ __all__ = [
     "limited",
     "projection",
     "row",
+    "running",
     "submission",
     "v1_ends",
     "workflow",
@@ -114,6 +115,39 @@ async def row(store: Store, execution_id: str = "x1") -> ExecutionRecord:
     record = await store.get(execution_id)
     assert record is not None, execution_id
     return record
+
+
+def running(at: datetime, **fields: Any) -> ExecutionRecord:
+    """The row of an execution of V2 that runs its first step since `at`."""
+    made = ExecutionRecord(
+        id="x1",
+        workflow_id="shop/chain",
+        revision="r",
+        name="one",
+        engine=Engine.V2,
+        assignment=Assignment.EXECUTION,
+        percent="5",
+        attempt="",
+        status=Status.RUNNING,
+        current_node="a",
+        done=0,
+        total=2,
+        retries=0,
+        created_at=at,
+        started_at=at,
+        finished_at=None,
+        output=None,
+        failure=None,
+        seq=2,
+        fence=1,
+        version=2,
+        owner=None,
+        due_at=None,
+        cancel_requested=False,
+        suspend_requested=False,
+        message="",
+    )
+    return replace(made, **fields)
 
 
 def decision(number: int, previous: str | None = None, rollout: str = "r", **fields: Any) -> DecisionRow:

@@ -78,9 +78,15 @@ class Kubernetes:
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None = None, *, agent: str = "orchestrator-operator", **options: Any
+        cls,
+        kubeconfig: str | None = None,
+        *,
+        context: str | None = None,
+        agent: str = "orchestrator-operator",
+        **options: Any,
     ) -> Kubernetes:
-        """Log in by a kubeconfig (the argument, else KUBECONFIG, else the pod's own account, else ~/.kube/config).
+        """Log in by a kubeconfig (the argument, else KUBECONFIG, else the pod's own account, else ~/.kube/config) and a
+        context of it (the current one if none is named).
 
         The API server names `agent` as the manager of every field that is written (metadata.managedFields).
         """
@@ -88,14 +94,16 @@ class Kubernetes:
         source = kubeconfig or os.environ.get("KUBECONFIG")
         load_pod_account: Any = kubernetes_config.load_incluster_config
         try:
-            if source is None and in_cluster():
+            if source is None and context is None and in_cluster():
                 load_pod_account(client_configuration=configuration)
             else:
-                await kubernetes_config.load_kube_config(config_file=source, client_configuration=configuration)
+                await kubernetes_config.load_kube_config(
+                    config_file=source, context=context, client_configuration=configuration
+                )
         except (kubernetes_config.ConfigException, OSError) as error:
             raise Refused(
-                f"cannot log in to Kubernetes by {source or 'the default kubeconfig'}: {error}; "
-                "set KUBECONFIG to a readable kubeconfig file",
+                f"cannot log in to Kubernetes by {source or 'the default kubeconfig'}: {error}; set KUBECONFIG to a "
+                f"readable kubeconfig file{' and --context to one of its contexts' if context else ''}",
             ) from error
         api: Any = kubernetes_client.ApiClient(configuration)
         api.user_agent = agent
@@ -108,7 +116,7 @@ class Kubernetes:
 
     # -- custom objects
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        return await self.call("GET", _path(resource, namespace, name))
+        return await self.call("GET", path_of(resource, namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str, *, labels: str = "", limit: int = 0
@@ -116,7 +124,7 @@ class Kubernetes:
         """All objects of a kind in a namespace ("" for all namespaces), read page by page; or the first `limit`."""
         query: dict[str, Any] = {"limit": limit or _PAGE} | ({"labelSelector": labels} if labels else {})
         found: list[dict[str, Any]] = []
-        async for first, items in self._pages(_path(resource, namespace), query):
+        async for first, items in self._pages(path_of(resource, namespace), query):
             if first:
                 found.clear()
             found += items
@@ -129,7 +137,7 @@ class Kubernetes:
 
         A list that takes so long that its snapshot is compacted away begins again: then objects come twice.
         """
-        async for _, items in self._pages(_path(resource, namespace), {"limit": _PAGE}):
+        async for _, items in self._pages(path_of(resource, namespace), {"limit": _PAGE}):
             yield items
 
     async def _pages(self, path: str, query: dict[str, Any]) -> AsyncIterator[tuple[bool, Sequence[dict[str, Any]]]]:
@@ -163,7 +171,7 @@ class Kubernetes:
         only if it is that object and not another one of its name (else Conflict): read, then written. The server
         itself ignores a uid in a patch of a status.
         """
-        path = _path(resource, namespace, name) + "/status"
+        path = path_of(resource, namespace, name) + "/status"
         if resource_version is None and uid is not None:
             return await self._patch_status_of(resource, namespace, name, status, uid)
         body: dict[str, Any] = {"status": status}
@@ -188,17 +196,17 @@ class Kubernetes:
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge into metadata or spec."""
-        return await self.call("PATCH", _path(resource, namespace, name), body=body)
+        return await self.call("PATCH", path_of(resource, namespace, name), body=body)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete; with `uid`, only if it is still that object. Raises NotFound when it is gone already."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
-        await self.call("DELETE", _path(resource, namespace, name), body=options)
+        await self.call("DELETE", path_of(resource, namespace, name), body=options)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self.call("POST", _path(resource, namespace), body=body)
+        return await self.call("POST", path_of(resource, namespace), body=body)
 
     # -- the flag's Secret
     async def secret(self, namespace: str, name: str) -> dict[str, Any]:
@@ -386,7 +394,8 @@ def _spare_the_search_for_proxies(api: Any) -> None:
     session.detach()  # its connections are the new one's
 
 
-def _path(resource: Resource, namespace: str, name: str = "") -> str:
+def path_of(resource: Resource, namespace: str, name: str = "") -> str:
+    """Of one of our objects, or of all of a kind in a namespace ("" for all namespaces)."""
     place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
     leaf = f"/{quote(name, safe='')}" if name else ""
     return f"/apis/{GROUP}/{VERSION}{place}/{resource.plural}{leaf}"

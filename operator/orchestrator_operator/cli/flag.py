@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,7 @@ from orchestrator.flag import (
     show_percent,
 )
 from orchestrator.router import Owner, effective_percent
+from orchestrator_operator.cli.connecting import Namespace, ask
 from orchestrator_operator.rollout import ownership
 from orchestrator_operator.rollout.known import Known, owner_of
 from orchestrator_operator.settings import variable
@@ -43,9 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The operator's namespace.")
-]
 Secret = Annotated[
     str, typer.Option("--secret", envvar=variable("flag_secret"), help="The Secret that holds the flag.")
 ]
@@ -62,7 +59,7 @@ class Ownership:
 
 
 @app.command("get")
-def get(namespace: Namespace = "default", secret: Secret = _SECRET, output: OutputOption = Output.TABLE) -> None:
+def get(namespace: Namespace = "", secret: Secret = _SECRET, output: OutputOption = Output.TABLE) -> None:
     """Show the flag, what it means now, and who owns it.
 
     Example: orchestrator flag get --namespace shop --output json
@@ -81,7 +78,7 @@ def set_(
         str | None, typer.Option(help="Back to V1 then: RFC 3339 in UTC, or a duration such as 2h from now.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write although an EngineRollout owns the flag.")] = False,
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     secret: Secret = _SECRET,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -108,7 +105,7 @@ def set_(
 
 
 @app.command("unset")
-def unset(namespace: Namespace = "default", secret: Secret = _SECRET, output: OutputOption = Output.TABLE) -> None:
+def unset(namespace: Namespace = "", secret: Secret = _SECRET, output: OutputOption = Output.TABLE) -> None:
     """Roll back by hand: remove all three keys, and read them back. It wins over a rollout, which stops for good.
 
     Example: orchestrator flag unset
@@ -193,15 +190,10 @@ def _with_flag(
     secret: str,
     act: Callable[[Kubernetes, SecretFlagStore], Awaitable[dict[str, Any]]],
 ) -> dict[str, Any]:
-    # Imported here: the client takes a second to import, which other commands should not pay.
-    from orchestrator_operator.adapters.flag import SecretFlagStore  # noqa: PLC0415 - see above
-    from orchestrator_operator.adapters.kubernetes import Kubernetes  # noqa: PLC0415 - see above
+    async def question(kubernetes: Kubernetes) -> dict[str, Any]:
+        # Imported here: it takes the client along, which `--help` should not pay.
+        from orchestrator_operator.adapters.flag import SecretFlagStore  # noqa: PLC0415 - see above
 
-    async def run() -> dict[str, Any]:
-        kubernetes = await Kubernetes.connect(agent="orchestrator-flag")
-        try:
-            return await act(kubernetes, SecretFlagStore(kubernetes, namespace, secret))
-        finally:
-            await kubernetes.aclose()
+        return await act(kubernetes, SecretFlagStore(kubernetes, namespace, secret))
 
-    return asyncio.run(run())
+    return ask(question, agent="orchestrator-flag")

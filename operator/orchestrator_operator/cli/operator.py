@@ -35,6 +35,7 @@ def _option(name: str, *others: str) -> Any:
 @app.command()
 def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is named
     namespace: Annotated[str | None, _option("namespace", "-n")] = None,
+    scope: Annotated[str | None, _option("scope")] = None,
     database: Annotated[str | None, _option("database", "-d")] = None,
     schema: Annotated[str | None, _option("schema")] = None,
     patience: Annotated[str | None, _option("patience")] = None,
@@ -66,7 +67,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     log_level: Annotated[str | None, _option("log_level")] = None,
     log_format: Annotated[str | None, _option("log_format")] = None,
 ) -> None:
-    """Watch a namespace until SIGTERM or SIGINT, which drain: status writes in flight end, nothing new begins.
+    """Watch resources until SIGTERM or SIGINT, which drain: status writes in flight end, nothing new begins.
 
     Every option is also an environment variable; options win.
 

@@ -30,7 +30,7 @@ app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
 
 
 @app.command("list")
-def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE) -> None:
+def list_(namespace: Namespace = "", output: OutputOption = Output.TABLE) -> None:
     """Every rollout: phase, stage, percent, verdict, evidence.
 
     Example: orchestrator rollout list --namespace shop
@@ -51,7 +51,7 @@ def list_(namespace: Namespace = "default", output: OutputOption = Output.TABLE)
 @app.command()
 def status(
     name: Name,
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: OutputOption = Output.TABLE,
     database: Database = None,
 ) -> None:
@@ -77,7 +77,7 @@ def status(
 @app.command()
 def history(
     name: Name,
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: Annotated[History, typer.Option("--output", "-o", help="jsonl: the whole log.")] = History.TABLE,
     database: Database = None,
 ) -> None:

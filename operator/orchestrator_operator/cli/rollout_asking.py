@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from functools import partial
+from typing import Annotated
 
 import typer
 
-from orchestrator_operator.settings import variable
+from orchestrator_operator.cli import connecting
+from orchestrator_operator.cli.connecting import Namespace
+from orchestrator_operator.specs import ROLLOUTS
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+__all__ = ["Name", "Namespace", "ask"]
 
-    from orchestrator_operator.adapters.kubernetes import Kubernetes
-
-Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace.")
-]
-Name = Annotated[str, typer.Argument(help="The EngineRollout's name.")]
-R = TypeVar("R")
-
-
-def ask(question: Callable[[Kubernetes], Awaitable[R]]) -> R:
-    """The answer to a question to the cluster that KUBECONFIG names."""
-    # Imported here: the client takes a second to import, which `--help` should not pay.
-    from orchestrator_operator.adapters.kubernetes import Kubernetes  # noqa: PLC0415 - see above
-
-    async def asked() -> R:
-        kubernetes = await Kubernetes.connect(agent="orchestrator-rollout")
-        try:
-            return await question(kubernetes)
-        finally:
-            await kubernetes.aclose()
-
-    return asyncio.run(asked())
+Name = Annotated[str, typer.Argument(help="The EngineRollout's name.", autocompletion=connecting.names_of(ROLLOUTS))]
+ask = partial(connecting.ask, agent="orchestrator-rollout")

@@ -46,7 +46,7 @@ class Rearmed:
 def rearm(
     name: Name,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the attempt that would come next.")] = False,
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Start again after a rollback, one stage below the one that failed, when the cooldown is over.

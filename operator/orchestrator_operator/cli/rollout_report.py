@@ -39,7 +39,7 @@ def report(
     out: Annotated[Path, typer.Option("--output", "-o", help="The page to write; - for standard output.")] = Path(
         "report.html"
     ),
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     file: Annotated[
         Path | None, typer.Option(help="Rows that `rollout history --output jsonl` exported, in place of a database.")
     ] = None,

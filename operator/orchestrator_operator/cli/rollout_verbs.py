@@ -35,7 +35,7 @@ def pause(
     name: Name,
     reason: Reason = "true",
     timeout: Timeout = "30s",
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Stop promotion until resume. Executions go on at the present percent, and criteria still roll back.
@@ -46,7 +46,7 @@ def pause(
 
 
 def resume(
-    name: Name, timeout: Timeout = "30s", namespace: Namespace = "default", output: OutputOption = Output.TABLE
+    name: Name, timeout: Timeout = "30s", namespace: Namespace = "", output: OutputOption = Output.TABLE
 ) -> None:
     """Lift a pause. One that stands in the spec (`paused: true`) is lifted there.
 
@@ -59,7 +59,7 @@ def approve(
     name: Name,
     stage: StageName = None,
     timeout: Timeout = "30s",
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Let a rollout go on that awaits approval; with --stage in advance. Exit code 1 when nothing awaits it.
@@ -82,7 +82,7 @@ def promote(
         str | None, typer.Option("--stage", help="The stage to end.", show_default="the one that runs")
     ] = None,
     timeout: Timeout = "30s",
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """End the wait of the running stage. Its criteria must have passed all the same, unless it is forced.
@@ -101,7 +101,7 @@ def abort(
     name: Name,
     reason: Reason = "aborted by a person",
     timeout: Timeout = "30s",
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Roll back now: the flag is cleared, V2's executions end. It beats every other state.

@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.cli.options import Output, OutputOption, print_json
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator_operator.settings import variable
+from orchestrator_operator.cli.connecting import Namespace
 
 Database = Annotated[
     str | None,
@@ -31,10 +31,7 @@ class History(StrEnum):
 
 def verify(
     name: Annotated[str, typer.Argument(help="The EngineRollout's name.")],
-    namespace: Annotated[
-        str,
-        typer.Option("--namespace", "-n", envvar=variable("namespace"), help="The rollout's namespace."),
-    ] = "default",
+    namespace: Namespace = "",
     attempt: Annotated[int | None, typer.Option(help="Derive again what this attempt decided, no other.")] = None,
     file: Annotated[
         Path | None, typer.Option(help="Check a file of `rollout history --output jsonl`, without a cluster.")

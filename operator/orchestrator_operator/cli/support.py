@@ -41,7 +41,7 @@ def bundle(
     ] = None,
     *,
     database: Database = None,
-    namespace: Namespace = "default",
+    namespace: Namespace = "",
     since: Annotated[str, typer.Option(help="How far back events, log lines and failures are looked for.")] = "1d",
     log: Annotated[
         list[str] | None, typer.Option(help="A log file to add, its last 2 MB; - is standard input. Repeatable.")

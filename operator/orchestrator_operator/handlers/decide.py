@@ -1,7 +1,7 @@
 """What to do with an Execution resource: a pure function of everything that was read about it.
 
 deleting                       → Cancel (if the store runs it)
-the store knows it             → Steer (pass on cancel, suspend, resume; repair an Unknown phase)
+the store knows it             → Steer (pass on cancel, suspend, resume, requests; repair an Unknown phase)
 accepted once, but not known   → Lost: nothing runs again (promise 11)
 something is wrong with it     → Refuse, with the field's path
 older than the store, restored → Submit, suspended
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.forks import Fork
     from orchestrator.model import Trace, Workflow
     from orchestrator.store.port import ExecutionRecord
+    from orchestrator_operator.specs.requests import Asked
 
 RESUME = "orchestrator.dev/resume"
 TRACEPARENT, TRACESTATE = "orchestrator.dev/traceparent", "orchestrator.dev/tracestate"
@@ -49,6 +50,7 @@ class Seen:
     spec: Any
     status: dict[str, Any]
     trace: Trace | None = None  # that its creator noted in an annotation
+    requests: tuple[Asked, ...] = ()  # signals and approvals by annotations
 
     @property
     def accepted(self) -> bool:
@@ -89,6 +91,7 @@ class Steer:
     controls: tuple[Control, ...]
     handled: dict[str, Any]
     rewrite: bool = False  # the status says Unknown although the store knows it (it was restored, too)
+    requests: bool = False  # answer those that stand on the resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ def settled(seen: Seen) -> bool:
         or spec.get("cancel") is True
         or _suspend_changed(seen, spec)
         or _resume_asked(seen)
+        or seen.requests
         or seen.status.get("phase") == "Unknown"
     )
 
@@ -180,9 +184,9 @@ def _steer(seen: Seen, record: ExecutionRecord) -> Decision:
         if _resume_asked(seen):
             controls.append(Control.RESUME)
             handled["resume"] = seen.resume
-    if not controls and not handled and not rewrite:
+    if not controls and not handled and not rewrite and not seen.requests:
         return Nothing()
-    return Steer(tuple(controls), handled, rewrite)
+    return Steer(tuple(controls), handled, rewrite, requests=bool(seen.requests))
 
 
 def _suspend_changed(seen: Seen, spec: dict[str, Any]) -> bool:

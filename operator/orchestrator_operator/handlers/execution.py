@@ -26,7 +26,8 @@ from orchestrator_operator.handlers.decide import (
 )
 from orchestrator_operator.handlers.lookups import Lookups
 from orchestrator_operator.handlers.origin import find_origin
-from orchestrator_operator.handlers.seen import mapping, see, uid
+from orchestrator_operator.handlers.requests import Requests
+from orchestrator_operator.handlers.seen import mapping, metadata, see, uid
 from orchestrator_operator.specs import EXECUTIONS
 from orchestrator_operator.specs.conditions import clip, condition, find, same, tell, upsert
 from orchestrator_operator.specs.execution import build_status
@@ -68,6 +69,7 @@ class ExecutionHandler:
         self._lookups = Lookups(store)
         self._intake = Intake(submissions, routing, clock, v1_available=v1_available)
         self._announcer, self._guard, self._clock, self._epoch = announcer, guard, clock, epoch
+        self._requests = Requests(store, kubernetes, announcer, clock)
         self._known: set[str] = set()  # uids that the store knows
         self._refused: dict[tuple[str, str], dict[str, Seen]] = defaultdict(dict)  # by workflow
         workflows.on_change(self.look_again)
@@ -156,7 +158,9 @@ class ExecutionHandler:
         if decision.rewrite and (record := await self._store.get(seen.uid)):
             status |= build_status(record)
         if status:
-            await self._patch(seen, status)
+            seen = await self._patch(seen, status)
+        if decision.requests:
+            await self._requests.answer(seen)
 
     async def _lose(self, seen: Seen, decision: Lost) -> None:
         message = (
@@ -169,7 +173,7 @@ class ExecutionHandler:
             status["conditions"] = upsert(seen.status.get("conditions"), [says])
         await self._patch(seen, status)
         _log.warning("execution lost", execution=f"{seen.namespace}/{seen.name}", uid=seen.uid, was=decision.was)
-        await self._announcer.tell(EXECUTIONS, _metadata(seen), "StoreMissing", message, warning=True)
+        await self._announcer.tell(EXECUTIONS, metadata(seen), "StoreMissing", message, warning=True)
 
     async def _refuse(self, seen: Seen, decision: Refuse) -> None:
         message = tell(decision.problems)
@@ -178,12 +182,14 @@ class ExecutionHandler:
             status = {"phase": "Pending", "reason": decision.reason, "message": clip(message)}
             seen = await self._patch(seen, status | {"conditions": upsert(seen.status.get("conditions"), [says])})
             _log.warning("execution refused", execution=f"{seen.namespace}/{seen.name}", message=message)
-            await self._announcer.tell(EXECUTIONS, _metadata(seen), decision.reason, message, warning=True)
+            await self._announcer.tell(EXECUTIONS, metadata(seen), decision.reason, message, warning=True)
         workflow = mapping(seen.spec).get("workflow")
         if isinstance(workflow, str):
             self._refused[seen.namespace, workflow][seen.uid] = seen
 
     async def _submit(self, seen: Seen, decision: Submit) -> None:
+        if seen.requests:
+            seen = await self._requests.refuse(seen)
         if decision.handled:  # before the commit: an old annotation must not look new after a crash in between
             seen = await self._patch(seen, {"handled": decision.handled})
         spec = decision.spec
@@ -234,7 +240,7 @@ class ExecutionHandler:
     async def _quarantine(self, seen: Seen, why: str) -> None:
         problem = Problem("spec", f"the operator could not handle this execution ({why}): please report it")
         if seen.uid in self._known:  # it runs: its status belongs to the status writer
-            await self._announcer.tell(EXECUTIONS, _metadata(seen), "Quarantined", str(problem), warning=True)
+            await self._announcer.tell(EXECUTIONS, metadata(seen), "Quarantined", str(problem), warning=True)
         else:
             await self._refuse(seen, Refuse("Quarantined", (problem,)))
 
@@ -244,7 +250,3 @@ class ExecutionHandler:
             waiting.pop(seen.uid, None)
             if not waiting:
                 del self._refused[seen.namespace, workflow]
-
-
-def _metadata(seen: Seen) -> dict[str, Any]:
-    return {"uid": seen.uid, "name": seen.name, "namespace": seen.namespace, "generation": seen.generation}

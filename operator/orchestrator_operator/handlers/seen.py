@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import tracecontext
 from orchestrator_operator.handlers.decide import RESTORED_LABELS, RESUME, TRACEPARENT, TRACESTATE, Seen
+from orchestrator_operator.specs.requests import requests_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,7 @@ def see(body: Mapping[str, Any]) -> Seen:
         resume=None if RESUME not in annotations else str(annotations[RESUME])[:256],
         spec=body.get("spec"),
         status=dict(mapping(body.get("status"))),
+        requests=requests_in(annotations),
         trace=tracecontext.read(_text(annotations.get(TRACEPARENT)), _text(annotations.get(TRACESTATE))),
     )
 
@@ -58,3 +60,8 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def uid(body: Mapping[str, Any]) -> str:
     return str(mapping(body.get("metadata")).get("uid", ""))
+
+
+def metadata(seen: Seen) -> dict[str, Any]:
+    """What an Event says of the object that it is about."""
+    return {"uid": seen.uid, "name": seen.name, "namespace": seen.namespace, "generation": seen.generation}

@@ -32,7 +32,7 @@ _Version = tuple[str, int]  # uid and generation: what the compiled form depends
 
 
 class WorkflowHandler:
-    """Knows every Workflow of the namespace, as it is now."""
+    """Knows every Workflow that is watched, as it is now."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class WorkflowHandler:
         if known is not None and known[0][0] == deleted:
             del self._known[key]
 
-    def retain(self, namespace: str, names: Collection[str]) -> None:
-        """These are all the Workflows that there are: forget others, whose deletion the watch missed."""
-        for key in [key for key in self._known if key[0] == namespace and key[1] not in names]:
+    def retain(self, keys: Collection[tuple[str, str]]) -> None:
+        """These (namespace, name) are all that there are: forget others, whose deletion the watch missed."""
+        for key in self._known.keys() - set(keys):
             del self._known[key]
 
     async def find(self, namespace: str, name: str) -> Compiled | None:

@@ -91,6 +91,19 @@ class ExecutionSpec(BaseModel):
     ] = None
 
 
+class Answered(BaseModel):
+    """A request that was made by an annotation, and what came of it."""
+
+    model_config = _WRITTEN_BY_US
+
+    request: Annotated[str, Field(description="The annotation: signal/ID, or approval/ID.")]
+    digest: Annotated[str, Field(description="Of the annotation's text, since it may be written anew.")]
+    accepted: Annotated[bool | None, Field(description="Whether it was carried out; absent: it is about to be.")] = None
+    answer: Annotated[str | None, Field(description="What was done, or why it was not, as a sentence.")] = None
+    node: Annotated[str | None, Field(description="The approval's node that was found for it.")] = None
+    at: Annotated[str | None, Field(description="When it was answered.")] = None
+
+
 class Handled(BaseModel):
     """Requests that were passed on to the engine, so that each counts once."""
 
@@ -98,6 +111,9 @@ class Handled(BaseModel):
 
     suspend: Annotated[bool | None, Field(description="The value of spec.suspend that was passed on.")] = None
     resume: Annotated[str | None, Field(description="The value of the annotation orchestrator.dev/resume.")] = None
+    requests: Annotated[
+        list[Answered], Field(description="Signals and approvals by annotations: the last five, the newest last.")
+    ] = []
 
 
 class ExecutionStatus(BaseModel):

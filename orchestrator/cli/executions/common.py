@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -53,18 +55,25 @@ def show_failure(failure: Failure) -> str:
 
 def ask(database: str | None, question: Callable[[Store], Awaitable[R]]) -> R:
     """The answer to a question about a database, which has to be there."""
+
+    async def asked() -> R:
+        async with opened(database) as store:
+            return await question(store)
+
+    return asyncio.run(asked())
+
+
+@asynccontextmanager
+async def opened(database: str | None) -> AsyncIterator[Store]:
+    """A database, which has to be there, until the block ends. Raises InvalidInput, StoreError."""
     settings = Settings.read()
     settings = replace(settings, database=database or settings.database)
     must_exist(settings.database)
-
-    async def asked() -> R:
-        store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
-        try:
-            return await question(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(asked())
+    store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def found(record: ExecutionRecord | None, execution_id: str) -> ExecutionRecord:

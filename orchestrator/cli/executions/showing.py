@@ -170,11 +170,17 @@ def events(execution_id: Id, database: Database = None, output: OutputOption = O
         return
     if there.engine is Engine.V1:
         typer.echo("V1 keeps no events; `orchestrator executions show` says where it stands", err=True)
-    for row, recorded in zip(rows, history, strict=True):
-        node = f" {row['node']}" if row["node"] else ""
-        item = f"/{row['data']['item']}" if row["data"].get("item") is not None else ""
-        attempt = f" attempt {row['attempt']}" if row["attempt"] else ""
-        typer.echo(f"{row['seq']:>4} {row['at']} {row['type']}{node}{item}{attempt}{_detail(recorded)}")
+    for recorded in history:
+        typer.echo(f"{recorded.seq:>4} {recorded.event.at.isoformat()} {tell(recorded)}")
+
+
+def tell(recorded: Recorded) -> str:
+    """An event in a line: its kind, whom it is about, and why."""
+    row = _event(recorded)
+    node = f" {row['node']}" if row["node"] else ""
+    item = f"/{row['data']['item']}" if row["data"].get("item") is not None else ""
+    attempt = f" attempt {row['attempt']}" if row["attempt"] else ""
+    return f"{row['type']}{node}{item}{attempt}{_detail(recorded)}"
 
 
 def _event(recorded: Recorded) -> dict[str, Any]:

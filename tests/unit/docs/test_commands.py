@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 #: The tests that type what pages show; each asks for its blocks by `typed_by` when it is imported.
 READERS = (
     "tests.e2e.test_guides",
+    "tests.e2e.test_kubectl",
     "tests.e2e.test_main_line",
     "tests.unit.cli.test_reports_page",
     "tests.unit.docs.test_without_a_cluster",
@@ -69,6 +70,14 @@ INSTALLING = (
     "kubectl delete enginerollouts --all --timeout=120s && kubectl delete -k deploy/overlays/ha",
 )
 
+#: The commands for all namespaces.
+WIDE = (
+    "(cd deploy/overlays/cluster-wide && kustomize edit set image orchestrator=registry.example/orchestrator:0.1.0)",
+    "kubectl apply -k deploy/overlays/cluster-wide",
+    "kubectl create rolebinding orchestrator-user -n shop --clusterrole=orchestrator-user --group=shop-developers",
+)
+AT_WORK = "tests/e2e/test_rights.py lets an API server check the overlay; test_cluster_wide.py runs with its rights"
+
 #: Each command that no test types, by its page, without its comment: why not.
 ELSEWHERE = {
     ("docs/backup.md", "kubectl get owf -A -o yaml > workflows.yaml"): RESTORED,
@@ -108,6 +117,7 @@ ELSEWHERE = {
         'kubectl scale deployment --namespace "$OTHER" --selector app.kubernetes.io/component=operator --replicas 0',
     ): PODS,
     **{("docs/install.md", command): IN_KIND for command in INSTALLING},
+    **{("docs/install.md", command): AT_WORK for command in WIDE},
     ("deploy/kind/README.md", "orchestrator kind up"): IN_KIND,
     ("deploy/kind/README.md", "orchestrator kind down"): IN_KIND,
     ("deploy/kind/README.md", "make kind-test"): IN_KIND,
@@ -304,6 +314,7 @@ THEIRS = {
     "namespace",
     "podmonitors",
     "pods",
+    "rolebinding",
     "secret",
     "secrets",
 }

@@ -21,9 +21,9 @@ from orchestrator_operator.handlers.decide import (
 )
 
 from orchestrator.errors import Problem
-from orchestrator.model import Assignment, Engine, Status
+from orchestrator.model import Engine, Status
 from orchestrator.store import Control, ExecutionRecord
-from tests.support.stores import workflow
+from tests.support.stores import running, workflow
 
 AT = datetime(2026, 3, 1, 12, 0, 30, 500_000, tzinfo=UTC)
 EPOCH = AT - timedelta(days=1)
@@ -43,34 +43,7 @@ SEEN = Seen(
     spec={"workflow": "chain", "input": {"n": 1}},
     status={},
 )
-RECORD = ExecutionRecord(
-    id="u",
-    workflow_id="default/chain",
-    revision="r",
-    name="one",
-    engine=Engine.V2,
-    assignment=Assignment.EXECUTION,
-    percent="5",
-    attempt="",
-    status=Status.RUNNING,
-    current_node="a",
-    done=0,
-    total=2,
-    retries=0,
-    created_at=AT,
-    started_at=AT,
-    finished_at=None,
-    output=None,
-    failure=None,
-    seq=2,
-    fence=1,
-    version=2,
-    owner=None,
-    due_at=None,
-    cancel_requested=False,
-    suspend_requested=False,
-    message="",
-)
+RECORD = running(AT, id="u", workflow_id="default/chain")
 ENDED = replace(RECORD, status=Status.SUCCESS, finished_at=AT)
 
 

@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-FOLDERS = ("operators", "workers", "keda", "overlays/single", "overlays/ha")
+FOLDERS = ("operators", "workers", "containers", "containers-single", "door", "keda", "overlays/single", "overlays/ha")
 
 
 def documents(folder: str) -> list[dict[str, Any]]:
@@ -89,6 +89,13 @@ def test_one_pod_on_sqlite_is_replaced_and_never_rolled() -> None:
     assert patch["spec"]["strategy"]["type"] == "Recreate"
     (claim,) = [one for one in documents("overlays/single") if one["kind"] == "PersistentVolumeClaim"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+@pytest.mark.parametrize("component", ["containers", "containers-single", "door", "keda"])
+def test_what_a_component_adds_is_in_the_namespace_of_what_it_is_added_to(component: str) -> None:
+    """A component comes after the overlay has put everything into its namespace."""
+    (added,) = [one for one in documents(component) if one["kind"] == "Component"]
+    assert added["namespace"] == "orchestrator"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

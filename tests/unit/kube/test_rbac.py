@@ -56,9 +56,9 @@ def test_it_watches_and_writes_status(plural: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "update", "patch", "delete"])
-def test_it_changes_nothing_that_people_write(verb: str) -> None:
+def test_it_makes_nothing_and_changes_no_workflow(verb: str) -> None:
     assert not may(verb, "workflows")
-    assert may(verb, "executions") is (verb == "delete")  # the ttl
+    assert may(verb, "executions") is (verb in ("patch", "delete"))  # annotations that were answered; the ttl
     assert may(verb, "enginerollouts") is (verb == "patch")  # its finalizer and annotations that were heard
 
 
@@ -91,6 +91,36 @@ def test_the_role_for_the_webhook_in_the_docs_lets_the_operator_read_that_secret
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     account = next(document for document in DOCUMENTS if document["kind"] == "ServiceAccount")
     assert account["metadata"]["name"] in [subject["name"] for subject in binding["subjects"]]
+
+
+def test_what_a_cluster_wide_operator_may_anywhere_is_what_it_may_in_its_own_namespace_without_the_flag() -> None:
+    documents = yaml.safe_load_all((ROOT / "deploy/cluster-wide/roles.yaml").read_text(encoding="utf-8"))
+    (wide,) = [one for one in documents if one["kind"] == "ClusterRole" and one["metadata"] == OPERATOR["metadata"]]
+    own = [(group, what, verb) for group, what, verb in granted(OPERATOR) if group in ("orchestrator.dev", "")]
+    left_out = {("", "secrets", "get"), ("", "secrets", "patch"), ("orchestrator.dev", "enginerollouts", "patch")}
+    assert set(granted(wide)) == set(own) - left_out
+
+
+def granted(role: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (group, what, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for what in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["orchestrator-user", "orchestrator-containers"])
+def test_a_cluster_role_to_be_bound_grants_what_the_role_of_that_name_does(name: str) -> None:
+    roles = [
+        one
+        for file in ("base/roles.yaml", "containers/role.yaml", "cluster-wide/roles.yaml")
+        for one in yaml.safe_load_all((ROOT / "deploy" / file).read_text(encoding="utf-8"))
+        if one["metadata"]["name"] == name and "rules" in one
+    ]
+    assert [role["kind"] for role in roles] == ["Role", "ClusterRole"]
+    assert roles[0]["rules"] == roles[1]["rules"]
 
 
 def test_the_component_for_containers_gives_workers_jobs_and_no_secret() -> None:

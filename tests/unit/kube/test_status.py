@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
@@ -13,38 +13,16 @@ from hypothesis import strategies as st
 from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, condition, upsert
 from orchestrator_operator.specs.execution import ExecutionStatus, build_status, show_duration
 
-from orchestrator.model import Assignment, Engine, Failure, Status
-from orchestrator.store import ExecutionRecord
+from orchestrator.model import Failure, Status
 from tests.support.cluster import merge
+from tests.support.stores import running
+
+if TYPE_CHECKING:
+    from orchestrator.store import ExecutionRecord
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
-RECORD = ExecutionRecord(
-    id="5f0c",
-    workflow_id="shop/chain",
-    revision="af05b9243c419cac",
-    name="one",
-    engine=Engine.V2,
-    assignment=Assignment.EXECUTION,
-    percent="5",
-    attempt="",
-    status=Status.RUNNING,
-    current_node="charge",
-    done=3,
-    total=7,
-    retries=1,
-    created_at=AT,
-    started_at=AT,
-    finished_at=None,
-    output=None,
-    failure=None,
-    seq=9,
-    fence=1,
-    version=9,
-    owner=None,
-    due_at=None,
-    cancel_requested=False,
-    suspend_requested=False,
-    message="",
+RECORD = running(
+    AT, id="5f0c", revision="af05b9243c419cac", current_node="charge", done=3, total=7, retries=1, seq=9, version=9
 )
 SUCCESS = replace(RECORD, status=Status.SUCCESS, done=7, finished_at=AT + timedelta(seconds=2.4), output={"r": 1})
 FAILED = replace(

@@ -83,7 +83,7 @@ async def test_a_deleted_one_is_forgotten(operator: Operator) -> None:
 async def test_one_whose_deletion_the_watch_missed_is_forgotten(operator: Operator) -> None:
     await operator.apply(WORKFLOWS, "chain", CHAIN)
     await operator.kubernetes.delete(WORKFLOWS, NAMESPACE, "chain")
-    operator.workflows.retain(NAMESPACE, {"other"})
+    operator.workflows.retain({(NAMESPACE, "other")})
     assert await operator.workflows.find(NAMESPACE, "chain") is None
 
 
