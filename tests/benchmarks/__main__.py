@@ -191,7 +191,15 @@ def cluster(
         loads = replace(loads, alone=300, paced=200, swept=100, ttl=5)
     sizes_ = [one for one in size or ([100] if quick else cluster_run.SIZES) if one]
     before = json.loads(output.read_text(encoding="utf-8")) if more and output and output.is_file() else None
-    measured = cluster_run.run(_tell, sizes_, 1 if quick else rounds, loads, beside=argo, more=before)
+    measured = cluster_run.run(
+        _tell,
+        sizes_,
+        1 if quick else rounds,
+        loads,
+        beside=argo,
+        keep=lambda result: _keep(result, output),
+        more=before,
+    )
     _show(measured, cluster_tables.cluster, output)
 
 

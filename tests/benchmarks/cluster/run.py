@@ -23,13 +23,15 @@ def run(
     loads: ours.Loads,
     *,
     beside: bool,
+    keep: Callable[[dict[str, Any]], None],
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure each small size `rounds` times, on a fresh control plane each; with `beside` Argo Workflows, too.
 
-    `more` is an earlier result on the same machine, whose rows are kept.
+    `keep` gets what there is after each of them, for all of it takes an hour. `more` is an earlier result on the same
+    machine, whose rows are kept.
     """
-    began = time.monotonic()
+    began, spent = time.monotonic(), float((more or {}).get("minutes", 0))
     result: dict[str, Any] = {"machine": machine.describe(), "rows": [], "minutes": 0.0} | dict(more or {})
     for number in range(rounds):
         for size in sizes:
@@ -37,7 +39,11 @@ def run(
                 continue
             tell(f"{size} resources, round {number + 1} of {rounds}")
             result["rows"].append(ours.measure(size, loads, tell))
+            result["minutes"] = round(spent + (time.monotonic() - began) / 60, 1)
+            keep(result)
     if beside:
         tell("beside Argo Workflows")
         result["argo"] = argo.measure(tell)
-    return result | {"minutes": round(result["minutes"] + (time.monotonic() - began) / 60, 1)}
+        result["minutes"] = round(spent + (time.monotonic() - began) / 60, 1)
+        keep(result)
+    return result
