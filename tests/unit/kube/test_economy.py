@@ -43,9 +43,9 @@ async def test_many_new_executions_share_their_questions_and_their_commits(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = await _bodies(operator)
-    counted = Counted(operator.store)
+    counted: Any = Counted(operator.store)
     monkeypatch.setattr(operator.executions, "_store", counted)
-    monkeypatch.setattr(operator.executions, "_lookups", Lookups(counted))  # type: ignore[arg-type] - it has all methods
+    monkeypatch.setattr(operator.executions, "_lookups", Lookups(counted))
     before = operator.submissions.flushes
     await asyncio.gather(*(operator.executions.handle(body) for body in bodies))
     assert len(await operator.store.active(limit=_MANY)) == _MANY
@@ -57,9 +57,9 @@ async def test_many_new_executions_share_their_questions_and_their_commits(
 async def test_what_is_known_and_settled_asks_nobody(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = await _bodies(operator)
     await asyncio.gather(*(operator.executions.handle(body) for body in bodies))
-    counted = Counted(operator.store)
+    counted: Any = Counted(operator.store)
     monkeypatch.setattr(operator.executions, "_store", counted)
-    monkeypatch.setattr(operator.executions, "_lookups", Lookups(counted))  # type: ignore[arg-type] - it has all methods
+    monkeypatch.setattr(operator.executions, "_lookups", Lookups(counted))
     operator.kubernetes.calls.clear()
     await asyncio.gather(*(operator.executions.handle(body) for body in bodies))
     assert counted.asked == []
