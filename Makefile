@@ -59,7 +59,7 @@ bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scali
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
 	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
 
-bench-cluster: ## Executions as resources on a real API server, beside Argo Workflows (an hour; ARGS=--quick: a look)
+bench-cluster: ## Executions as resources on a real API server, beside Argo Workflows, 40 minutes (ARGS=--quick: a look)
 	@$(MAKE) --no-print-directory bench WHAT=cluster
 
 chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begin with the same choices)

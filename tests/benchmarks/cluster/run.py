@@ -28,7 +28,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure each small size `rounds` times, on a fresh control plane each; with `beside` Argo Workflows, too.
 
-    `keep` gets what there is after each of them, for all of it takes an hour. `more` is an earlier result on the same
+    `keep` gets what there is after each of them, for all of it takes long. `more` is an earlier result on the same
     machine, whose rows are kept.
     """
     began, spent = time.monotonic(), float((more or {}).get("minutes", 0))

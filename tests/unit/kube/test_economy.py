@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator_operator.handlers.lookups import Lookups
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
+from orchestrator_operator.statuses import StatusWriter, Versions
 from orchestrator_operator.sweeper import Sweeper
 
 from tests.support.cluster import NAMESPACE, Operator, document
@@ -64,6 +65,20 @@ async def test_what_is_known_and_settled_asks_nobody(operator: Operator, monkeyp
     await asyncio.gather(*(operator.executions.handle(body) for body in bodies))
     assert counted.asked == []
     assert operator.kubernetes.calls == []
+
+
+async def test_while_there_is_more_to_write_no_poll_is_waited_for(operator: Operator) -> None:
+    bodies = await _bodies(operator)
+    await asyncio.gather(*(operator.executions.handle(body) for body in bodies))
+    operator.clock.advance(60)
+    writer = StatusWriter(operator.store, operator.api, operator.clock, Versions(), NAMESPACE, parallel=2, poll=3600.0)
+    running = asyncio.create_task(writer.run())
+    async with asyncio.timeout(60):
+        while not all("status" in body for body in await operator.kubernetes.list(EXECUTIONS, NAMESPACE)):
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len([call for call in operator.kubernetes.calls if call[0] == "patch_status"]) == _MANY + 1  # the Workflow's
 
 
 async def test_a_burst_of_ends_is_deleted_several_at_a_time(
