@@ -179,7 +179,9 @@ def cluster(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of each size below 10,000.")] = 3,
     rate: Annotated[float, typer.Option(min=0.1, help="Resources a second of the paced load.")] = 50.0,
-    argo: Annotated[bool, typer.Option(help="Measure Argo Workflows, too; the first time builds it.")] = True,
+    argo: Annotated[
+        bool, typer.Option(help="Measure Argo Workflows, too, unless --quick; the first time builds it.")
+    ] = True,
     profile: Annotated[str, typer.Option(help="Write cProfile's record of the operator to this file.")] = "",
     more: Annotated[bool, typer.Option("--more", help="Add to what --output holds of earlier runs.")] = False,
     quick: Quick = False,
@@ -196,7 +198,7 @@ def cluster(
         sizes_,
         1 if quick else rounds,
         loads,
-        beside=argo,
+        beside=argo and not quick,
         keep=lambda result: _keep(result, output),
         more=before,
     )
