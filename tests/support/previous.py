@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 #: Stands for the previous release as long as there is no tag: a version that writes the first schema.
-BEFORE_THE_FIRST_TAG = "5393644e4bd7365d5e5e2c4ca01f672f10d79959"
+BEFORE_THE_FIRST_TAG = "964950a30a7ada7fa939d9b08665cb5b74448606"
 
 
 class NotHere(LookupError):

@@ -189,7 +189,11 @@ def test_the_revision_changes_with_a_join() -> None:
         (second(**{"with": {"x": "${result}"}}), "spec.nodes[1].with.x", "undeclared reference to 'result'"),
         (second(compensate={}), "spec.nodes[1].compensate.type", "is required"),
         (second(compensate={"type": "wait"}), "spec.nodes[1].compensate.type", "a wait cannot stand here; there are"),
-        (second(compensate={"type": "frob"}), "spec.nodes[1].compensate.type", "is no node type; there are http"),
+        (
+            second(compensate={"type": "frob"}),
+            "spec.nodes[1].compensate.type",
+            "is no node type; there are container, http",
+        ),
         (second(compensate={"type": "http"}), "spec.nodes[1].compensate.with.url", "is required"),
         (
             second(compensate={"type": "transform", "with": {"x": "${item}"}}),

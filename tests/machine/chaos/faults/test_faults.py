@@ -101,4 +101,4 @@ def test_an_effect_of_an_http_step_is_one_however_often_it_was_asked_for(ledger:
 
 def test_the_shapes_cover_every_node_type() -> None:
     used = {node["type"] for shape in SHAPES.values() for node in shape.spec["nodes"]}
-    assert used == set(NODE_TYPES)
+    assert used == set(NODE_TYPES) - {"container"}  # tests/e2e/test_container_nodes.py kills workers around their Jobs
