@@ -9,7 +9,7 @@ RUN := $(UV) run --frozen --no-sync
 BENCH := UV_PROJECT_ENVIRONMENT=.venv-bench $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo down lint test kind-test audit chaos ha bench pictures generate clean
+.PHONY: help setup tools demo down lint test kind-test audit chaos ha bench bench-cluster pictures generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,9 +55,12 @@ audit: $(UV) ## Compare the locked packages with PyPI's advisories (needs pypi.o
 			--requirement /dev/stdin $(ARGS) \
 		|| { echo "not clean: an advisory stands above, or PyPI's advisories (pypi.org/pypi) could not be reached" >&2; exit 1; }
 
-bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-counters|rollout-rivals|rollout-argo|clearing)
+bench: $(UV) ## Speed, 25 minutes (ARGS=--quick: 4; WHAT=size|idle|queries|scaling|rollout|rollout-weights|rollout-counters|rollout-rivals|rollout-argo|clearing|cluster)
 	@$(BENCH) sync --frozen --quiet --group bench --compile-bytecode
 	@$(BENCH) run --frozen --no-sync python -m tests.benchmarks $(or $(WHAT),side-by-side) $(ARGS)
+
+bench-cluster: ## Executions as resources on a real API server, beside Argo Workflows, 40 minutes (ARGS=--quick: a look)
+	@$(MAKE) --no-print-directory bench WHAT=cluster
 
 chaos: setup ## Tests under faults for ten minutes (MINUTES=60, SEED=… to begin with the same choices)
 	@CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(SEED) $(RUN) pytest tests/machine/chaos \

@@ -213,6 +213,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             kubernetes,
             clock,
             versions,
+            settings.watched,
             every=timedelta(seconds=settings.status_interval),
             parallel=settings.status_writes,
         )

@@ -15,7 +15,7 @@ from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from orchestrator.health import Health
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.handlers.workflow import WorkflowHandler
     from orchestrator_operator.heard import Heard
 
-_CHUNK = 500  # ids asked of the store at once
 _TOGETHER = 50  # resources handled at once: their submissions share commits
 
 _T = TypeVar("_T")
@@ -67,20 +66,20 @@ class Resync:
         # The store first: whatever it runs now had its resource before the list, or has lost it for good.
         active = [record async for record in every_active(self._store) if record.name]
         workflows = await self._kubernetes.list(WORKFLOWS, self._namespace)
-        executions = await self._kubernetes.list(EXECUTIONS, self._namespace)
         self._workflows.retain({_key(body) for body in workflows})
         for body in workflows:
             await self._workflows.handle(body)
-        listed = {uid(body) for body in executions}
-        known = await self._ask(listed)
-        self._executions.trust(known, listed - known)
-        for chunk in chunks(executions, _TOGETHER):
-            await asyncio.gather(*(self._look(body) for body in chunk))
+        told = [_told(body) for body in workflows]
+        listed: set[str] = set()
+        async for page in self._kubernetes.pages(EXECUTIONS, self._namespace):  # all of them may be more than fits
+            await self._compare(page)
+            listed |= {uid(body) for body in page}
+            told += [_told(body) for body in page]
         for record in orphans(active, listed, self._namespace):
             _log.info("its resource is gone", execution=f"{record.workflow_id}: {record.name}", uid=record.id)
             await self._executions.cancel(record.id)
         self._health.beat("resync")
-        silent = self._heard.silent((*workflows, *executions))
+        silent = self._heard.silent(told)
         telemetry.BEHIND.set(len(silent))
         if silent:
             _log.warning(
@@ -90,11 +89,18 @@ class Resync:
             self._health.beat("watch")
         telemetry.RESYNCED.set_to_current_time()
 
-    async def _ask(self, ids: Iterable[str]) -> set[str]:
-        known: set[str] = set()
-        for chunk in chunks(list(ids), _CHUNK):
-            known |= await self._store.known(chunk)
-        return known
+    async def _compare(self, executions: Sequence[Mapping[str, Any]]) -> None:
+        """A page of them: what the store knows of, and a look at each."""
+        ids = {uid(body) for body in executions}
+        known = await self._store.known(ids)
+        self._executions.trust(known, ids - known)
+        for chunk in chunks(executions, _TOGETHER):
+            await asyncio.gather(*(self._look(body) for body in chunk))
+
+
+def _told(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells whether the watch has told it, too."""
+    return {"metadata": {name: body["metadata"][name] for name in ("uid", "name", "resourceVersion")}}
 
 
 def orphans(active: Iterable[ExecutionRecord], listed: set[str], namespace: str) -> list[ExecutionRecord]:
@@ -113,5 +119,5 @@ def _key(body: Mapping[str, Any]) -> tuple[str, str]:
     return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
-def chunks(items: list[_T], size: int) -> Iterable[list[_T]]:
+def chunks(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -67,14 +67,21 @@ class StatusWriter:
         kubernetes: Kubernetes,
         clock: Clock,
         versions: Versions,
+        namespace: str,
         *,
         every: timedelta = timedelta(seconds=5),
+        grace: timedelta = timedelta(seconds=1),
         parallel: int = 16,
         poll: float = 0.2,
     ) -> None:
+        """Of the executions of one namespace ("": of all): others on the same store have an operator of their own.
+
+        `every` and `grace` are those of `Store.dirty`; `poll` is the pause in seconds while little is to be done.
+        """
         self._store, self._kubernetes, self._clock = store, kubernetes, clock
-        self._versions = versions
-        self._every, self._parallel, self._poll = every, parallel, poll
+        self._versions, self._namespace = versions, namespace
+        self._every, self._grace, self._parallel, self._poll = every, grace, parallel, poll
+        self._more = False  # the last look found more than it took up
         self._places = asyncio.Semaphore(parallel)
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._written: dict[str, tuple[int, Status]] = {}
@@ -88,19 +95,36 @@ class StatusWriter:
                     await self.step()
                 except StoreError as error:
                     _log.warning("the status writer waits for the store", error=str(error))
-                await asyncio.sleep(self._poll)
+                    self._more = False
+                await self._rest()
         finally:
             await self.drain()
+
+    async def _rest(self) -> None:
+        """Until the next look: a poll's time, or, while more waits, only until there are places again."""
+        ends = asyncio.get_running_loop().time() + self._poll
+        while (left := ends - asyncio.get_running_loop().time()) > 0:
+            if not self._more:
+                await asyncio.sleep(left)
+            elif len(self._in_flight) <= self._parallel:
+                await asyncio.sleep(0)
+                return
+            else:
+                await asyncio.wait(self._in_flight.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     async def step(self) -> bool:
         """Report what was written, start what is due; True when there may be more to do at once."""
         await self._report()
         now = self._clock.now()
         # As many as can be written until the next look, and more: some of these are in flight or back off.
-        limit = _AHEAD * self._parallel + len(self._failures)
-        rows = await self._store.dirty(now, limit, self._every)
+        most = _AHEAD * self._parallel
+        limit = most + len(self._in_flight) + len(self._failures)
+        # In a flood the first word of a new one can wait longer: whatever is over by then costs one write, not two.
+        grace = self._every if self._more else self._grace
+        rows = await self._store.dirty(now, limit, self._every, max(grace, self._grace), namespace=self._namespace)
+        self._more = len(rows) == limit
         due = [row for row in rows if row.id not in self._in_flight and self._may_start(row.id, now)]
-        for row in due[: limit - len(self._in_flight)]:
+        for row in due[: most - len(self._in_flight)]:
             self._in_flight[row.id] = asyncio.create_task(self._write(row), name=f"status {row.name}")
         return bool(self._in_flight)
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_AT_ONCE = 8  # deletions on their way: a burst of ends is a burst of deletions later
 _ENDED = frozenset({"Success", "Failed", "Cancelled"})
+_TOLD = _ENDED | {"Unknown"}  # of such a one it is known whether it has a time to live
 
 
 class Sweeper:
@@ -32,12 +34,15 @@ class Sweeper:
         self._due: dict[str, tuple[datetime, str, str]] = {}  # uid -> when, namespace, name
 
     def note(self, body: Mapping[str, Any]) -> None:
-        """A resource as it is now."""
+        """A resource as it is now, or as it was a moment ago: a list that is long on its way is older than the watch.
+
+        An end is final, so a body that does not know of it yet takes nothing back.
+        """
         due, meta = expires(body), mapping(body.get("metadata"))
-        if due is None or meta.get("deletionTimestamp"):
-            self._due.pop(uid(body), None)
-        else:
+        if due is not None and not meta.get("deletionTimestamp"):
             self._due[uid(body)] = (due, meta["namespace"], meta["name"])
+        elif meta.get("deletionTimestamp") or mapping(body.get("status")).get("phase") in _TOLD:
+            self._due.pop(uid(body), None)
 
     def forget(self, body: Mapping[str, Any]) -> None:
         """A resource is gone."""
@@ -52,17 +57,23 @@ class Sweeper:
     async def step(self) -> None:
         """Delete what is due."""
         now = self._clock.now()
-        for execution, (due, namespace, name) in list(self._due.items()):
-            if due > now:
-                continue
-            try:
-                await self._kubernetes.delete(EXECUTIONS, namespace, name, uid=execution)
-            except (NotFound, Conflict):
-                pass  # somebody was faster
-            except KubernetesError as error:
-                _log.warning("not deleted yet", execution=f"{namespace}/{name}", error=str(error))
-                continue
-            self._due.pop(execution, None)
+        due = iter([(execution, *where) for execution, (when, *where) in self._due.items() if when <= now])
+
+        async def some() -> None:
+            for execution, namespace, name in due:
+                await self._delete(execution, namespace, name)
+
+        await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
+
+    async def _delete(self, execution: str, namespace: str, name: str) -> None:
+        try:
+            await self._kubernetes.delete(EXECUTIONS, namespace, name, uid=execution)
+        except (NotFound, Conflict):
+            pass  # somebody was faster
+        except KubernetesError as error:
+            _log.warning("not deleted yet", execution=f"{namespace}/{name}", error=str(error))
+            return
+        self._due.pop(execution, None)
 
 
 def expires(body: Mapping[str, Any]) -> datetime | None:

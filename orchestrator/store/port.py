@@ -431,9 +431,15 @@ class Store(Protocol):
         """
 
     # -- status writing
-    async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
-        """Executions with a name whose resource does not say yet what the row says: those whose status changed since
-        the last `written` at once, the others at most once in `every`.
+    async def dirty(
+        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0), *, namespace: str = ""
+    ) -> list[ExecutionRecord]:
+        """Executions with a name whose resource does not say yet what the row says; "" for those of all namespaces.
+
+        Those whose status changed since the last `written` at once, the others at most once in `every`. One of which
+        nothing was written yet has a `grace` from its submission on, unless it is over: it may be over by then, and
+        one write says it all. For the same reason the start of one that was told as pending waits for `every`.
+        Changed statuses come before all else, and then who was told of longest ago.
         """
 
     async def written(self, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:

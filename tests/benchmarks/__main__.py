@@ -13,6 +13,9 @@ import typer
 from rich.console import Console
 
 from tests.benchmarks import monitoring, pages, processes, report, sizes, waiting
+from tests.benchmarks.cluster import ours as cluster_ours
+from tests.benchmarks.cluster import run as cluster_run
+from tests.benchmarks.cluster import tables as cluster_tables
 from tests.benchmarks.rollout import clearing as rollout_clearing
 from tests.benchmarks.rollout import counters, our_scores, our_tables, rival_scores, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_compare
@@ -167,6 +170,39 @@ def clearing(
 ) -> None:
     """From clearing the flag to the last start on V2, on a real API server: by hand, and by a rollback."""
     _show(rollout_clearing.run(_tell, seconds / 20 if quick else seconds), rollout_clearing.as_table, output)
+
+
+@app.command()
+def cluster(
+    size: Annotated[
+        list[int] | None, typer.Option(min=0, help=f"Resources, by default {cluster_run.SIZES}; 0: none of them.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each size below 10,000.")] = 3,
+    rate: Annotated[float, typer.Option(min=0.1, help="Resources a second of the paced load.")] = 50.0,
+    argo: Annotated[
+        bool, typer.Option(help="Measure Argo Workflows, too, unless --quick; the first time builds it.")
+    ] = True,
+    profile: Annotated[str, typer.Option(help="Write cProfile's record of the operator to this file.")] = "",
+    more: Annotated[bool, typer.Option("--more", help="Add to what --output holds of earlier runs.")] = False,
+    quick: Quick = False,
+    output: Output = None,
+) -> None:
+    """Executions as resources of a real API server, up to 40,000; and Argo Workflows beside it."""
+    loads = cluster_ours.Loads(rate=rate, profile=profile)
+    if quick:
+        loads = replace(loads, alone=300, paced=200, swept=100, ttl=5)
+    sizes_ = [one for one in size or ([100] if quick else cluster_run.SIZES) if one]
+    before = json.loads(output.read_text(encoding="utf-8")) if more and output and output.is_file() else None
+    measured = cluster_run.run(
+        _tell,
+        sizes_,
+        1 if quick else rounds,
+        loads,
+        beside=argo and not quick,
+        keep=lambda result: _keep(result, output),
+        more=before,
+    )
+    _show(measured, cluster_tables.cluster, output)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import report
+from tests.benchmarks.cluster import tables as cluster_tables
 from tests.benchmarks.rollout import clearing, counters, our_tables, rival_tables, weights
 from tests.benchmarks.rollout.argo import compare as argo_tables
 
@@ -22,16 +23,20 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "scaling": report.processes,
     "rollout": our_tables.scores,
     "clearing": clearing.as_table,
+    "cluster": cluster_tables.cluster,
+    "demand": cluster_tables.demand,
     "rollout-counters": counters.as_table,
     "rollout-weights": weights.as_table,
     "rollout-argo": argo_tables.as_table,
     "rollout-rivals": rival_tables.scores,
 }
 PAGES = {
-    DOCS / "benchmarks.md": ("side-by-side", "size", "idle", "queries", "scaling", "clearing"),
+    DOCS / "benchmarks.md": ("side-by-side", "size", "idle", "queries", "scaling", "cluster", "clearing"),
+    DOCS / "scaling.md": ("demand",),
     DOCS / "rollout-evidence.md": ("rollout-counters", "rollout-weights", "rollout"),
     DOCS / "rollout-rivals.md": ("rollout-argo", "rollout-rivals"),
 }
+_MEASURED_BY = {"demand": "cluster"}  # tables that are made of another command's result
 _BEGIN = "<!-- {name}: made by `python -m tests.benchmarks page` -->"
 _END = "<!-- end of {name} -->"
 
@@ -49,7 +54,7 @@ def rendered(page: str, results: dict[str, dict[str, Any]]) -> str:
 
 def results(page: Path) -> dict[str, dict[str, Any]]:
     """What was measured and is published on a page, by the name of its command."""
-    files = {name: DOCS / "benchmarks" / f"{name}.json" for name in PAGES[page]}
+    files = {name: DOCS / "benchmarks" / f"{_MEASURED_BY.get(name, name)}.json" for name in PAGES[page]}
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import api_requests
+from tests.support.api_requests import answered
 from tests.support.polling import eventually
 from tests.support.site import execution, orders, workflow
 
@@ -55,6 +57,17 @@ def test_kubectl_shows_the_seven_columns(site: Site) -> None:
     assert (name, flow, engine, phase, progress) == ("shown-over", "orders", "v2", "Success", "3/3")
     assert duration.endswith("s")
     assert age
+
+
+def test_an_execution_costs_the_api_server_three_writes_at_most(site: Site) -> None:
+    names = [f"counted-{number}" for number in range(20)]
+    before = answered(site.plane)
+    site.create(*(execution(name, "echo", {"n": 1}, engine="v2") for name in names))
+    site.until_over(names)
+    asked = answered(site.plane) - before
+    written = {what: count for what, count in asked.items() if what.partition(" ")[2].startswith("executions")}
+    assert written["POST executions"] == len(names)
+    assert api_requests.writes(written) <= 3 * len(names), written
 
 
 def test_a_failed_execution_says_which_node_and_why(site: Site) -> None:

@@ -134,6 +134,8 @@ async def test_all_of_a_kind_are_listed(kubernetes: Any) -> None:
         await create(kubernetes, name)
     names = {body["metadata"]["name"] for body in await kubernetes.list(EXECUTIONS, NAMESPACE)}
     assert names == {"one", "two", "three"}
+    paged = {body["metadata"]["name"] async for page in kubernetes.pages(EXECUTIONS, NAMESPACE) for body in page}
+    assert paged == names
     assert len(await kubernetes.list(EXECUTIONS, NAMESPACE, limit=2)) == 2
     assert await kubernetes.list(ROLLOUTS, NAMESPACE) == []
 

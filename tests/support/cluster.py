@@ -62,6 +62,10 @@ class FakeKubernetes:
         found = [value for key, value in self.objects.items() if key[:2] == (resource.plural, namespace)]
         return copy.deepcopy(found[: limit or None])
 
+    async def pages(self, resource: Resource, namespace: str) -> AsyncIterator[list[dict[str, Any]]]:
+        for body in await self.list(resource, namespace):
+            yield [body]
+
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self._fail()
         key = (resource.plural, namespace, body["metadata"]["name"])

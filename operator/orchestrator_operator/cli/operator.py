@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.logs import STANDARD_ERROR, masked
+from orchestrator.cli.tuning import tune
 from orchestrator_operator import settings as settings_
 
 app = typer.Typer(
@@ -99,6 +100,7 @@ def show() -> None:
 async def _run(settings: settings_.Settings) -> None:
     from orchestrator_operator.app import run as run_operator  # noqa: PLC0415 - kopf takes a second to import: not for other commands
 
+    tune()
     await run_operator(settings)
 
 

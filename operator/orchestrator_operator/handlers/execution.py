@@ -24,6 +24,7 @@ from orchestrator_operator.handlers.decide import (
     decide,
     settled,
 )
+from orchestrator_operator.handlers.lookups import Lookups
 from orchestrator_operator.handlers.origin import find_origin
 from orchestrator_operator.handlers.requests import Requests
 from orchestrator_operator.handlers.seen import mapping, metadata, see, uid
@@ -65,6 +66,7 @@ class ExecutionHandler:
         v1_available: bool,
     ) -> None:
         self._store, self._kubernetes, self._workflows = store, kubernetes, workflows
+        self._lookups = Lookups(store)
         self._intake = Intake(submissions, routing, clock, v1_available=v1_available)
         self._announcer, self._guard, self._clock, self._epoch = announcer, guard, clock, epoch
         self._requests = Requests(store, kubernetes, announcer, clock)
@@ -121,7 +123,7 @@ class ExecutionHandler:
     async def _handle(self, seen: Seen) -> None:
         if seen.uid in self._known and settled(seen):
             return
-        record = await self._store.get(seen.uid)
+        record = await self._store.get(seen.uid) if await self._lookups.known(seen.uid) else None
         if record is not None:
             self._known.add(seen.uid)
         workflow = mapping(seen.spec).get("workflow") if record is None and not seen.deleting else None

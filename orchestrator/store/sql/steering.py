@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from orchestrator.store.sql.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from orchestrator.store.port import ExecutionRecord, V1Update
 
@@ -97,12 +98,19 @@ class Steering(Connections):
 
         return await self._writing(Boundary.DELIVER, write)
 
-    async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
-        urgent = sa.or_(_x.c.written_status.is_(None), _x.c.written_status != _x.c.status)
+    async def dirty(
+        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0), *, namespace: str = ""
+    ) -> list[ExecutionRecord]:
+        ours = _x.c.workflow_id.startswith(f"{namespace}/", autoescape=True) if namespace else sa.true()
+        over = _x.c.finished_at.is_not(None)
+        new = sa.and_(_x.c.written_status.is_(None), sa.or_(over, _x.c.created_at <= now - grace))
+        begun = sa.and_(_x.c.written_status == Status.PENDING.value, _x.c.status == Status.RUNNING.value)
+        changed = sa.and_(_x.c.written_status != _x.c.status, sa.not_(begun))
+        urgent = sa.func.coalesce(sa.or_(new, changed), sa.false())
         query = (
             sa.select(*(_x.c[name] for name in rows.SHOWN))
-            .where(_x.c.dirty, sa.or_(urgent, _x.c.written_at <= now - every))
-            .order_by(_x.c.written_at.is_not(None), _x.c.written_at)
+            .where(_x.c.dirty, ours, sa.or_(urgent, _x.c.written_at <= now - every))
+            .order_by(urgent.desc(), sa.func.coalesce(_x.c.written_at, _x.c.created_at))
             .limit(limit)
         )
         async with self._reading() as c:

@@ -84,17 +84,25 @@ def input_of(d: Data, row: Row) -> Any:
     return json.loads(next(iter(d.history(row))).data).get("input")
 
 
-def dirty(d: Data, now: datetime, limit: int, every: timedelta) -> list[Row]:
-    """Never written ones first, then those that were written longest ago."""
-    wanted = [row for row in d.rows.values() if row.dirty and _may_be_written(row, now, every)]
+def dirty(d: Data, now: datetime, limit: int, every: timedelta, grace: timedelta, namespace: str) -> list[Row]:
+    """Changed statuses first, then those that were written longest ago."""
+    ours = [row for row in d.rows.values() if not namespace or row.workflow_id.partition("/")[0] == namespace]
+    wanted = [row for row in ours if row.dirty and (_urgent(row, now, grace) or _late(row, now, every))]
     wanted.sort(key=lambda row: row.number)
     wanted.sort(key=lambda row: row.written_at or row.created_at)
-    wanted.sort(key=lambda row: row.written_at is not None)
+    wanted.sort(key=lambda row: not _urgent(row, now, grace))
     return wanted[:limit]
 
 
-def _may_be_written(row: Row, now: datetime, every: timedelta) -> bool:
-    return row.written_status is not row.status or row.written_at is None or row.written_at <= now - every
+def _urgent(row: Row, now: datetime, grace: timedelta) -> bool:
+    if row.written_status is None:
+        return row.finished_at is not None or row.created_at <= now - grace
+    begun = row.written_status is Status.PENDING and row.status is Status.RUNNING
+    return row.written_status is not row.status and not begun
+
+
+def _late(row: Row, now: datetime, every: timedelta) -> bool:
+    return row.written_at is not None and row.written_at <= now - every
 
 
 def written(d: Data, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.faults import Boundary, Moment, reach
@@ -23,7 +23,6 @@ from orchestrator.testing.memory.data import Data, record, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from datetime import timedelta
 
     from orchestrator.events import Recorded
     from orchestrator.model import Workflow
@@ -180,8 +179,10 @@ class MemoryStore:
         return min((row.due_at for row in self._data.unfinished() if row.due_at is not None), default=None)
 
     # -- status writing
-    async def dirty(self, now: datetime, limit: int, every: timedelta) -> list[ExecutionRecord]:
-        return [record(row) for row in reading.dirty(self._data, now, limit, every)]
+    async def dirty(
+        self, now: datetime, limit: int, every: timedelta, grace: timedelta = timedelta(0), *, namespace: str = ""
+    ) -> list[ExecutionRecord]:
+        return [record(row) for row in reading.dirty(self._data, now, limit, every, grace, namespace)]
 
     async def written(self, versions: Mapping[str, tuple[int, Status]], now: datetime) -> None:
         self._commit(Boundary.WRITTEN, lambda d: reading.written(d, versions, now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from orchestrator.flag import CLEAR, FlagConflict, FlagMissing, FlagUnavailable,
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 Answer = tuple[int, Any]
 
@@ -75,6 +77,32 @@ async def kubernetes(server: tuple[Server, str]) -> AsyncIterator[Kubernetes]:
 
 def failure(status: int, reason: str = "") -> Answer:
     return status, {"kind": "Status", "reason": reason, "message": "in words"}
+
+
+KUBECONFIG = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "c",
+    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {"token": "none"}}],
+}
+
+
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+async def test_proxies_are_looked_for_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(KUBECONFIG), encoding="utf-8")
+    client = await Kubernetes.connect(str(path))
+    assert client._api.rest_client.pool_manager.trust_env is bool(proxy)
+    await client.aclose()
 
 
 async def test_a_status_patch_names_the_version_it_means(server: tuple[Server, str], kubernetes: Kubernetes) -> None:
@@ -135,6 +163,18 @@ async def test_a_list_whose_snapshot_is_gone_begins_again(server: tuple[Server, 
         (200, {"metadata": {}, "items": [{"n": 3}]}),
     ]
     assert await kubernetes.list(EXECUTIONS, "shop") == [{"n": 3}]
+
+
+async def test_pages_come_one_after_the_other_and_again_if_the_list_begins_again(
+    server: tuple[Server, str], kubernetes: Kubernetes
+) -> None:
+    server[0].answers = [
+        (200, {"metadata": {"continue": "next"}, "items": [{"n": 1}]}),
+        failure(410, "Expired"),
+        (200, {"metadata": {"continue": "next"}, "items": [{"n": 1}]}),
+        (200, {"metadata": {}, "items": [{"n": 2}]}),
+    ]
+    assert [page async for page in kubernetes.pages(EXECUTIONS, "shop")] == [[{"n": 1}], [{"n": 1}], [{"n": 2}]]
 
 
 @pytest.mark.parametrize(

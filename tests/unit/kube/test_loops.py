@@ -17,7 +17,7 @@ from orchestrator import steering
 from orchestrator.health import Health
 from orchestrator.store import Control
 from tests.support.cluster import NAMESPACE, Operator
-from tests.support.stores import CHAIN, submission
+from tests.support.stores import CHAIN, claim_one, end, submission
 
 
 async def settle(writer: StatusWriter) -> None:
@@ -39,7 +39,15 @@ def versions() -> Versions:
 
 @pytest.fixture
 def writer(operator: Operator, versions: Versions) -> StatusWriter:
-    return StatusWriter(operator.store, operator.api, operator.clock, versions, parallel=2)
+    """One that tells everything at once."""
+    prompt = timedelta(0)
+    return StatusWriter(operator.store, operator.api, operator.clock, versions, NAMESPACE, grace=prompt, parallel=2)
+
+
+@pytest.fixture
+def patient(operator: Operator, versions: Versions) -> StatusWriter:
+    """One that lets an execution be over before it tells of its start."""
+    return StatusWriter(operator.store, operator.api, operator.clock, versions, NAMESPACE, grace=timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -78,6 +86,47 @@ class TestStatusWriter:
         operator.clock.advance(60)
         await settle(writer)
         assert operator.kubernetes.calls == []
+
+    async def test_an_execution_that_is_over_soon_is_one_write(self, operator: Operator, patient: StatusWriter) -> None:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        operator.kubernetes.calls.clear()
+        await settle(patient)
+        claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
+        await settle(patient)
+        await end(operator.store, claim)
+        await settle(patient)
+        assert operator.kubernetes.calls == [("patch_status", "one")]
+        assert (await status(operator, "one"))["phase"] == "Cancelled"  # which is how `end` ends it
+
+    async def test_an_execution_that_takes_longer_is_three_writes_with_its_creation(
+        self, operator: Operator, patient: StatusWriter
+    ) -> None:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        operator.kubernetes.calls.clear()
+        claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
+        for _ in range(40):  # it runs for four seconds
+            operator.clock.advance(0.1)
+            await settle(patient)
+        await end(operator.store, claim)
+        await settle(patient)
+        assert operator.kubernetes.calls == [("patch_status", "one")] * 2
+
+    async def test_one_that_waited_for_a_worker_is_three_writes_too(
+        self, operator: Operator, patient: StatusWriter
+    ) -> None:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        body = await operator.execution("one", engine="v2")
+        operator.kubernetes.calls.clear()
+        operator.clock.advance(2)
+        await settle(patient)
+        assert (await status(operator, "one"))["phase"] == "Pending"
+        claim = await claim_one(operator.store, body["metadata"]["uid"], operator.clock.now())
+        await settle(patient)
+        await end(operator.store, claim)
+        await settle(patient)
+        assert operator.kubernetes.calls == [("patch_status", "one")] * 2
 
     async def test_many_changes_are_one_write(self, operator: Operator, writer: StatusWriter) -> None:
         await operator.apply(WORKFLOWS, "chain", CHAIN)
@@ -153,6 +202,15 @@ class TestStatusWriter:
     ) -> None:
         await operator.store.submit([submission("cli")], operator.clock.now())
         assert not await writer.step()
+
+    async def test_executions_of_another_namespace_are_another_operators_business(
+        self, operator: Operator, writer: StatusWriter
+    ) -> None:
+        await operator.store.submit([submission("elsewhere", name="one")], operator.clock.now())  # in "default"
+        assert not await writer.step()
+        record = await operator.store.get("elsewhere")
+        assert record is not None
+        assert not record.cancel_requested
 
     async def test_a_change_during_the_write_is_not_lost(self, operator: Operator, writer: StatusWriter) -> None:
         await operator.apply(WORKFLOWS, "chain", CHAIN)
@@ -247,6 +305,30 @@ class TestSweeper:
         operator.clock.advance(1)
         await sweeper.step()
         assert await operator.kubernetes.list(EXECUTIONS, NAMESPACE) == []
+
+    async def test_a_list_that_is_older_than_the_watch_takes_no_end_back(
+        self, operator: Operator, sweeper: Sweeper
+    ) -> None:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        older = await operator.execution("one", ttlSecondsAfterFinished=30)
+        ended = {"phase": "Success", "finishedAt": "2026-01-01T00:00:00Z"}
+        sweeper.note(await operator.kubernetes.patch_status(EXECUTIONS, NAMESPACE, "one", ended))
+        sweeper.note(older)
+        operator.clock.advance(30)
+        await sweeper.step()
+        assert await operator.kubernetes.list(EXECUTIONS, NAMESPACE) == []
+
+    @pytest.mark.parametrize(("ttl", "phase"), [(None, "Success"), (30, "Unknown")])
+    async def test_what_lost_its_time_to_live_stays(
+        self, operator: Operator, sweeper: Sweeper, ttl: int | None, phase: str
+    ) -> None:
+        await operator.kubernetes.create(EXECUTIONS, NAMESPACE, {"metadata": {"name": "one"}, "spec": {}})
+        meta = (await operator.kubernetes.get(EXECUTIONS, NAMESPACE, "one"))["metadata"]
+        sweeper.note(self.finished(30) | {"metadata": meta})
+        sweeper.note(self.finished(ttl, phase) | {"metadata": meta})
+        operator.clock.advance(60)
+        await sweeper.step()
+        assert len(await operator.kubernetes.list(EXECUTIONS, NAMESPACE)) == 1
 
     async def test_it_never_deletes_another_one_of_the_same_name(self, operator: Operator, sweeper: Sweeper) -> None:
         sweeper.note(self.finished(1))

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
 from orchestrator_operator.local.catalogue import Release, Tool, required_version
-from orchestrator_operator.local.errors import BuildFailed
-from orchestrator_operator.local.gobuild import build_environment
-from orchestrator_operator.local.places import cache_root
 from orchestrator_operator.local.progress import ConsoleReporter
 from orchestrator_operator.local.sources import Source
-from orchestrator_operator.local.toolchain import find_go
 from orchestrator_operator.local.tools import Toolbox
+
+from tests.benchmarks import go_module
 
 ASSETS = "ORCHESTRATOR_ARGO_ROLLOUTS_ASSETS"
 _MODULE = Path(__file__).parent / "go" / "argo-rollouts"
@@ -48,24 +41,4 @@ def binary() -> Path:
 
 def crds() -> Path:
     """The folder of its CRDs; taken out of the module on the first use. Raises BuildFailed with what Go said."""
-    wanted = cache_root() / "tools" / f"argo-rollouts-crds-{tool().version}"
-    if wanted.is_dir():
-        return wanted
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=wanted.parent) as scratch:
-        folder = Path(scratch)
-        go = find_go(_MODULE, folder / "toolchain", os.environ, ConsoleReporter())
-        done = subprocess.run(
-            [go, "mod", "download", "-json", _REPOSITORY],
-            cwd=_MODULE,
-            env=build_environment(os.environ, folder),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise BuildFailed(f"the module of Argo Rollouts could not be had: {done.stderr or done.stdout}")
-        manifests = Path(json.loads(done.stdout)["Dir"]) / "manifests" / "crds"
-        shutil.copytree(manifests, folder / "crds", ignore=shutil.ignore_patterns("kustomization.yaml"))
-        (folder / "crds").rename(wanted)
-    return wanted
+    return go_module.folder(_MODULE, _REPOSITORY, "manifests/crds", f"argo-rollouts-crds-{tool().version}")
