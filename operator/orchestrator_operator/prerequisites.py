@@ -1,0 +1,61 @@
+"""What an operator needs before it can act: an API server that knows our kinds, and its store. Both are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from orchestrator.errors import StoreError, StoreUnavailable
+from orchestrator.store import open_store
+from orchestrator_operator.adapters.kubernetes import KubernetesError, NotFound
+from orchestrator_operator.specs import RESOURCES
+
+if TYPE_CHECKING:
+    from orchestrator.store.port import Store
+    from orchestrator_operator.adapters.kubernetes import Kubernetes
+    from orchestrator_operator.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+async def wait_for_resources(kubernetes: Kubernetes, namespace: str) -> None:
+    """Until the API server serves our kinds: applying CRDs and starting us may happen in any order."""
+    for resource in RESOURCES:
+        while True:
+            try:
+                await kubernetes.list(resource, namespace, limit=1)
+            except NotFound:
+                _log.warning("waiting for a CustomResourceDefinition: kubectl apply -f crds/", name=resource.crd)
+            except KubernetesError as error:  # a server that starts forbids everything for a moment, too
+                _log.warning("waiting for the API server", error=str(error))
+            else:
+                break
+            await asyncio.sleep(1.0)
+
+
+async def open_patiently(settings: Settings) -> Store:
+    """The store, as soon as it can be reached; raises StoreError for what waiting does not mend."""
+    patience = timedelta(seconds=settings.patience)
+    while True:
+        try:
+            return await open_store(settings.database, schema=settings.schema_, patience=patience)
+        except StoreUnavailable as error:
+            _log.warning("waiting for the store", error=str(error))
+            await asyncio.sleep(2.0)
+
+
+async def reaches_store(settings: Settings) -> bool:
+    """Whether the store answers this process."""
+    try:
+        async with asyncio.timeout(settings.patience):
+            store = await open_store(settings.database, schema=settings.schema_)
+            try:
+                await store.epoch()
+            finally:
+                await store.close()
+    except (StoreError, TimeoutError):
+        return False
+    return True
