@@ -174,7 +174,7 @@ def tell(result: Result, console: Console) -> None:
         console.print("\nEverything is still up, without the traffic (`make down` ends it):", highlight=False)
         left = dict(result.left_up)
         lines = [f"export {name}={left.pop(name)}" for name in list(left) if name.isupper()]
-        lines += [f"{left.pop('kubectl')} get workflows,enginerollouts"]
+        lines += [f"{left.pop('kubectl')} get owf,ero"]
         lines += [f"{name}: {value}" for name, value in left.items()]
         for line in lines:
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -342,3 +342,9 @@ def test_a_call_of_kubectl_in_a_sentence_names_kinds_and_files_that_exist(page: 
         assert list(unknown(get_command(app), [word for word in rest if word != "…"])) == []
     elif rest and not rest[0].startswith("-"):
         assert rest[0].partition("/")[0] in kinds()
+
+
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_no_page_asks_kubectl_for_workflows_that_may_be_those_of_others(page: Path) -> None:
+    """Where Argo Workflows is installed as well, `workflows` is whichever kubectl finds first; `owf` is ours."""
+    assert not re.search(r"kubectl \w+ (\S+,)?workflows?(?![\w.-])", page.read_text(encoding="utf-8"))
