@@ -74,6 +74,17 @@ def test_a_pod_has_time_to_drain_and_a_bound_on_its_memory(component: str) -> No
 
 
 @BOTH
+def test_a_pod_asks_for_the_memory_that_was_measured_with_ten_thousand_resources(component: str) -> None:
+    rows = json.loads((ROOT / "docs/benchmarks/cluster.json").read_text(encoding="utf-8"))["rows"]
+    (row,) = [row for row in rows if row["resources"] == 10_000]
+    peaks = [part["peak_mb"][component] for part in row.values() if isinstance(part, dict) and "to_end" in part]
+    (container,) = deployment(f"{component}s")["spec"]["template"]["spec"]["containers"]
+    asked = container["resources"]["requests"]["memory"]
+    assert asked.endswith("Mi")
+    assert float(asked.removesuffix("Mi")) * 1.048576 >= max(peaks)
+
+
+@BOTH
 def test_a_network_policy_keeps_a_pod_from_the_clouds_credentials(component: str) -> None:
     (policy,) = [one for one in documents(f"{component}s") if one["kind"] == "NetworkPolicy"]
     wanted = policy["spec"]["podSelector"]["matchLabels"]
