@@ -7,6 +7,7 @@ ORCHESTRATOR_KIND_KEEP=1 leaves the cluster up, and the next run takes it as it 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,19 +28,24 @@ _cluster: Cluster | None = None
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the product's image on its node, and nothing installed."""
+def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A cluster with the product's image on its node, and nothing installed. Says what takes long, as it goes on."""
     global _cluster  # noqa: PLW0603 - a hook has no fixtures, and must find what the Pods said
     report = ConsoleReporter()
-    kind = KindCluster.open(_NAME, report)
     keep = bool(os.environ.get("ORCHESTRATOR_KIND_KEEP"))
-    if not keep:
-        kind.down()
+    aloud = pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled
+    with aloud():
+        sys.stdout.write("\n")  # after the name of the first test
+        kind = KindCluster.open(_NAME, report)
     try:
-        kind.up()
-        image = ProductImage(kind.places, kind.steps).get()
-        kind.load(image)
-        with Cluster(kind, image, tmp_path_factory.mktemp("kind"), kubectl(report)).opened() as _cluster:
+        with aloud():
+            if not keep:
+                kind.down()
+            kind.up()
+            image = ProductImage(kind.places, kind.steps).get()
+            kind.load(image)
+            binary = kubectl(report)
+        with Cluster(kind, image, tmp_path_factory.mktemp("kind"), binary).opened() as _cluster:
             yield _cluster
             if _failed:
                 kind.export_logs(Path(os.environ.get("ORCHESTRATOR_KIND_LOGS", str(_cluster.folder / "logs"))))

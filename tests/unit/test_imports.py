@@ -19,7 +19,7 @@ FOLDERS = {"orchestrator": ROOT / "orchestrator", "orchestrator_operator": ROOT 
 # What reads and writes for the rollout. Everything else in its folder has to be pure.
 ROLLOUT_SHELL = {
     *("controller", "elsewhere", "flagwatch", "known", "metrics"),
-    *("acting.apply", "acting.keeping", "acting.notify", "log.recorder"),
+    *("acting.apply", "acting.keeping", "acting.marks", "acting.notify", "log.recorder"),
     *("reading.counted", "reading.gather", "reading.kept", "reading.own_reading"),
 }
 NOT_PURE = {"now", "utcnow", "today", "urandom", "getrandom"}

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable
 from orchestrator_operator.rollout import steps
-from orchestrator_operator.rollout.acting.apply import FINALIZER
+from orchestrator_operator.rollout.acting.marks import FINALIZER
 from orchestrator_operator.rollout.planning.situation import ABORT, PAUSE
 from orchestrator_operator.specs import ROLLOUTS
 

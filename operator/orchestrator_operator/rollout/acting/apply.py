@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,9 +19,9 @@ from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
 from orchestrator.store.port import Control
-from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError
+from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import steps
-from orchestrator_operator.rollout.acting import keeping
+from orchestrator_operator.rollout.acting import keeping, marks
 from orchestrator_operator.rollout.acting.letters import due
 from orchestrator_operator.rollout.acting.raising import raises
 from orchestrator_operator.rollout.log.chain import HEAD_HASH, HEAD_NUMBER, identity
@@ -39,12 +39,12 @@ from orchestrator_operator.rollout.model import (
 from orchestrator_operator.rollout.ownership import attempt_id
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.steps import Step, step
-from orchestrator_operator.specs import GROUP, ROLLOUTS
+from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.conditions import MESSAGE_LIMIT, clip
 from orchestrator_operator.specs.rollout_status import write_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from orchestrator.clock import Clock
     from orchestrator.flag import FlagStore
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from orchestrator_operator.rollout.model import Action, Gathered, Judgement, Plan
     from orchestrator_operator.specs.rollout_status import FlagIntent, RolloutStatus
 
-FINALIZER = f"{GROUP}/flag"  # keeps a rollout until its flag is as its deletion policy says
 _MESSAGE = MESSAGE_LIMIT - 100  # bytes: so that what stands around it is not cut off
 
 _log = structlog.get_logger(__name__)
@@ -117,7 +116,7 @@ class Applier:
                 await self._set_flag(known, action, gathered.status.flag_intent)
             elif isinstance(action, DropAnnotation):
                 with step(Step.DROP_ANNOTATION):
-                    await self._drop(known, action.key, gathered.annotations[action.key])
+                    await marks.take_off(self._kubernetes, known, action.key, gathered.annotations[action.key])
             elif not isinstance(action, ClearFlag | Tell):
                 await self._act(known, known.status, action)
         await self._tell(known)
@@ -127,9 +126,9 @@ class Applier:
 
     async def guard(self, known: Known) -> None:
         """Put our finalizer on a resource that has none: its flag must not outlive it unnoticed."""
-        if not known.deleting and FINALIZER not in _finalizers(known.metadata):
+        if not known.deleting and not marks.held(known.metadata):
             with step(Step.GUARD):
-                await self._finalize(known, lambda now: [*now, FINALIZER])
+                await marks.hold(self._kubernetes, known)
 
     def forget(self, uid: str) -> None:
         """The resource is gone."""
@@ -166,7 +165,7 @@ class Applier:
                     await keeping.keep(self._store, status.attempt_id, action)
                 case Release():
                     await keeping.drop(self._store, known.name, attempt_id(known.uid, None))
-                    await self._finalize(known, lambda now: [item for item in now if item != FINALIZER])
+                    await marks.let_go(self._kubernetes, known)
                 case Tell():
                     await self._post(known, status, action)
         if isinstance(action, ClearFlag):
@@ -194,27 +193,6 @@ class Applier:
         async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
                 await self._store.control(record.id, Control.CANCEL, now)
-
-    async def _drop(self, known: Known, key: str, heard: str) -> None:
-        """Only what was heard: a person may have said something else meanwhile. Raises Conflict then."""
-        namespace, name = known.name.split("/", 1)
-        try:
-            await self._kubernetes.take_off(ROLLOUTS, namespace, name, key, heard)
-        except Conflict:
-            meta = (await self._kubernetes.get(ROLLOUTS, namespace, name))["metadata"]
-            if key in (meta.get("annotations") or {}):  # else it was taken off before, which the watch has not told yet
-                raise
-
-    async def _finalize(self, known: Known, change: Callable[[list[str]], list[str]]) -> None:
-        """A merge patch replaces the whole list, so it must start from the list that is there: read, then written back
-        with the resourceVersion. Raises Conflict when somebody was faster.
-        """
-        namespace, name = known.name.split("/", 1)
-        meta = (await self._kubernetes.get(ROLLOUTS, namespace, name))["metadata"]
-        if meta.get("uid") != known.uid or (wanted := change(_finalizers(meta))) == _finalizers(meta):
-            return
-        precondition = {"uid": known.uid, "resourceVersion": meta["resourceVersion"]}
-        await self._kubernetes.patch(ROLLOUTS, namespace, name, {"metadata": {"finalizers": wanted, **precondition}})
 
     def _to_tell(self, known: Known, planned: Plan) -> None:
         """The decisions stand now: they will be told, even if this reconcile does not come to its end."""
@@ -251,7 +229,3 @@ class Applier:
         await self._announcer.tell(
             ROLLOUTS, known.metadata, decision.reason, message, warning=action.warning, annotations=annotations
         )
-
-
-def _finalizers(metadata: Mapping[str, Any]) -> list[str]:
-    return [str(item) for item in metadata.get("finalizers") or []]
