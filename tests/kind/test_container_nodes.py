@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.kind, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kind, pytest.mark.timeout(600, func_only=True)]
 
 NAMESPACE = "boxes"
 WRITES = "print('working'); open('/dev/termination-log', 'w').write('{\"rows\": 7}')"

@@ -12,7 +12,7 @@ from orchestrator_operator.kind.product import ProductImage
 if TYPE_CHECKING:
     from tests.support.kind_cluster import Cluster
 
-pytestmark = [pytest.mark.kind, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kind, pytest.mark.timeout(900, func_only=True)]
 
 ROOT = Path(__file__).parents[2]
 _STRICT = ("--read-only", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")

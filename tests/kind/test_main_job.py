@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.support.kind_cluster import Cluster
 
-pytestmark = [pytest.mark.kind, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kind, pytest.mark.timeout(1500, func_only=True)]
 
 RATE = 4.0  # executions a second
 CRITERIA = [{"name": "failures", "type": "comparison", "preset": "failures"}]

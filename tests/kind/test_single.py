@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.support.kind_cluster import Cluster
 
-pytestmark = [pytest.mark.kind, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kind, pytest.mark.timeout(900, func_only=True)]
 
 OPERATOR = "deployment/orchestrator-operator"
 
