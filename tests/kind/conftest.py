@@ -53,7 +53,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
         _cluster = None
         if not keep:
             kind.down()
-            end_daemon(report)
+            if end_daemon(report):
+                assert str(kind.places.root) not in Path("/proc/mounts").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,11 @@ class Daemon:
         (self.places.run / "forwarding.before").write_bytes(_FORWARDING.read_bytes())
 
     def _tidy(self) -> None:
-        """Docker leaves its bridge, its rules and an open forwarding behind. Rules go only where all were Docker's."""
+        """Docker leaves its bridge, its rules, an open forwarding and a mount behind, which would keep our folder from
+        being deleted. Rules go only where all were Docker's.
+        """
+        for kept in (self.places.run / "exec" / "netns").glob("*"):
+            self.steps.try_(["umount", str(kept)])
         self.steps.try_(["ip", "link", "delete", "docker0"])
         if (self.places.run / "rules.before").read_text(encoding="ascii") == "none":
             for table in ("nat", "filter"):
