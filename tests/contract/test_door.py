@@ -350,16 +350,8 @@ async def test_nothing_is_told_of_other_namespaces(store: Store, clock: FakeCloc
 async def test_what_is_being_accepted_when_it_ends_is_accepted(
     store: Store, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrived, go = asyncio.Event(), asyncio.Event()
     async with open_door(store, clock, tmp_path, *FLOWS) as there:
-        put = there.submissions.put
-
-        async def slow(item: Any) -> Any:
-            arrived.set()
-            await go.wait()
-            return await put(item)
-
-        monkeypatch.setattr(there.submissions, "put", slow)
+        arrived, go = there.hold(monkeypatch)
         request = asyncio.create_task(there.caller.execute(ORDER))
         await arrived.wait()
         closing = asyncio.create_task(there.door.aclose())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import re
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    import pytest
 
     from orchestrator.clock import Clock
     from orchestrator.model import Workflow
@@ -110,6 +113,19 @@ class OpenDoor:
     flag: Flag
     store: Store
     submissions: GroupCommit[Submission, Submitted] = field(repr=False)
+
+    def hold(self, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+        """What is accepted from now on stands still before it is submitted: one is there, and let it go on."""
+        arrived, go = asyncio.Event(), asyncio.Event()
+        put = self.submissions.put
+
+        async def slow(item: Any) -> Any:
+            arrived.set()
+            await go.wait()
+            return await put(item)
+
+        monkeypatch.setattr(self.submissions, "put", slow)
+        return arrived, go
 
 
 @asynccontextmanager

@@ -88,9 +88,16 @@ def chosen(
     stalled: bool,
 ) -> Selection:
     """The options of a command as a selection."""
-    chosen_statuses = tuple(statuses) if statuses else None
     return Selection(
-        *(workflow, chosen_statuses, older_than, newer_than, failed_kind, failed_node, limit, engine), stalled=stalled
+        workflow=workflow,
+        statuses=tuple(statuses) if statuses else None,
+        older_than=older_than,
+        newer_than=newer_than,
+        failed_kind=failed_kind,
+        failed_node=failed_node,
+        limit=limit,
+        engine=engine,
+        stalled=stalled,
     )
 
 

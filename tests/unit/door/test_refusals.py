@@ -163,16 +163,8 @@ async def test_requests_at_once_are_counted_before_their_bodies_have_come(store:
 async def test_what_is_being_accepted_counts_although_its_caller_has_gone(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrived, go = asyncio.Event(), asyncio.Event()
     async with open_door(store, FakeClock(START), tmp_path, *FLOWS, accepting=1) as there:
-        put = there.submissions.put
-
-        async def slow(item: Any) -> Any:
-            arrived.set()
-            await go.wait()
-            return await put(item)
-
-        monkeypatch.setattr(there.submissions, "put", slow)
+        arrived, go = there.hold(monkeypatch)
         gone = asyncio.create_task(there.caller.execute(ORDER))
         await arrived.wait()
         gone.cancel()

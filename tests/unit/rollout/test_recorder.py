@@ -273,11 +273,7 @@ async def test_a_decision_that_only_the_log_has_is_followed(running: Cluster) ->
 
 async def test_a_rollback_that_only_the_log_has_is_followed(running: Cluster) -> None:
     """The API server took no status, the flag was cleared, the process ended: nobody is blamed for clearing it."""
-
-    async def refuse(*_: Any, **__: Any) -> Any:
-        raise Unavailable("etcd is away", status=503)
-
-    whole, running.kubernetes.patch_status = running.kubernetes.patch_status, refuse
+    whole, running.kubernetes.patch_status = running.kubernetes.patch_status, _refused
     running.prometheus.counters = FAILING
     await running.look(5)
     running.kubernetes.patch_status = whole
@@ -288,12 +284,17 @@ async def test_a_rollback_that_only_the_log_has_is_followed(running: Cluster) ->
     assert [action for action, _ in await told(running)].count("RollBack") == 1
 
 
+async def aborted_without_the_store(cluster: Cluster) -> None:
+    """A rollback that no row tells of, the operator that made it gone, and the store back."""
+    database(cluster).away = True
+    await cluster.annotate(ABORT, "true")
+    await cluster.look(5)
+    cluster.restarted()
+    database(cluster).away = False
+
+
 async def test_a_decision_that_only_the_status_has_is_written_down_without_inputs(running: Cluster) -> None:
-    database(running).away = True
-    await running.annotate(ABORT, "true")
-    await running.look(5)
-    running.restarted()
-    database(running).away = False
+    await aborted_without_the_store(running)
     await running.look(5, times=2)
     row = next(row for row in await log(running) if row.action == "RollBack")
     assert (row.reason, content(row)) == ("Aborted", {"inputs": None, "late": True})
@@ -336,11 +337,7 @@ async def test_a_rollback_whose_status_somebody_emptied_stays_one(running: Clust
 
 
 async def test_a_rollback_that_was_written_down_without_inputs_stays_one_too(running: Cluster) -> None:
-    database(running).away = True
-    await running.annotate(ABORT, "true")
-    await running.look(5)
-    running.restarted()
-    database(running).away = False
+    await aborted_without_the_store(running)
     running.kubernetes.patch_status, whole = _refused, running.kubernetes.patch_status
     await running.look(5)  # the row is written, the status is not
     running.kubernetes.patch_status = whole
