@@ -259,6 +259,8 @@ _THERE = "max by (namespace) (present_over_time(orchestrator_operator_leader[7d]
 _ERRORS = "sum by (namespace, resource) (rate(orchestrator_reconcile_errors_total[10m]))"
 _LOOKS = "sum by (namespace, resource) (rate(orchestrator_reconcile_duration_seconds_count[10m]))"
 _STORE = "max by (namespace) (orchestrator_queue_oldest_seconds)"
+# Over five minutes: an operator that is started again for it counts none until it has compared twice.
+_BEHIND = "max by (namespace) (max_over_time(orchestrator_watch_behind_objects[5m]))"
 
 _OPERATOR = (
     Alert(
@@ -291,6 +293,18 @@ _OPERATOR = (
         lasts="15m",
         summary="{{ $value | humanizePercentage }} of the looks at {{ $labels.resource }} fail",
         description="For a quarter of an hour more than a tenth of them failed; the operator's log says why.",
+        board=OPERATOR,
+    ),
+    Alert(
+        name="OrchestratorWatchBehind",
+        severity=TICKET,
+        signals=(_BEHIND,),
+        expression=f"{_BEHIND} > 0",
+        lasts="10m",
+        summary="The watch has not told the operator of changes of {{ $value }} objects",
+        description="For ten minutes the API server's lists have shown what its watch did not tell, and neither a new "
+        "connection nor a new process mended it. Nothing is lost: the comparison with the store finds it, but a minute "
+        "or so late.",
         board=OPERATOR,
     ),
 )
