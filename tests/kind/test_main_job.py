@@ -210,7 +210,7 @@ def _ready(cluster: Cluster, component: str) -> int:
 
 
 def test_the_documented_uninstall_leaves_nothing_behind(story: Story) -> None:
-    """In the middle of a rollout, whose finalizer must be heard before the operator goes."""
+    """Word for word, in the middle of a rollout, whose finalizer must be heard before the operator goes."""
     cluster = story.cluster
     cluster.kubectl("delete", "enginerollout", "failing", "--ignore-not-found", "--timeout=60s")  # the flag was its own
     cluster.apply(rollout("going-on", (5, "1h"), (100, "1h"), criteria=CRITERIA))
@@ -219,6 +219,7 @@ def test_the_documented_uninstall_leaves_nothing_behind(story: Story) -> None:
     command = next(line for line in guide.splitlines() if line.startswith("kubectl delete enginerollouts"))
     for part in command.split(" && "):
         words = part.replace("deploy/overlays/ha", cluster.overlay("ha")).split()
-        cluster.kubectl(*words[1:], within=240)
+        said = cluster.typed(*words[1:], within=240)
+        assert said.code == 0, said.error
     assert cluster.ask("get", "namespace", cluster.namespace).error.count("NotFound") == 1
     assert "orchestrator.dev" not in cluster.kubectl("get", "customresourcedefinitions", "--output=name")
