@@ -29,7 +29,7 @@ from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from orchestrator.router import Owner
     from orchestrator.store import Store, Submission, Submitted
@@ -48,6 +48,7 @@ class FakeKubernetes:
         self.events: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # what was written: verb, name
         self.failures: list[KubernetesError] = []  # raised by the next calls, in turn
+        self.gate: Callable[[], None] = lambda: None  # asked before every write
         self._history: list[tuple[Key, int, str, dict[str, Any]]] = []  # what a watch tells: version, type, object
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class FakeKubernetes:
             yield [body]
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.gate()
         self._fail()
         key = (resource.plural, namespace, body["metadata"]["name"])
         if key in self.objects:
@@ -91,6 +93,7 @@ class FakeKubernetes:
         uid: str | None = None,
         resource_version: str | None = None,
     ) -> dict[str, Any]:
+        self.gate()
         self._fail()
         key = (resource.plural, namespace, name)
         found = self._find(key)
@@ -102,6 +105,7 @@ class FakeKubernetes:
         return self._store(key, found | {"status": merge(found.get("status"), status)})
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.gate()
         self._fail()
         key = (resource.plural, namespace, name)
         found = self._find(key)
@@ -114,6 +118,7 @@ class FakeKubernetes:
         return self._store(key, patched)
 
     async def take_off(self, resource: Resource, namespace: str, name: str, annotation: str, value: str) -> None:
+        self.gate()
         self._fail()
         key = (resource.plural, namespace, name)
         found = copy.deepcopy(self._find(key))
@@ -123,6 +128,7 @@ class FakeKubernetes:
         self._store(key, found)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
+        self.gate()
         self._fail()
         key = (resource.plural, namespace, name)
         if uid is not None and uid != self._find(key)["metadata"]["uid"]:
@@ -159,6 +165,7 @@ class FakeKubernetes:
     async def patch_secret(
         self, namespace: str, name: str, values: Mapping[str, str | None], *, resource_version: str | None = None
     ) -> dict[str, Any]:
+        self.gate()
         self._fail()
         key = ("secrets", namespace, name)
         found = self._find(key)
@@ -168,6 +175,7 @@ class FakeKubernetes:
         return self._store(key, merge(found, {"data": data}))
 
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        self.gate()
         self._fail()
         self.events.setdefault(event["metadata"]["name"], dict(event))
 

@@ -226,6 +226,7 @@ class ExecutionHandler:
 
     # -- small writes
     async def _control(self, execution_id: str, control: Control) -> None:
+        self._kubernetes.gate()  # the one that leads by now may have passed on something else
         # False, too, for one that was refused or never seen: there is nothing to stop.
         if await self._store.control(execution_id, control, self._clock.now()):
             _log.info("request passed on", execution=execution_id, request=control.value)

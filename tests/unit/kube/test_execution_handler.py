@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from orchestrator_operator.adapters.kubernetes import Unavailable
+from orchestrator_operator.leadership.leader import Deposed
 from orchestrator_operator.specs import EXECUTIONS, WORKFLOWS
 from orchestrator_operator.specs.conditions import find
 
@@ -237,6 +238,35 @@ class TestSteered:
         await operator.executions.gone(body)
         await operator.apply(WORKFLOWS, "chain", CHAIN)
         assert await operator.store.active() == []
+
+
+class TestDeposed:
+    """Another operator leads by now, and may have passed on something else: its last word must stay the last."""
+
+    @pytest.mark.parametrize("change", [{"suspend": True}, {"cancel": True}])
+    async def test_what_it_saw_before_it_was_deposed_is_not_passed_on(
+        self, operator: Operator, change: dict[str, Any]
+    ) -> None:
+        body = await self.running(operator)
+        changed = await operator.kubernetes.patch(EXECUTIONS, NAMESPACE, "one", {"spec": change})
+        operator.kubernetes.gate = deposed
+        await operator.executions.handle(changed)
+        found = await record(operator, body)
+        assert (found.suspend_requested, found.cancel_requested) == (False, False)
+
+    async def test_it_cancels_nothing(self, operator: Operator) -> None:
+        body = await self.running(operator)
+        operator.kubernetes.gate = deposed
+        await operator.executions.gone(body)
+        assert not (await record(operator, body)).cancel_requested
+
+    async def running(self, operator: Operator) -> dict[str, Any]:
+        await operator.apply(WORKFLOWS, "chain", CHAIN)
+        return await operator.execution("one", engine="v2")
+
+
+def deposed() -> None:
+    raise Deposed("operator does not lead")
 
 
 class TestTroubleThatPasses:

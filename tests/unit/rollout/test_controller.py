@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavailable
+from orchestrator_operator.leadership.leader import Deposed
 from orchestrator_operator.rollout import steps
 from orchestrator_operator.rollout.acting.marks import FINALIZER
 from orchestrator_operator.rollout.planning.situation import ABORT, PAUSE
@@ -210,6 +212,31 @@ async def test_in_flight_executions_are_cancelled_where_the_spec_says_so(cluster
     await cluster.look(5, times=2)
     records = {record.id: record.cancel_requested for record in await cluster.store.executions(Filter())}
     assert records == {"e1": True, "e2": False} or await gone(cluster.store, "e1")
+
+
+async def test_one_that_is_deposed_while_it_cancels_stops_there(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By now another operator may have begun the next attempt, whose executions are not its business."""
+    await cluster.apply(rollback={"inFlight": "Cancel"})
+    await cluster.look(times=3)
+    await cluster.store.put_workflow(workflow())
+    await cluster.store.submit([submission(f"e{n}") for n in range(5)], cluster.clock.now())
+    cancelled: list[str] = []
+
+    def deposed() -> None:
+        raise Deposed("operator does not lead")
+
+    async def control(execution_id: str, *_: object) -> bool:
+        cancelled.append(execution_id)
+        cluster.kubernetes.gate = deposed
+        return True
+
+    monkeypatch.setattr(cluster.store, "control", control)
+    cluster.prometheus.counters = FAILING
+    with suppress(Deposed):
+        await cluster.look(5, times=2)
+    assert len(cancelled) == 1
 
 
 async def gone(store: Store, execution_id: str) -> bool:

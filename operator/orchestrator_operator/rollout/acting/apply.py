@@ -192,6 +192,7 @@ class Applier:
         now = self._clock.now()
         async for record in every_active(self._store):
             if record.engine is Engine.V2 and record.assignment is not Assignment.EXPLICIT:
+                self._kubernetes.gate()  # before each: one that leads no more would end what another attempt began
                 await self._store.control(record.id, Control.CANCEL, now)
 
     def _to_tell(self, known: Known, planned: Plan) -> None:
