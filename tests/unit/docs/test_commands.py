@@ -67,7 +67,7 @@ INSTALLING = (
         "--from-literal=ORCHESTRATOR_RETENTION=30d"
     ),
     "kubectl rollout restart deployment -l app.kubernetes.io/part-of=orchestrator -n orchestrator",
-    "kubectl delete enginerollouts --all --timeout=120s && kubectl delete -k deploy/overlays/ha",
+    "kubectl delete enginerollouts --all --all-namespaces --timeout=120s && kubectl delete -k deploy/overlays/ha",
 )
 
 #: The commands for all namespaces.
