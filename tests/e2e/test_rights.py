@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.live import ROOT
+from tests.support.rights import rights
 
 if TYPE_CHECKING:
     from tests.support.site import Site
@@ -51,8 +51,7 @@ def test_the_operator_may_not(shared_site: Site, verb: str, what: str) -> None:
     assert said.out.strip() == "no"
 
 
-# What everybody who is authenticated may: look at oneself. And, line by line, what deploy/base grants beyond that.
-_EVERYBODY = "selfsubject"
+# Line by line, what deploy/base grants.
 _GRANTED = {
     ("workflows.orchestrator.dev", "", "get list watch"),
     ("executions.orchestrator.dev", "", "delete get list patch watch"),
@@ -68,18 +67,12 @@ _GRANTED = {
 
 
 def test_the_list_of_what_the_operator_may_is_exactly_what_it_needs(shared_site: Site) -> None:
-    """By the API server's own answer, whichever roles and bindings it comes from."""
-    namespace = f"--namespace={shared_site.namespace}"
-    said = shared_site.plane.ask("auth", "can-i", "--list", "--no-headers", namespace, user=shared_site.account)
-    found: dict[tuple[str, str], set[str]] = {}
-    for line in said.out.splitlines():
-        read = re.fullmatch(r"(\S*)\s+\[(.*?)\]\s+\[(.*?)\]\s+\[(.*?)\]\s*", line)
-        assert read is not None, line
-        resource, urls, names, verbs = read.groups()
-        if urls or resource.startswith(_EVERYBODY):
-            continue
-        found.setdefault((resource, names), set()).update(verbs.split())
-    assert {(resource, names, " ".join(sorted(verbs))) for (resource, names), verbs in found.items()} == _GRANTED
+    assert rights(shared_site.plane, shared_site.namespace, shared_site.account) == _GRANTED
+
+
+def test_the_list_of_what_a_worker_may_is_empty(shared_site: Site) -> None:
+    account = shared_site.plane.cluster.service_account_kubeconfig(shared_site.namespace, "orchestrator-worker")
+    assert rights(shared_site.plane, shared_site.namespace, account) == set()
 
 
 @pytest.mark.parametrize(
