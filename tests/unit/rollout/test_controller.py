@@ -239,6 +239,17 @@ async def test_one_that_is_deposed_while_it_cancels_stops_there(
     assert len(cancelled) == 1
 
 
+async def test_what_a_newer_version_wrote_into_the_status_is_neither_understood_nor_removed(running: Cluster) -> None:
+    """The older operator is back: a release was taken back in the middle of a rollout."""
+    tomorrow = {"ofTomorrow": {"a": 1}, "flagIntent": {"ofTomorrow": True}}
+    await running.kubernetes.patch_status(ROLLOUTS, NAMESPACE, "v2", tomorrow)
+    running.restarted()
+    running.prometheus.counters = FAILING
+    await running.look(5, times=2)
+    assert running.state() == ("RolledBack", "CriterionFailed")
+    assert running.status()["ofTomorrow"] == {"a": 1}
+
+
 async def gone(store: Store, execution_id: str) -> bool:
     record = await store.get(execution_id)
     return record is not None and record.status is Status.CANCELLED
