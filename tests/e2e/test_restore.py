@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.backup import ArchivedPostgres
+from tests.support.rollout_documents import rollout
 from tests.support.site import execution, orders
 
 if TYPE_CHECKING:
@@ -106,13 +107,19 @@ def test_a_person_lets_it_go_on_and_no_effect_happens_twice(restored: Site) -> N
 def test_resources_with_new_uids_run_nothing_again(restored: Site) -> None:
     """All are exported, deleted, and applied again, as they come out of a backup of the cluster."""
     restored.until_over(["in-flight"])
+    restored.apply(rollout("v2", (50, "1h"), (100, "1h")))
+    restored.until_status("EngineRollout", "v2", lambda status: status.get("phase") == "Progressing", "a rollout")
     kept = json.loads(restored.kubectl("get", "owf,oex", "-o", "json"))
+    rollouts = json.loads(restored.kubectl("get", "ero", "-o", "json"))
     names = {item["metadata"]["name"] for item in kept["items"] if item["kind"] == "Execution"}
     before = {body["metadata"]["name"]: body["metadata"]["uid"] for body in restored.all("Execution")}
+    restored.kubectl("delete", "enginerollouts", "--all", "--timeout=60s")
     restored.kill("worker", "operator")
     restored.kubectl("delete", "executions.orchestrator.dev,workflows.orchestrator.dev", "--all", "--timeout=60s")
     books = restored.ledger()
     restored.apply(*kept["items"])
+    labelled = ("label", "--local", "-f", "-", "orchestrator.dev/restored=true", "-o", "json")
+    restored.apply(json.loads(restored.kubectl(*labelled, stdin=rollouts)))
     db_restored(restored)
     restored.start("operator", "worker")
     for name in names:
@@ -121,3 +128,5 @@ def test_resources_with_new_uids_run_nothing_again(restored: Site) -> None:
     new_work_is_done(restored, "newest")
     now = restored.ledger()
     assert (now.requests, now.effects) == (books.requests + 3, books.effects + 3)
+    restored.until_status("EngineRollout", "v2", lambda status: status.get("reason") == "Restored", "it waits")
+    assert restored.flag() == {}

@@ -27,7 +27,7 @@ def see(body: Mapping[str, Any]) -> Seen:
         generation=int(meta.get("generation") or 0),
         created=instant(meta.get("creationTimestamp")) or _NEVER,
         deleting=bool(meta.get("deletionTimestamp")),
-        restored=_restored(labels),
+        restored=came_back(labels),
         resume=None if RESUME not in annotations else str(annotations[RESUME])[:256],
         spec=body.get("spec"),
         status=dict(mapping(body.get("status"))),
@@ -36,7 +36,8 @@ def see(body: Mapping[str, Any]) -> Seen:
     )
 
 
-def _restored(labels: Mapping[str, Any]) -> bool:
+def came_back(labels: Mapping[str, Any]) -> bool:
+    """Whether a backup tool says that it brought the resource back."""
     ours, velero = RESTORED_LABELS
     return str(labels.get(ours, "")).lower() == "true" or velero in labels
 

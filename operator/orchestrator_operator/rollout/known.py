@@ -9,6 +9,8 @@ import structlog
 from pydantic import ValidationError
 
 from orchestrator.errors import InvalidInput
+from orchestrator_operator.handlers.seen import came_back, mapping
+from orchestrator_operator.rollout.log import restoring
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.specs.rollout import load_rollout, parse_rollout
 from orchestrator_operator.specs.rollout_status import RolloutStatus, read_status
@@ -53,7 +55,9 @@ class Known:
                 error=str(error),
             )
             status = RolloutStatus()
-        known = cls(body, status, status)
+        labels = mapping(mapping(body.get("metadata")).get("labels"))
+        now = status.model_copy(update={"restored": True}) if restoring.lost(status) and came_back(labels) else status
+        known = cls(body, now, status)
         known.see(body)
         return known
 

@@ -186,6 +186,9 @@ class RolloutStatus(_Part):
     next: Annotated[Instant | None, Field(description="When the next planned move is due.")] = None
     window: Annotated[str, Field(description="Whether promotions are allowed now: open, or closed until when.")] = ""
     paused_by: Annotated[str, Field(description="What a person paused it with; it holds until resume.")] = ""
+    restored: Annotated[
+        bool | None, Field(description="True: it came back from a backup, and does not begin until it is resumed.")
+    ] = None
     awaits: Annotated[str, Field(description="The stage's name that an approval must give to be heard.")] = ""
     awaits_for: Annotated[tuple[str, ...], Field(description="The reasons for which it is awaited.")] = ()
     approved: Annotated[str, Field(description="The stage's name that a person approved last.")] = ""

@@ -14,7 +14,7 @@ from orchestrator_operator.adapters.kubernetes import Conflict, Refused, Unavail
 from orchestrator_operator.leadership.leader import Deposed
 from orchestrator_operator.rollout import steps
 from orchestrator_operator.rollout.acting.marks import FINALIZER
-from orchestrator_operator.rollout.planning.situation import ABORT, PAUSE
+from orchestrator_operator.rollout.planning.situation import ABORT, PAUSE, RESUME
 from orchestrator_operator.specs import ROLLOUTS
 
 from orchestrator.cohorts import CALIBRATION
@@ -25,7 +25,7 @@ from orchestrator.router import Owner, route
 from orchestrator.store import open_store
 from orchestrator.store.port import Filter
 from orchestrator.testing import MemoryStore
-from tests.support.cluster import NAMESPACE
+from tests.support.cluster import NAMESPACE, document
 from tests.support.prometheus import FakePrometheus, counters
 from tests.support.rollout_cluster import FAILING, GOOD, SECRET, ZERO, Cluster
 from tests.support.rollouts import DOCUMENT
@@ -237,6 +237,26 @@ async def test_one_that_is_deposed_while_it_cancels_stops_there(
     with suppress(Deposed):
         await cluster.look(5, times=2)
     assert len(cancelled) == 1
+
+
+@pytest.mark.parametrize("label", ["velero.io/restore-name", "orchestrator.dev/restored"])
+async def test_one_that_a_backup_brought_back_sends_nothing_to_v2_until_it_is_resumed(
+    cluster: Cluster, label: str
+) -> None:
+    """V2 was convicted, say, and the backup does not know: a new uid, no status, no log."""
+    body = document(ROLLOUTS, "v2", DOCUMENT, labels={label: "true"})
+    await cluster.kubernetes.create(ROLLOUTS, NAMESPACE, body)
+    await cluster.look(times=3)
+    cluster.restarted()
+    await cluster.look(60, times=3)
+    assert cluster.state() == ("Pending", "Restored")
+    assert cluster.flag == {}
+    await cluster.annotate(RESUME, "we looked at it")
+    await cluster.look(times=3)
+    assert cluster.state() == ("Progressing", "StageRunning")
+    cluster.restarted()
+    await cluster.look(60)
+    assert cluster.state() == ("Progressing", "StageRunning")
 
 
 async def test_what_a_newer_version_wrote_into_the_status_is_neither_understood_nor_removed(running: Cluster) -> None:

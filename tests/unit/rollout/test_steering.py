@@ -273,6 +273,27 @@ def test_a_pause_before_the_start_keeps_it_from_starting() -> None:
     assert world.status.phase is Phase.PROGRESSING
 
 
+def test_one_that_came_back_from_a_backup_begins_when_a_person_says_so() -> None:
+    world = World()
+    world.status = world.status.model_copy(update={"restored": True})
+    planned = world.step()
+    assert state(world) == ("Pending", "Restored")
+    assert SetFlag not in kinds(planned)
+    world.step(MINUTE)
+    assert state(world) == ("Pending", "Restored")
+    world.says(RESUME)
+    assert world.status.phase is Phase.PROGRESSING
+    assert heard(world, "resume").done
+
+
+def test_a_word_that_came_back_with_it_lets_nothing_begin() -> None:
+    world = World()
+    world.status = world.status.model_copy(update={"restored": True})
+    world.says(RESUME)
+    assert state(world) == ("Pending", "Restored")
+    assert (heard(world, "resume").done, "say it again" in heard(world, "resume").answer) == (False, True)
+
+
 def test_a_pause_in_the_spec_is_not_lifted_by_an_annotation() -> None:
     world = World().running()
     world.spec = spec(paused=True)

@@ -46,6 +46,7 @@ RULES: tuple[Callable[[Situation], Outcome | None], ...] = (
     rules.invalid_spec,
     rules.flag_unreadable,
     starting.flag_in_use,
+    starting.pending_restored,
     starting.pending_paused,
     starting.pending_blind,
     starting.pending_broken,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.flag import show_percent
 from orchestrator_operator.rollout.model import Unreadable
 from orchestrator_operator.rollout.planning import flagplan
-from orchestrator_operator.rollout.planning.situation import APPROVAL_NEEDED, APPROVE, Outcome, pause, sentences
+from orchestrator_operator.rollout.planning.situation import APPROVAL_NEEDED, APPROVE, RESUME, Outcome, pause, sentences
 from orchestrator_operator.specs.rollout_status import Phase, Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ def flag_in_use(s: Situation) -> Outcome | None:
         return None
     message = f"the flag is set already: {flagplan.present_keys(flag)}; remove it (`orchestrator flag unset`) to start"
     return Outcome(s.phase, "Refuse", "FlagConflict", message, warning=True)
+
+
+def pending_restored(s: Situation) -> Outcome | None:
+    """A backup knows neither how far it was nor that V2 was convicted meanwhile."""
+    if s.phase is not Phase.PENDING or not s.status.restored:
+        return None
+    message = f"it came back from a backup, and would begin with its first stage: {RESUME} lets it"
+    return Outcome(s.phase, "Wait", "Restored", message, warning=True)
 
 
 def pending_paused(s: Situation) -> Outcome | None:

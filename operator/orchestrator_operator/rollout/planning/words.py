@@ -45,10 +45,15 @@ def listen(g: Gathered) -> Gathered:
     if PAUSE in words and status.phase is not Phase.COMPLETED:
         status = status.model_copy(update={"paused_by": words[PAUSE].strip() or _YES})
     elif RESUME in words and PAUSE not in words:
-        status = status.model_copy(update={"paused_by": ""})
+        status = status.model_copy(update={"paused_by": "", "restored": _still_restored(status)})
     if APPROVE in words and (name := approves(replace(g, status=status), words[APPROVE])):
         status = status.model_copy(update={"approved": name, "approved_for": _answered(status, name)})
     return replace(g, annotations=words, status=status)
+
+
+def _still_restored(status: RolloutStatus) -> bool | None:
+    """A word that came back with it from the backup is no person's answer: it was not told yet that it waits."""
+    return status.restored if not status.decisions else None
 
 
 def fresh(annotations: Mapping[str, str], status: RolloutStatus) -> dict[str, str]:
@@ -167,6 +172,8 @@ def _paused(s: Situation) -> tuple[bool, str]:
 def _resumed(s: Situation) -> tuple[bool, str]:
     if PAUSE in s.gathered.annotations:
         return False, "a pause was said at the same moment, and counts"
+    if s.status.restored:
+        return False, "it stood there when the rollout came back from a backup: say it again"
     if s.gathered.spec is not None and s.gathered.spec.paused:
         return False, "spec.paused is true: set it to false where the spec is kept"
     return True, "it is not paused by an annotation any more"
