@@ -112,3 +112,18 @@ def test_the_list_of_what_it_may_in_another_namespace_is_exactly_what_it_needs(e
         ("enginerollouts.orchestrator.dev/status", "", "patch"),
         ("events", "", "create"),
     }
+
+
+def test_the_documented_uninstall_leaves_nothing_behind(everywhere: Site) -> None:
+    """Word for word, in the middle of a rollout, whose finalizer must be heard before the operator's rights go."""
+    plane = everywhere.plane
+    plane.kubectl("apply", "-k", str(ROOT / "deploy/overlays/cluster-wide"))  # its Pods find no node here
+    apply(everywhere, OWN, "EngineRollout", "going-on", rollout("going-on", (5, "1h"), (100, "1h"))["spec"])
+    everywhere.until_status("EngineRollout", "going-on", lambda status: status.get("phase") == "Progressing", "a stage")
+    guide = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    command = next(line for line in guide.splitlines() if line.startswith("kubectl delete enginerollouts"))
+    for part in command.split(" && "):
+        words = part.replace("deploy/overlays/ha", str(ROOT / "deploy/overlays/cluster-wide")).split()
+        plane.kubectl(*words[1:])
+    assert "NotFound" in plane.ask("get", "namespace", OWN).error
+    assert "orchestrator" not in plane.kubectl("get", "customresourcedefinitions,clusterroles", "--output=name")
