@@ -86,7 +86,7 @@ ELSEWHERE = {
     ("docs/backup.md", "kubectl apply -f workflows.yaml -f executions.yaml"): RESTORED,
     (
         "docs/backup.md",
-        "kubectl label --local -f rollouts.yaml orchestrator.dev/restored=true -o yaml | kubectl apply -f -",
+        "kubectl label --local -f rollouts.yaml orchestrator.dev/restored=true -o json | kubectl apply -f -",
     ): RESTORED,
     ("docs/backup.md", "orchestrator db restored --yes"): "tests/e2e/test_restore.py types it after a restore",
     (
