@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from orchestrator_operator.jobs.manifest import CONTAINER, MANAGED
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -84,14 +86,49 @@ def test_a_pod_asks_for_the_memory_that_was_measured_with_ten_thousand_resources
     assert float(asked.removesuffix("Mi")) * 1.048576 >= max(peaks)
 
 
+POLICIES = pytest.mark.parametrize("component", ["operator", "worker", "container"])
+CREDENTIALS = (  # where clouds give their machines' credentials away
+    *("169.254.169.254", "169.254.170.2", "168.63.129.16", "192.0.0.192", "100.100.100.200"),
+    *("fd00:ec2::254", "fd20:ce::254"),
+)
+
+
+def outward(component: str) -> list[dict[str, Any]]:
+    (policy,) = [one for one in documents(f"{component}s") if one["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    rules: list[dict[str, Any]] = policy["spec"]["egress"]
+    return rules
+
+
+@POLICIES
+@pytest.mark.parametrize("credentials", CREDENTIALS)
+def test_a_network_policy_keeps_a_pod_from_the_clouds_credentials(component: str, credentials: str) -> None:
+    blocks = [to["ipBlock"] for rule in outward(component) for to in rule.get("to", ())]
+    address = ip_address(credentials)
+    covering = [block for block in blocks if address in ip_network(block["cidr"])]
+    assert covering
+    assert all(any(address in ip_network(hole) for hole in block["except"]) for block in covering)
+
+
+@POLICIES
+def test_a_network_policy_lets_names_be_looked_up_wherever_they_are(component: str) -> None:
+    """A cache of names on each node has a link-local address."""
+    (names,) = [rule for rule in outward(component) if "to" not in rule]
+    assert names == {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+
 @BOTH
-def test_a_network_policy_keeps_a_pod_from_the_clouds_credentials(component: str) -> None:
+def test_a_network_policy_is_about_the_pods_of_its_deployment(component: str) -> None:
     (policy,) = [one for one in documents(f"{component}s") if one["kind"] == "NetworkPolicy"]
     wanted = policy["spec"]["podSelector"]["matchLabels"]
     assert wanted.items() <= deployment(f"{component}s")["spec"]["template"]["metadata"]["labels"].items()
-    (out,) = policy["spec"]["egress"]
-    (four,) = [to["ipBlock"] for to in out["to"] if ":" not in to["ipBlock"]["cidr"]]
-    assert four["except"] == ["169.254.0.0/16"]
+
+
+def test_a_network_policy_is_about_the_pods_of_container_nodes() -> None:
+    (policy,) = [one for one in documents("containers") if one["kind"] == "NetworkPolicy"]
+    step = {MANAGED[0]: MANAGED[1], "app.kubernetes.io/component": CONTAINER}
+    assert policy["spec"]["podSelector"]["matchLabels"] == step
+    assert "ingress" not in policy["spec"]
 
 
 def test_one_pod_on_sqlite_is_replaced_and_never_rolled() -> None:
