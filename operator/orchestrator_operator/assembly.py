@@ -12,6 +12,7 @@ import structlog
 from orchestrator.door.settings import address
 from orchestrator.intake import Intake
 from orchestrator.journal import GroupCommit
+from orchestrator.store import open_store_patiently
 from orchestrator.telemetry import begin_door
 from orchestrator.tracing import open_tracing
 from orchestrator_operator.door import open_door
@@ -23,7 +24,6 @@ from orchestrator_operator.handlers.guard import Guard
 from orchestrator_operator.handlers.seen import uid
 from orchestrator_operator.handlers.workflow import WorkflowHandler
 from orchestrator_operator.heard import Heard
-from orchestrator_operator.prerequisites import open_patiently
 from orchestrator_operator.resync import Resync
 from orchestrator_operator.rollout.controller import RolloutController
 from orchestrator_operator.rollout.elsewhere import OwnRollouts
@@ -72,7 +72,9 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
         # before it is opened: one that waits for it lacks it as well
         health.expect("store", timedelta(seconds=2 * settings.lease_duration))
         stack.callback(health.forget, "store")
-        store = await open_patiently(settings)
+        store = await open_store_patiently(
+            settings.database, schema=settings.schema_, patience=timedelta(seconds=settings.patience)
+        )
         stack.push_async_callback(store.close)
 
         async def submit(batch: Sequence[Submission]) -> Sequence[Submitted]:

@@ -1,20 +1,18 @@
-"""What an operator needs before it can act: an API server that knows our kinds, and its store. Both are waited for."""
+"""What an operator needs before it can act: an API server that knows our kinds, and a store that answers."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
-from orchestrator.errors import StoreError, StoreUnavailable
+from orchestrator.errors import StoreError
 from orchestrator.store import open_store
 from orchestrator_operator.adapters.kubernetes import KubernetesError, NotFound
 from orchestrator_operator.specs import RESOURCES
 
 if TYPE_CHECKING:
-    from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.settings import Settings
 
@@ -34,17 +32,6 @@ async def wait_for_resources(kubernetes: Kubernetes, namespace: str) -> None:
             else:
                 break
             await asyncio.sleep(1.0)
-
-
-async def open_patiently(settings: Settings) -> Store:
-    """The store, as soon as it can be reached; raises StoreError for what waiting does not mend."""
-    patience = timedelta(seconds=settings.patience)
-    while True:
-        try:
-            return await open_store(settings.database, schema=settings.schema_, patience=patience)
-        except StoreUnavailable as error:
-            _log.warning("waiting for the store", error=str(error))
-            await asyncio.sleep(2.0)
 
 
 async def reaches_store(settings: Settings) -> bool:

@@ -18,7 +18,7 @@ from orchestrator.model import Engine
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.runner import NodeRunner
 from orchestrator.secrets import SecretFolder
-from orchestrator.store import open_store
+from orchestrator.store import open_store, open_store_patiently
 from orchestrator.store.sql.watched import Watched
 from orchestrator.tracing import open_tracing
 from orchestrator.worker import Worker, WorkerSettings
@@ -32,12 +32,18 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, health: Health | None = None) -> AsyncIterator[tuple[Store, Worker]]:
-    """A store and a worker on it, closed at the end; the worker tells `health` that it works."""
+async def opened(
+    settings: Settings, health: Health | None = None, *, patient: bool = False
+) -> AsyncIterator[tuple[Store, Worker]]:
+    """A store and a worker on it, closed at the end; the worker tells `health` that it works.
+
+    Raises OrchestratorError. One that is `patient` waits for a database that cannot be reached.
+    """
     _load_functions([module.strip() for module in settings.functions.split(",") if module.strip()])
     allowed = AllowList.parse(settings.http_allow)
     secrets = SecretFolder(Path(settings.secrets), settings.secret_namespaces) if settings.secrets else None
-    store = await open_store(settings.database, schema=settings.schema, patience=settings.patience)
+    open_ = open_store_patiently if patient else open_store
+    store = await open_(settings.database, schema=settings.schema, patience=settings.patience)
     tracing = open_tracing(settings.tracing, "orchestrator-worker")
     engines = (Engine.V2,) if settings.v1 == "off" else (Engine.V1, Engine.V2)
     chosen = WorkerSettings(

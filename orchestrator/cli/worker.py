@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from prometheus_client import start_http_server
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 app = typer.Typer(rich_markup_mode=None)
+
+_STORE: Final = "store"
 
 
 @app.command(
@@ -48,7 +51,10 @@ def worker(
     metrics_port: Annotated[int, typer.Option(help="Serve /metrics, /healthz and /livez there; 0: not at all.")] = 0,
     metrics_address: Annotated[str, typer.Option(help="The address to serve /metrics on.")] = "0.0.0.0",  # noqa: S104 — a Pod's probes and scrapes come from outside
 ) -> None:
-    """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go."""
+    """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go.
+
+    A database that cannot be reached is waited for; with --until-idle it is an error.
+    """
     settings = Settings.read()
     if processes > 1:
         arguments = _arguments(database, until_idle=until_idle, concurrency=concurrency, functions=functions)
@@ -77,7 +83,10 @@ async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics
     async with AsyncExitStack() as stack:
         if metrics_port:
             await stack.enter_async_context(serving(health, metrics_port, metrics_address))
-        _store, worker_ = await stack.enter_async_context(opened(settings, health))
+        health.expect(_STORE, timedelta())  # not ready before it has one
+        opening = opened(settings, health, patient=not until_idle)
+        _store, worker_ = await stack.enter_async_context(opening)
+        health.forget(_STORE)  # from here on its claims tell
         tune()
         await worker_.run(stop_on_signals(), until_idle=until_idle)
 

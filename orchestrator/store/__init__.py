@@ -1,6 +1,6 @@
 """The durable store: one contract (`port.Store`), two databases (PostgreSQL and SQLite)."""
 
-from orchestrator.store.open import open_store
+from orchestrator.store.open import open_store, open_store_patiently
 from orchestrator.store.port import (
     Append,
     Appended,
@@ -52,4 +52,5 @@ __all__ = [
     "Totals",
     "V1Update",
     "open_store",
+    "open_store_patiently",
 ]

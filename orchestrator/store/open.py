@@ -35,6 +35,7 @@ CONNECT: Final = {  # of every PostgreSQL connection
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds
 }
+_AGAIN: Final = 2.0  # seconds between two attempts to reach a database
 _SCHEMA = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 
 
@@ -97,6 +98,18 @@ async def open_store(
     _, parameters = engine.dialect.create_connect_args(url)
     seconds = patience.total_seconds()
     return PostgresStore(engine, Lines({**parameters, **CONNECT}, pool_size, seconds), schema, seconds)
+
+
+async def open_store_patiently(database: str, *, schema: str, patience: timedelta) -> Store:
+    """As `open_store`, but a database that cannot be reached yet is waited for: what is started together with it, or
+    before its password is right, begins its work as soon as it can. Raises InvalidInput and SchemaConflict.
+    """
+    while True:
+        try:
+            return await open_store(database, schema=schema, patience=patience)
+        except StoreUnavailable as error:
+            log.warning("waiting for the store", error=str(error))
+            await asyncio.sleep(_AGAIN)
 
 
 def _ends_transactions(patience: timedelta) -> Callable[[Any, Any], None]:

@@ -133,9 +133,9 @@ class LocalPostgres:
         """The SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/{database}"
 
-    def create_database(self) -> str:
-        """Make a fresh, empty database, and return its URL."""
-        name = f"test_{os.getpid()}_{next(self._names)}"
+    def create_database(self, name: str | None = None) -> str:
+        """Make a fresh, empty database, by default under a name that nobody has, and return its URL."""
+        name = name or f"test_{os.getpid()}_{next(self._names)}"
         with self._connect() as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0'.encode())
         return self.url(name)

@@ -1,0 +1,89 @@
+"""A worker that is started before its database: it waits, says so, and begins as soon as it can."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.model import Status
+from orchestrator.store import open_store
+from tests.support.engine import ended, node, spec
+from tests.support.ports import free_port
+from tests.support.stores import submission, workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.postgres import LocalPostgres
+
+FLOW = workflow(spec(node("only", type_="transform", **{"with": {"value": 1}})))
+WORKER = [sys.executable, "-m", "orchestrator.cli.main", "worker"]
+
+
+@pytest.fixture
+def name() -> str:
+    return f"late_{os.getpid()}_{free_port()}"
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def worker(postgres: LocalPostgres, name: str, port: int, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker on a database that nobody has made yet."""
+    command = [*WORKER, "--database", postgres.url(name), "--metrics-port", str(port), "--metrics-address", "127.0.0.1"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        yield process
+        process.send_signal(signal.SIGTERM)
+
+
+async def health(port: int, wanted: int) -> str:
+    """What /healthz says, once it says it with the wanted status."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/healthz") as answer:
+                    status, text = answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                status, text = error.code, error.read().decode()
+            except OSError:
+                status, text = 0, ""
+            if status == wanted:
+                return text
+            await asyncio.sleep(0.05)
+
+
+async def test_a_worker_begins_once_its_database_is_there(
+    postgres: LocalPostgres, name: str, port: int, worker: subprocess.Popen[bytes]
+) -> None:
+    assert "store" in await health(port, 503)
+    assert worker.poll() is None
+    store = await open_store(postgres.create_database(name))
+    try:
+        await store.submit([submission("x", workflow=FLOW)], datetime.now(UTC))
+        (record,) = await ended(store, ["x"], within=60)
+    finally:
+        await store.close()
+    assert record.status is Status.SUCCESS
+    await health(port, 200)
+
+
+def test_a_worker_until_idle_fails_where_there_is_no_database(
+    postgres: LocalPostgres, name: str, tmp_path: Path
+) -> None:
+    command = [*WORKER, "--until-idle", "--database", postgres.url(name)]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode != 0
+    assert f'database "{name}" does not exist' in answer.stderr
