@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from orchestrator.cli.processes import signals_cancel
 from orchestrator.clock import SystemClock
 from orchestrator.endpoint import Endpoint
 from orchestrator.health import Health
@@ -21,7 +22,7 @@ from orchestrator_operator.adapters.kubernetes import Kubernetes
 from orchestrator_operator.assembly import opened
 from orchestrator_operator.leadership.leader import Deposed, Leader
 from orchestrator_operator.leadership.metrics import LEADER
-from orchestrator_operator.lives import end_within, live, signals_cancel
+from orchestrator_operator.lives import end_within, live
 from orchestrator_operator.prerequisites import reaches_store, wait_for_resources
 from orchestrator_operator.sole import sole
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_KINDS = "the API server, with our kinds"  # what /healthz waits for first
 _LAST_WORDS = 3.0  # seconds that a deposed process may take to end
 
 
@@ -41,11 +43,17 @@ async def run(settings: Settings) -> None:
     Raises Deposed when another operator may lead by now: whoever runs us starts us again, and then we wait. A process
     that acted cannot be trusted to forget what it was about to do. Further InvalidInput, StoreError, KubernetesError.
     """
+    with signals_cancel():  # process 1 of a container hears no signal that it has no handler for
+        await _run(settings)
+
+
+async def _run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         if settings.embedded_worker == "on":
             stack.enter_context(sole(settings.database))
         health = Health(clock)
+        health.expect(_KINDS, timedelta())
         endpoint = Endpoint(health)
         stack.push_async_callback(endpoint.aclose)
         port = await endpoint.serve(settings.metrics_host, settings.metrics_port)
@@ -56,6 +64,7 @@ async def run(settings: Settings) -> None:
 
         async def life(stop: asyncio.Event) -> None:
             async with opened(settings, kubernetes, health, clock) as app:
+                health.forget(_KINDS)  # what it goes on with tells from here on
                 await app.run(stop)
 
         async def act() -> None:
@@ -68,6 +77,7 @@ async def run(settings: Settings) -> None:
         leader = Leader.build(settings, kubernetes, clock)
         kubernetes.gate = leader.check
         health.expect("lease", timedelta(seconds=3 * settings.lease_duration + 15))
+        health.forget(_KINDS)  # one that waits has nothing but the Lease to tell of
         leader.contact = lambda: health.beat("lease")
         leader.lacks, leader.able = lambda: health.about("store"), lambda: reaches_store(settings)
         try:

@@ -13,7 +13,7 @@ from prometheus_client import start_http_server
 
 from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.pool import run_pool
-from orchestrator.cli.processes import opened, stop_on_signals
+from orchestrator.cli.processes import opened, signals_cancel, stop_on_signals
 from orchestrator.cli.tuning import tune
 from orchestrator.clock import SystemClock
 from orchestrator.endpoint import Endpoint
@@ -81,14 +81,16 @@ def _arguments(database: str | None, *, until_idle: bool, concurrency: int | Non
 async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
     health = Health(SystemClock())
     async with AsyncExitStack() as stack:
+        health.expect(_STORE, timedelta())  # not ready before it has one
         if metrics_port:
             await stack.enter_async_context(serving(health, metrics_port, metrics_address))
-        health.expect(_STORE, timedelta())  # not ready before it has one
-        opening = opened(settings, health, patient=not until_idle)
-        _store, worker_ = await stack.enter_async_context(opening)
-        health.forget(_STORE)  # from here on its claims tell
-        tune()
-        await worker_.run(stop_on_signals(), until_idle=until_idle)
+        with signals_cancel():  # process 1 of a container hears no signal that it has no handler for
+            opening = opened(settings, health, patient=not until_idle)
+            _store, worker_ = await stack.enter_async_context(opening)
+            tune()
+            stop = stop_on_signals()
+            health.forget(_STORE)  # from here on its claims tell
+            await worker_.run(stop, until_idle=until_idle)
 
 
 @asynccontextmanager
