@@ -8,6 +8,7 @@ the comparison of everything with everything, the sweeper, the exporter, the rol
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -27,13 +28,13 @@ from orchestrator_operator.prerequisites import reaches_store, wait_for_resource
 from orchestrator_operator.sole import sole
 
 if TYPE_CHECKING:
-    import asyncio
-
     from orchestrator_operator.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
 _KINDS = "the API server, with our kinds"  # what /healthz waits for first
+_REACHED = "the store, for the first time"
+_LOOK = 1.0  # seconds before each look for it; in the first one a Lease that nobody holds is taken
 _LAST_WORDS = 3.0  # seconds that a deposed process may take to end
 
 
@@ -77,7 +78,10 @@ async def _run(settings: Settings) -> None:
         leader = Leader.build(settings, kubernetes, clock)
         kubernetes.gate = leader.check
         health.expect("lease", timedelta(seconds=3 * settings.lease_duration + 15))
-        health.forget(_KINDS)  # one that waits has nothing but the Lease to tell of
+        health.expect(_REACHED, timedelta())  # one that waits must be able to take over
+        looking = asyncio.create_task(_reached(settings, leader, health), name="looking for the store")
+        stack.callback(looking.cancel)
+        health.forget(_KINDS)
         leader.contact = lambda: health.beat("lease")
         leader.lacks, leader.able = lambda: health.about("store"), lambda: reaches_store(settings)
         try:
@@ -86,3 +90,12 @@ async def _run(settings: Settings) -> None:
         except Deposed:
             end_within(_LAST_WORDS)  # nothing that it does is of use, and until it has ended it is no candidate
             raise
+
+
+async def _reached(settings: Settings, leader: Leader, health: Health) -> None:
+    """Until one that waits has reached the store; one that leads opens it anyway."""
+    while True:
+        await asyncio.sleep(_LOOK)
+        if leader.leads or await reaches_store(settings):
+            break
+    health.forget(_REACHED)

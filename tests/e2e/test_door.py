@@ -32,6 +32,7 @@ ECHO = workflow("echo", {"id": "a", "type": "transform", "with": {"x": "${input.
 ASLEEP = workflow("asleep", {"id": "nap", "type": "wait", "with": {"duration": "1h"}})
 PATH = "/functions/v1/execute-workflow"
 HALF = Decimal(50)
+POD = "10.1.2.3"  # where the Service of the door finds this operator
 _LINE = re.compile(
     r"Usando Orchestrator (?P<engine>V[12]) execution=(?P<execution>\S+) uid=(?P<uid>\S+) "
     r"workflow=(?P<workflow>\S+) reason=(?P<reason>\S+) percent=(?P<percent>\S+)"
@@ -62,7 +63,11 @@ class Door:
 def door(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Door]:
     """The door of an operator that runs under the rights of deploy/base and deploy/door, and a worker."""
     port = free_port()
-    settings = {"ORCHESTRATOR_DOOR_LISTEN": f"127.0.0.1:{port}", "ORCHESTRATOR_DOOR_EXECUTIONS": request.param}
+    settings = {
+        "ORCHESTRATOR_DOOR_LISTEN": f"127.0.0.1:{port}",
+        "ORCHESTRATOR_DOOR_EXECUTIONS": request.param,
+        "ORCHESTRATOR_DOOR_ADDRESS": POD,
+    }
     with control_plane.site(f"door-{request.param}", operator=settings) as site:
         settings["ORCHESTRATOR_DOOR_TOKENS"] = str(site.folder / "tokens")
         (site.folder / "tokens").write_text(TOKEN, encoding="utf-8")

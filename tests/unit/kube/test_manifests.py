@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from orchestrator_operator.adapters.endpoints import NAME, PORT
 from orchestrator_operator.jobs.manifest import CONTAINER, MANAGED
 
 ROOT = Path(__file__).parents[3]
@@ -45,18 +46,36 @@ def test_a_pod_passes_pod_security_restricted(component: str) -> None:
 
 
 @BOTH
-def test_a_pod_is_found_by_the_monitoring_and_by_the_door(component: str) -> None:
+def test_a_pod_is_found_by_the_monitoring(component: str) -> None:
     template = deployment(f"{component}s")["spec"]["template"]
     (container,) = template["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     monitor = yaml.safe_load((DEPLOY / "monitoring/podmonitor.yaml").read_text(encoding="utf-8"))
-    door = yaml.safe_load((DEPLOY / "door/service.yaml").read_text(encoding="utf-8"))
     assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
     assert template["metadata"]["labels"]["app.kubernetes.io/component"] == component
-    if component == "operator":
-        assert door["spec"]["selector"].items() <= template["metadata"]["labels"].items()
-        assert door["spec"]["ports"][0]["targetPort"] in ports.values()
+
+
+def test_the_doors_service_leads_nowhere_but_to_whom_the_slices_name() -> None:
+    """Every operator is ready, and one of them has its door open."""
+    service, *slices = yaml.safe_load_all((DEPLOY / "door/service.yaml").read_text(encoding="utf-8"))
+    assert "selector" not in service["spec"]
+    assert (service["metadata"]["name"], service["spec"]["ports"][0]["name"]) == (NAME, PORT)
+    assert [one["metadata"]["name"] for one in slices] == [f"{NAME}-ipv4", f"{NAME}-ipv6"]
+    assert {one["metadata"]["labels"]["kubernetes.io/service-name"] for one in slices} == {NAME}
+    assert not any({"endpoints", "ports"} & one.keys() for one in slices)  # an apply must not shut the door
+
+
+def test_an_operator_with_a_door_knows_where_it_is_and_whom_it_lets_in() -> None:
+    (component,) = [one for one in documents("door") if one["kind"] == "Component"]
+    (patch,) = component["patches"]
+    added = {one["value"]["name"]: one["value"] for one in yaml.safe_load(patch["patch"]) if "/env/" in one["path"]}
+    assert added["ORCHESTRATOR_DOOR_ADDRESS"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    (mount,) = [one["value"] for one in yaml.safe_load(patch["patch"]) if "/volumeMounts/" in one["path"]]
+    assert added["ORCHESTRATOR_DOOR_TOKENS"]["value"] == mount["mountPath"]
+    (container,) = deployment("operators")["spec"]["template"]["spec"]["containers"]
+    listening = {port["name"]: port["containerPort"] for port in container["ports"]}[PORT]
+    assert added["ORCHESTRATOR_DOOR_LISTEN"]["value"] == f"0.0.0.0:{listening}"
 
 
 @BOTH
