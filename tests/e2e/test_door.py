@@ -174,3 +174,20 @@ def test_who_waits_is_answered_when_the_operator_ends(door: Door) -> None:
         door.site.stop("operator")
         answer = waiting.result()
     assert (answer.status_code, answer.json()["status"] in ("pending", "waiting")) == (202, True)
+
+
+def leads_to(site: Site) -> list[str]:
+    """The addresses to which the door's Service leads."""
+    found = json.loads(site.kubectl("get", "endpointslice", "orchestrator-door-ipv4", "--output=json"))
+    return [address for endpoint in found["endpoints"] or () for address in endpoint["addresses"]]
+
+
+@pytest.mark.parametrize("door", ["resources"], indirect=True)
+def test_the_service_leads_to_the_operator_as_long_as_its_door_is_open(door: Door) -> None:
+    if not door.site.process("operator").alive():
+        door.site.start("operator")
+    eventually(lambda: leads_to(door.site) == [POD], "its address")
+    door.site.kubectl("apply", "-f", str(ROOT / "deploy/door/service.yaml"))
+    assert leads_to(door.site) == [POD]
+    door.site.stop("operator")
+    assert leads_to(door.site) == []
