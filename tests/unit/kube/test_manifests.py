@@ -150,6 +150,18 @@ def test_a_network_policy_is_about_the_pods_of_container_nodes() -> None:
     assert "ingress" not in policy["spec"]
 
 
+def test_the_recipe_for_secrets_mounts_one_where_a_worker_looks_for_it() -> None:
+    guide = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    block = guide.split("## Secrets for HTTP nodes\n", 1)[1].split("```yaml\n", 1)[1].split("```", 1)[0]
+    (patch,) = yaml.safe_load(block)["patches"]
+    assert patch["target"] == {"kind": "Deployment", "name": deployment("workers")["metadata"]["name"]}
+    added = {one["path"].split("/")[-2]: one["value"] for one in yaml.safe_load(patch["patch"])}
+    assert added["env"]["name"] == "ORCHESTRATOR_SECRETS"
+    assert added["volumes"]["name"] == added["volumeMounts"]["name"]
+    place = f"{added['env']['value']}/orchestrator/{added['volumes']['secret']['secretName']}"
+    assert added["volumeMounts"]["mountPath"] == place
+
+
 def test_one_pod_on_sqlite_is_replaced_and_never_rolled() -> None:
     (patch,) = [one for one in documents("overlays/single") if one["kind"] == "Deployment"]
     assert patch["spec"]["replicas"] == 1
