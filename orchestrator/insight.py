@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.model import Execution, Workflow
-    from orchestrator.store.port import ExecutionRecord
+    from orchestrator.store.records import ExecutionRecord
 
 _PATIENCE: Final = timedelta(seconds=5)  # so long nothing is said about a worker that does not come
 

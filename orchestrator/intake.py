@@ -12,7 +12,7 @@ import structlog
 
 from orchestrator.model import Assignment, Engine
 from orchestrator.router import route
-from orchestrator.store.port import Submission
+from orchestrator.store.messages import Submission
 from orchestrator.telemetry import DECISIONS
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.journal import GroupCommit
     from orchestrator.model import Trace, Workflow
     from orchestrator.router import Owner, Routing
-    from orchestrator.store.port import ExecutionRecord, Submitted
+    from orchestrator.store.messages import Submitted
+    from orchestrator.store.records import ExecutionRecord
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.model import Engine, Status
 from orchestrator.steering import every_active
-from orchestrator.store.port import Delivery
+from orchestrator.store.messages import Delivery
 
 if TYPE_CHECKING:
     from datetime import datetime

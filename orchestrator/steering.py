@@ -14,7 +14,7 @@ from orchestrator.errors import InvalidExecution, Problem, UnknownExecution
 from orchestrator.fold import fold
 from orchestrator.model import Assignment, Engine
 from orchestrator.signals import check_signal
-from orchestrator.store.port import Delivered, Delivery, Submission
+from orchestrator.store.messages import Delivered, Delivery, Submission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from orchestrator.forks import Fork
     from orchestrator.model import Execution, Workflow
-    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import ExecutionRecord
 
 _PAGE: Final = 1000  # executions read at once
 

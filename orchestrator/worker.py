@@ -23,7 +23,7 @@ from orchestrator.fold import fold
 from orchestrator.housekeeping import keep_house
 from orchestrator.journal import GroupCommit
 from orchestrator.model import Engine, Execution
-from orchestrator.store.port import Outcome, Release
+from orchestrator.store.messages import Outcome, Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from orchestrator.events import Recorded
     from orchestrator.health import Health
     from orchestrator.nodes.runner import NodeRunner
-    from orchestrator.store.port import Append, Claim, Store, V1Update
+    from orchestrator.store.messages import Append, Claim, V1Update
+    from orchestrator.store.port import Store
     from orchestrator.tracing import Tracing
 
 log = structlog.get_logger(__name__)

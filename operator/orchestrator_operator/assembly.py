@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.door.server import Door
     from orchestrator.health import Health
-    from orchestrator.store.port import Submission, Submitted
+    from orchestrator.store.messages import Submission, Submitted
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.settings import Settings
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.health import Health
-    from orchestrator.store.port import CohortCount, Gauges, Store
+    from orchestrator.store.evidence import CohortCount
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import Gauges
     from orchestrator_operator.routing import RoutingFacts, RoutingSource
 
 _LABELS = ("engine", "criterion", "outcome", "assignment", "percent", "age", "attempt")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orchestrator.health import Health
-    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import ExecutionRecord
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.execution import ExecutionHandler
     from orchestrator_operator.handlers.workflow import WorkflowHandler

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from orchestrator.errors import StoreError
-from orchestrator.store.port import Control
+from orchestrator.store.messages import Control
 from orchestrator_operator.adapters.kubernetes import Conflict, KubernetesError, NotFound
 from orchestrator_operator.specs import EXECUTIONS
 from orchestrator_operator.specs.execution import build_status
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.model import Status
-    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import ExecutionRecord
     from orchestrator_operator.adapters.kubernetes import Kubernetes
 
 WRITES = Counter("orchestrator_status_writes", "Status patches of Executions, by how they ended.", ["result"])

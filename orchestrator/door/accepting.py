@@ -11,7 +11,8 @@ from orchestrator.jsonvalues import same_value
 if TYPE_CHECKING:
     from orchestrator.intake import Intake, Request
     from orchestrator.model import Engine, Workflow
-    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import ExecutionRecord
 
 
 class Workflows(Protocol):

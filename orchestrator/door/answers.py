@@ -10,7 +10,7 @@ from orchestrator.model import Engine, Status
 from orchestrator.store.codec import dump_failure
 
 if TYPE_CHECKING:
-    from orchestrator.store.port import ExecutionRecord
+    from orchestrator.store.records import ExecutionRecord
 
 
 class ExecutionError(BaseModel):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.clock import Clock
-    from orchestrator.store.port import Backlog, Store
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import Backlog
 
 _FRESH: Final = 0.25  # seconds
 _DEADLINE: Final = 3.0  # seconds that a count may take

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from orchestrator.door.settings import DoorSettings
     from orchestrator.door.tokens import Tokens
     from orchestrator.model import Trace
-    from orchestrator.store.port import ExecutionRecord, Store
+    from orchestrator.store.port import Store
+    from orchestrator.store.records import ExecutionRecord
 
 #: A key may have been accepted before, its answer lost: refusing a retry says nothing about that one.
 _NOTHING_NEW: Final = "nothing new was accepted, and the same key may be asked again"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.decide import RunNode
     from orchestrator.engines.tools import Tools
     from orchestrator.model import Execution, Trace
-    from orchestrator.store.port import Submission
+    from orchestrator.store.messages import Submission
 
 
 @dataclass(frozen=True, slots=True)

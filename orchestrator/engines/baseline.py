@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from orchestrator.store.port import Claim
+    from orchestrator.store.messages import Claim
 
 
 class Baseline(Protocol):

@@ -15,7 +15,7 @@ from orchestrator.model import Assignment, Engine
 from orchestrator.nodes.child import ChildNode, child_id
 from orchestrator.payloads import check_size
 from orchestrator.store.codec import dump_json
-from orchestrator.store.port import Delivery, Submission
+from orchestrator.store.messages import Delivery, Submission
 
 if TYPE_CHECKING:
     from datetime import datetime

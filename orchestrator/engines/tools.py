@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.journal import GroupCommit
     from orchestrator.nodes.runner import NodeRunner
-    from orchestrator.store.port import Append, Outcome, Store
+    from orchestrator.store.messages import Append, Outcome
+    from orchestrator.store.port import Store
     from orchestrator.tracing import Tracing
 
 

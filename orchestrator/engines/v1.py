@@ -22,7 +22,7 @@ from orchestrator.errors import ExpressionError, StepError
 from orchestrator.model import Engine, Failure, Node, Projection, Status, Workflow
 from orchestrator.nodes import wait
 from orchestrator.nodes.base import StepContext
-from orchestrator.store.port import Claim, Store, V1Update
+from orchestrator.store.messages import Claim, V1Update
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.journal import GroupCommit
     from orchestrator.nodes.runner import NodeRunner
+    from orchestrator.store.port import Store
 
 log = structlog.get_logger(__name__)
 

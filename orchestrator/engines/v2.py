@@ -26,7 +26,7 @@ from orchestrator.engines.tools import Tools
 from orchestrator.errors import InvalidPayload, LeaseLost
 from orchestrator.fold import apply, fold
 from orchestrator.model import Execution, Workflow, step_key_of
-from orchestrator.store.port import Append, Claim, Delivery, Outcome, Release
+from orchestrator.store.messages import Append, Claim, Delivery, Outcome, Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from orchestrator.store.port import Append, Submission
+    from orchestrator.store.messages import Append, Submission
 
 SKIPPED: Final = "the concurrency limit of its workflow was reached"
 

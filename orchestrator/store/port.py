@@ -1,4 +1,4 @@
-"""What a store must do, and the values that cross its border.
+"""What a store must do.
 
 Every time is an aware UTC datetime. `now` is always an argument: a store reads no clock. Workers' clocks need only
 agree to well within a lease; a larger skew wastes work and is caught by the fencing token.
@@ -6,314 +6,29 @@ agree to well within a lease; a larger skew wastes work and is caught by the fen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from orchestrator.events import Event, OutsideEvent, Recorded, SignalReceived, StepCarried
-    from orchestrator.model import Assignment, Engine, Failure, Lineage, Projection, Status, Trace, Workflow
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A new execution, already routed. The same `id`, or the same workflow and idempotency key, submits once."""
-
-    id: str
-    workflow: Workflow
-    engine: Engine
-    assignment: Assignment
-    input: Any
-    percent: str = "0"  # the probability of V2 that the coin had, in per cent, as the metric's label spells it
-    attempt: str = ""  # the rollout's attempt id; "" while no rollout judges: then nothing is counted
-    ages: tuple[float, ...] = ()  # seconds after submission at which the rollout reads it, ascending
-    name: str = ""  # of the resource; "" without a cluster
-    routing_key: str | None = None
-    idempotency_key: str | None = None
-    suspended: str | None = None  # a reason: it starts suspended, until a person resumes it
-    log_line: str = ""  # goes to edge_logs in the same commit
-    parent: str | None = None  # of a child: the execution that waits for it
-    depth: int = 0  # of a child: how many generations of parents it has
-    lineage: Lineage | None = None  # of a fork: where it comes from …
-    carried: tuple[StepCarried, ...] = ()  # … what it need not do again …
-    signals: tuple[SignalReceived, ...] = ()  # … and what was said and is still to be heard
-    trace: Trace | None = None  # of V2: the trace that whoever asks for it is in
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What became of a submission: the execution that now stands for it, perhaps an earlier one."""
-
-    id: str
-    engine: Engine
-    created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """An event for another execution than the one that the caller owns."""
-
-    execution_id: str
-    event: OutsideEvent
-
-
-class Delivered(StrEnum):
-    """What became of an event from outside."""
-
-    RECORDED = "recorded"
-    DUPLICATE = "duplicate"  # a signal of this id, or a request of this kind, was there before: nothing changed
-    OVER = "over"  # the execution has ended: nothing changed
-    UNKNOWN = "unknown"  # no V2 execution has this id
-
-
-class Control(StrEnum):
-    """What a person may ask of a running execution."""
-
-    CANCEL = "cancel"
-    SUSPEND = "suspend"
-    RESUME = "resume"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An execution that this worker owns until `lease_until`, by the fencing token `fence`."""
-
-    id: str
-    workflow_id: str
-    revision: str
-    engine: Engine
-    fence: int
-    seq: int
-    status: Status
-    created_at: datetime
-    begun: bool  # this claim started it
-    input: Any = None  # of a V1 execution, whose input is not in events
-    history: tuple[Recorded, ...] = ()  # the whole of it, where the claim had it at hand
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Some events of one execution, to be committed together or not at all."""
-
-    execution_id: str
-    append_id: str  # unique: tells a retry of this very append from another worker's
-    fence: int
-    first_seq: int
-    events: tuple[Event, ...]
-    data: tuple[str, ...]  # each event's own fields as checked JSON text (codec.encode), in the same order
-    projection: Projection
-    due_at: datetime | None  # with `release`: when it wants a worker next, None when nothing but an event wakes it
-    release: bool  # the worker lets go of it with this append; otherwise its lease stays as it is
-    step_deadline: datetime | None  # the latest moment at which the steps now in flight time out
-    timed_append: int | None = None  # the first seq of the append before, whose commit took …
-    timed_ms: float | None = None  # … so many milliseconds, as the caller saw it
-    submissions: tuple[Submission, ...] = ()  # child executions, made in the same commit
-    deliveries: tuple[Delivery, ...] = ()  # events for other executions, recorded in the same commit
-
-
-@dataclass(frozen=True, slots=True)
-class V1Update:
-    """A new row of a V1 execution, and until when its step may take."""
-
-    execution_id: str
-    projection: Projection
-    step_deadline: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """To let go of an execution by the token `fence`, knowing its events up to `seq`."""
-
-    fence: int
-    seq: int
-    due_at: datetime | None  # when it wants a worker next; None: not before something is asked of it
-
-
-class Outcome(StrEnum):
-    """What became of an append."""
-
-    COMMITTED = "committed"
-    STALE = "stale"  # we own it, but a request (cancel, …) was recorded meanwhile: reload and decide again
-    FENCED = "fenced"  # another worker owns it: nothing was written
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionRecord:
-    """A row of `workflow_executions`."""
-
-    id: str
-    workflow_id: str  # "namespace/name"
-    revision: str
-    name: str
-    engine: Engine
-    assignment: Assignment
-    percent: str
-    attempt: str
-    status: Status
-    current_node: str
-    done: int
-    total: int
-    retries: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    output: Any
-    failure: Failure | None
-    seq: int
-    fence: int
-    version: int  # grows with every change that a reader could see
-    owner: str | None
-    due_at: datetime | None
-    cancel_requested: bool
-    suspend_requested: bool
-    message: str  # why it was suspended at submission, or ""
-    parent: str | None = None  # the execution that waits for this one
-    origin: str | None = None  # the execution that this one was forked from
-    limit_key: str | None = None  # the concurrency limit that it is under …
-    limit: int | None = None  # … how many may run at once under that key
-    queued: bool = False  # it waits for a slot of that limit
-    step_deadline: datetime | None = None  # by which the steps now in flight have timed out
-    input: Any = None  # of V1 only: V2's stands in its first event
-    routing_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which executions are meant; fields that are None say nothing. `after` goes on behind an id of the same filter
-    (newest first).
-    """
-
-    workflow_id: str | None = None
-    statuses: tuple[Status, ...] | None = None
-    engine: Engine | None = None
-    parent: str | None = None
-    origin: str | None = None
-    created_before: datetime | None = None
-    created_after: datetime | None = None
-    failed_node: str | None = None
-    failed_kind: str | None = None
-    queued: bool | None = None
-    stalled_before: datetime | None = None  # running, and its lease or its step's time was over before that
-    after: tuple[datetime, str] | None = None  # created_at and id of the last one seen
-    limit: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class CohortCount:
-    """One counter of `orchestrator_cohort_outcomes_total`; `value` only ever grows."""
-
-    engine: Engine
-    criterion: str
-    outcome: str  # "bad" | "good"
-    assignment: Assignment
-    percent: str
-    age: str  # as durations.show() spells it
-    attempt: str
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gauges:
-    """What the store alone can know, by engine."""
-
-    running: Mapping[Engine, int]
-    long_running: Mapping[Engine, int]
-    stalled: Mapping[Engine, int]
-    queue_oldest_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Executions that are due and that no worker has taken up yet."""
-
-    waiting: int  # counted no further than was asked for
-    oldest: datetime | None  # since when the one that has waited longest has been due; None while none waits
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The cohort totals as they stood when a restart of the evidence began (statistics.md, "Late onset")."""
-
-    index: int
-    at: datetime
-    totals: Any  # JSON, owned by the rollout controller
-
-
-# How long after the last moment at which a running V1 must have written something it counts as dead: as long as a
-# worker's lease, for clocks that differ and a store that was away.
-V1_GRACE: Final = timedelta(seconds=15)
-
-ALL_WORKFLOWS: Final = ""  # no workflow's name: its row says that an attempt's baselines were taken
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """How V1 did with one workflow in the time before a rollout's attempt: executions that succeeded or failed."""
-
-    workflow_id: str
-    executions: int
-    bad: int  # those that failed
-    p95_seconds: float  # the 95th percentile, by nearest rank, of the time from submission to the end
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Executions of one workflow that succeeded or failed."""
-
-    workflow_id: str
-    executions: int
-    bad: int  # those that failed
-
-
-@dataclass(frozen=True, slots=True)
-class KeptBin:
-    """What two counters of a user's own grew by, bad ones k and all n, on V1 and V2, since the bin before."""
-
-    number: int  # from 0, without gaps
-    until: datetime  # where it closed
-    k1: float
-    n1: float
-    k2: float
-    n2: float
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionRow:
-    """A row of `rollout_decisions`: what a rollout decided, or saw, and everything that it looked at.
-
-    The rows of a rollout are a chain: each bears the hash of the one before it. Stores keep them and never look into
-    them; what `content` holds and how a hash is made belongs to the rollout controller.
-    """
-
-    rollout: str  # the uid of the resource
-    number: int  # from 1, without a gap
-    name: str  # of the resource, namespace/name
-    attempt: str  # the attempt's id
-    at: datetime  # to a microsecond
-    action: str
-    reason: str
-    message: str
-    actor: str
-    content: str  # JSON text, kept to the letter: a number must read back as exactly the one that was judged
-    prev_hash: str  # of the row before; "" of the first
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """The row stands, written now or by this very append before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Nothing was written: another row has this number, or the row before it is not the one that was seen."""
-
-    number: int  # of the newest row; 0: there is none
-    hash: str  # of the newest row; "": there is none
+    from orchestrator.events import Recorded
+    from orchestrator.model import Engine, Status, Workflow
+    from orchestrator.store.evidence import Appended, Baseline, CohortCount, DecisionRow, Ended, KeptBin, Taken, Totals
+    from orchestrator.store.messages import (
+        Append,
+        Claim,
+        Control,
+        Delivered,
+        Delivery,
+        Outcome,
+        Release,
+        Submission,
+        Submitted,
+        V1Update,
+    )
+    from orchestrator.store.records import Backlog, ExecutionRecord, Filter, Gauges
 
 
 class Store(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
-from orchestrator.store.port import Control, Delivery
+from orchestrator.store.messages import Control, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.events import Recorded
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import codec
-from orchestrator.store.port import Claim, CohortCount, DecisionRow, ExecutionRecord, Totals
+from orchestrator.store.evidence import CohortCount, DecisionRow, Totals
+from orchestrator.store.messages import Claim
+from orchestrator.store.records import ExecutionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

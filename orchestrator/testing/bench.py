@@ -28,7 +28,7 @@ from orchestrator.errors import InvalidExecution, UnknownExecution
 from orchestrator.functions import REGISTRY
 from orchestrator.model import Assignment, Engine, Workflow
 from orchestrator.signals import check_signal
-from orchestrator.store.port import Control, Delivered, Delivery, Submission
+from orchestrator.store.messages import Control, Delivered, Delivery, Submission
 from orchestrator.testing.clock import FakeClock
 from orchestrator.testing.memory import MemoryStore
 from orchestrator.testing.shift import Shift
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from orchestrator.functions import Functions
-    from orchestrator.store.port import ExecutionRecord
+    from orchestrator.store.records import ExecutionRecord
 
 T = TypeVar("T")
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.authoring import compile_workflow
 from orchestrator.model import Assignment, Engine, Projection, Status
 from orchestrator.store.codec import encode
-from orchestrator.store.port import Append, Submission
+from orchestrator.store.messages import Append, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.events import Event
     from orchestrator.model import Workflow
-    from orchestrator.store.port import Claim
+    from orchestrator.store.messages import Claim
 
 #: Where time begins in tests.
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from orchestrator.model import Assignment, Engine, Status
 from orchestrator.nodes.addresses import AllowList
 from orchestrator.nodes.runner import NodeRunner
 from orchestrator.store import Submission, open_store
-from orchestrator.store.port import Outcome
+from orchestrator.store.messages import Outcome
 from orchestrator.worker import Worker, WorkerSettings
 from tests.benchmarks.load import STEPS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from orchestrator.store import Store
-    from orchestrator.store.port import Append, Submitted
+    from orchestrator.store.messages import Append, Submitted
 
 CONFIGURATION = {
     "as": "one process: a worker (concurrency = executions at once, engine V2 only, else defaults) and a submitter",

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import InvalidPayload
 from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Control, Store, V1Update
-from orchestrator.store.port import V1_GRACE
+from orchestrator.store.records import V1_GRACE
 from tests.support.stores import LEASE, START, after, projection, row, submission
 
 POLL = timedelta(seconds=1)

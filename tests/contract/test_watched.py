@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import InvalidPayload
 from orchestrator.model import Engine, Failure, Status
 from orchestrator.store import Control, Store
-from orchestrator.store.port import V1_GRACE
+from orchestrator.store.records import V1_GRACE
 from orchestrator.store.sql.watched import End, Ended, Note, Noted, Watched, WatchStore
 from tests.support.stores import LEASE, START, submission
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator_operator.rollout.statistics.evidence import Cells
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
 
 _AGES = {"1m": timedelta(minutes=1), "10m": timedelta(minutes=10), "24h": timedelta(hours=24)}
 _RATES = {"failures": 0.010, "first-attempt-failures": 0.021}  # of bad executions on V1, at the last age

@@ -22,7 +22,7 @@ from orchestrator.flag import (
     show_percent,
 )
 from orchestrator.router import Owner, effective_percent
-from orchestrator_operator.cli.connecting import Namespace, ask
+from orchestrator_operator.cli.connecting import Context, Namespace, ask
 from orchestrator_operator.rollout import ownership
 from orchestrator_operator.rollout.known import Known, owner_of
 from orchestrator_operator.settings import variable
@@ -59,7 +59,9 @@ class Ownership:
 
 
 @app.command("get")
-def get(namespace: Namespace = "", secret: Secret = _SECRET, output: OutputOption = Output.TABLE) -> None:
+def get(
+    namespace: Namespace = "", context: Context = None, secret: Secret = _SECRET, output: OutputOption = Output.TABLE
+) -> None:
     """Show the flag, what it means now, and who owns it.
 
     Example: orchestrator flag get --namespace shop --output json
@@ -68,7 +70,7 @@ def get(namespace: Namespace = "", secret: Secret = _SECRET, output: OutputOptio
     async def act(kubernetes: Kubernetes, flags: SecretFlagStore) -> dict[str, Any]:
         return describe(flags, await flags.read(), await owner(kubernetes, namespace, secret), datetime.now(UTC))
 
-    _show(_with_flag(namespace, secret, act), output)
+    _show(_with_flag(namespace, context, secret, act), output)
 
 
 @app.command("set")
@@ -79,6 +81,7 @@ def set_(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write although an EngineRollout owns the flag.")] = False,
     namespace: Namespace = "",
+    context: Context = None,
     secret: Secret = _SECRET,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -101,11 +104,13 @@ def set_(
         written = await flags.write(values.as_mapping(), before.version)
         return describe(flags, written, owned, datetime.now(UTC))
 
-    _show(_with_flag(namespace, secret, act), output)
+    _show(_with_flag(namespace, context, secret, act), output)
 
 
 @app.command("unset")
-def unset(namespace: Namespace = "", secret: Secret = _SECRET, output: OutputOption = Output.TABLE) -> None:
+def unset(
+    namespace: Namespace = "", context: Context = None, secret: Secret = _SECRET, output: OutputOption = Output.TABLE
+) -> None:
     """Roll back by hand: remove all three keys, and read them back. It wins over a rollout, which stops for good.
 
     Example: orchestrator flag unset
@@ -122,7 +127,7 @@ def unset(namespace: Namespace = "", secret: Secret = _SECRET, output: OutputOpt
             )
         return describe(flags, after, await owner(kubernetes, namespace, secret), datetime.now(UTC))
 
-    _show(_with_flag(namespace, secret, act), output)
+    _show(_with_flag(namespace, context, secret, act), output)
 
 
 def wanted(percent: str | None, expires: str | None, now: datetime) -> FlagValues:
@@ -187,6 +192,7 @@ def _show(answer: Mapping[str, Any], output: Output) -> None:
 
 def _with_flag(
     namespace: str,
+    context: str | None,
     secret: str,
     act: Callable[[Kubernetes, SecretFlagStore], Awaitable[dict[str, Any]]],
 ) -> dict[str, Any]:
@@ -196,4 +202,4 @@ def _with_flag(
 
         return await act(kubernetes, SecretFlagStore(kubernetes, namespace, secret))
 
-    return ask(question, agent="orchestrator-flag")
+    return ask(question, agent="orchestrator-flag", context=context)

@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.cli.options import Output, OutputOption, print_json, print_table
 from orchestrator_operator.cli import rollout_report, rollout_simulate
-from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
+from orchestrator_operator.cli.rollout_asking import Context, Name, Namespace, ask
 from orchestrator_operator.cli.rollout_lines import standing
 from orchestrator_operator.cli.rollout_rearm import rearm
 from orchestrator_operator.cli.rollout_verbs import VERBS
@@ -30,12 +30,12 @@ app.command(epilog=rollout_simulate.EPILOG)(rollout_simulate.simulate)
 
 
 @app.command("list")
-def list_(namespace: Namespace = "", output: OutputOption = Output.TABLE) -> None:
+def list_(namespace: Namespace = "", context: Context = None, output: OutputOption = Output.TABLE) -> None:
     """Every rollout: phase, stage, percent, verdict, evidence.
 
     Example: orchestrator rollout list --namespace shop
     """
-    found = ask(lambda kubernetes: kubernetes.list(ROLLOUTS, namespace))
+    found = ask(lambda kubernetes: kubernetes.list(ROLLOUTS, namespace), context=context)
     if output is Output.JSON:
         print_json([{"name": body["metadata"]["name"], "status": body.get("status") or {}} for body in found])
         return
@@ -52,6 +52,7 @@ def list_(namespace: Namespace = "", output: OutputOption = Output.TABLE) -> Non
 def status(
     name: Name,
     namespace: Namespace = "",
+    context: Context = None,
     output: OutputOption = Output.TABLE,
     database: Database = None,
 ) -> None:
@@ -61,7 +62,7 @@ def status(
 
     Example: orchestrator rollout status v2 --output json
     """
-    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
+    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name), context=context)
     if output is Output.JSON:
         print_json(body.get("status") or {})
         return
@@ -78,6 +79,7 @@ def status(
 def history(
     name: Name,
     namespace: Namespace = "",
+    context: Context = None,
     output: Annotated[History, typer.Option("--output", "-o", help="jsonl: the whole log.")] = History.TABLE,
     database: Database = None,
 ) -> None:
@@ -85,7 +87,7 @@ def history(
 
     Example: orchestrator rollout history v2 --output jsonl > decisions.jsonl
     """
-    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name))
+    body = ask(lambda kubernetes: kubernetes.get(ROLLOUTS, namespace, name), context=context)
     if output is History.JSONL:
         from orchestrator_operator.cli.rollout_log import print_log  # noqa: PLC0415 - see `ask`
 

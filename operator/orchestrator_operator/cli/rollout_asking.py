@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from orchestrator_operator.cli import connecting
-from orchestrator_operator.cli.connecting import Namespace
+from orchestrator_operator.cli.connecting import Context, Namespace
 from orchestrator_operator.specs import ROLLOUTS
 
-__all__ = ["Name", "Namespace", "ask"]
+__all__ = ["Context", "Name", "Namespace", "ask"]
 
 Name = Annotated[str, typer.Argument(help="The EngineRollout's name.", autocompletion=connecting.names_of(ROLLOUTS))]
 ask = partial(connecting.ask, agent="orchestrator-rollout")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
     from orchestrator_operator.rollout.log.verify import Otherwise, Verified
 
 
@@ -57,12 +57,12 @@ def from_file(file: Path, name: str) -> tuple[list[DecisionRow], list[Published]
 
 
 async def from_store(
-    name: str, namespace: str, uid: str | None, database: str | None
+    name: str, namespace: str, context: str | None, uid: str | None, database: str | None
 ) -> tuple[list[DecisionRow], list[Published]]:
     """The rows, and every place that names the end of the log. The places are read first: the log only grows."""
     if uid is not None:
         return await _read(uid, database), []
-    kubernetes = await Kubernetes.connect(agent="orchestrator-rollout")
+    kubernetes = await Kubernetes.connect(agent="orchestrator-rollout", context=context)
     try:
         body = await kubernetes.get(ROLLOUTS, namespace, name)
         uid = str(body["metadata"]["uid"])

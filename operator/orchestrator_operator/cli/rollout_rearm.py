@@ -13,7 +13,7 @@ import typer
 
 from orchestrator.cli.options import Output, OutputOption, print_json
 from orchestrator.errors import OrchestratorError
-from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
+from orchestrator_operator.cli.rollout_asking import Context, Name, Namespace, ask
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.specs import ROLLOUTS
 from orchestrator_operator.specs.rollout import parse_rollout
@@ -47,6 +47,7 @@ def rearm(
     name: Name,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the attempt that would come next.")] = False,
     namespace: Namespace = "",
+    context: Context = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Start again after a rollback, one stage below the one that failed, when the cooldown is over.
@@ -55,7 +56,7 @@ def rearm(
 
     Example: orchestrator rollout rearm v2
     """
-    done = ask(lambda kubernetes: raise_attempt(kubernetes, name, namespace, dry_run=dry_run))
+    done = ask(lambda kubernetes: raise_attempt(kubernetes, name, namespace, dry_run=dry_run), context=context)
     if output is Output.JSON:
         starts = done.starts.isoformat() if done.starts else None
         print_json({"name": name, "attempt": done.attempt, "starts": starts, "written": done.written})

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from orchestrator.cli.options import examples
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem
-from orchestrator_operator.cli.rollout_asking import Namespace
+from orchestrator_operator.cli.rollout_asking import Context, Namespace
 from orchestrator_operator.cli.rollout_verify import Database
 from orchestrator_operator.settings import variable
 
@@ -39,7 +39,9 @@ def report(
     out: Annotated[Path, typer.Option("--output", "-o", help="The page to write; - for standard output.")] = Path(
         "report.html"
     ),
+    *,
     namespace: Namespace = "",
+    context: Context = None,
     file: Annotated[
         Path | None, typer.Option(help="Rows that `rollout history --output jsonl` exported, in place of a database.")
     ] = None,
@@ -59,7 +61,7 @@ def report(
     # Imported here: what draws takes numbers and statistics along, which `--help` should not pay.
     from orchestrator_operator.report import page  # noqa: PLC0415 - see above
 
-    story = _story(name, namespace, uid, file, simulation, attempt, database)
+    story = _story(name, namespace, context, uid, file, simulation, attempt, database)
     text = page.render(story, datetime.now(UTC))
     if str(out) == "-":
         typer.echo(text, nl=False)
@@ -83,7 +85,7 @@ def print_chart(body: Mapping[str, Any], database: str | None) -> None:
     console = Console()
     try:
         meta = body["metadata"]
-        story = _stored(meta["name"], meta["namespace"], meta["uid"], None, database)
+        story = _stored(meta["name"], meta["namespace"], None, meta["uid"], None, database)
     except OrchestratorError as error:
         typer.echo(f"no chart: {error}", err=True)
         return
@@ -94,6 +96,7 @@ def print_chart(body: Mapping[str, Any], database: str | None) -> None:
 def _story(
     name: str | None,
     namespace: str,
+    context: str | None,
     uid: str | None,
     file: Path | None,
     simulation: Path | None,
@@ -113,15 +116,17 @@ def _story(
         except (ValueError, RecursionError) as error:
             raise InvalidInput([Problem(str(simulation), f"not JSON: {error}")]) from None
         return simulated.report(document, str(simulation))
-    return _stored(str(name), namespace, uid, attempt, database)
+    return _stored(str(name), namespace, context, uid, attempt, database)
 
 
-def _stored(name: str, namespace: str, uid: str | None, attempt: int | None, database: str | None) -> Report:
+def _stored(
+    name: str, namespace: str, context: str | None, uid: str | None, attempt: int | None, database: str | None
+) -> Report:
     """What the store's log of decisions says of a resource."""
     from orchestrator_operator.cli import rollout_log  # noqa: PLC0415 - as above
     from orchestrator_operator.report import rows  # noqa: PLC0415 - as above
 
-    found, _ = asyncio.run(rollout_log.from_store(name, namespace, uid, database))
+    found, _ = asyncio.run(rollout_log.from_store(name, namespace, context, uid, database))
     return rows.report(found, f"the log of decisions of {namespace}/{name}", attempt)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from orchestrator.cli.options import Output, OutputOption, duration, print_json
 from orchestrator.errors import OrchestratorError
-from orchestrator_operator.cli.rollout_asking import Name, Namespace, ask
+from orchestrator_operator.cli.rollout_asking import Context, Name, Namespace, ask
 from orchestrator_operator.cli.rollout_saying import Said, say
 from orchestrator_operator.rollout.phases import OVER
 from orchestrator_operator.rollout.planning.situation import ABORT, APPROVE, PAUSE, PROMOTE, RESUME
@@ -36,23 +36,28 @@ def pause(
     reason: Reason = "true",
     timeout: Timeout = "30s",
     namespace: Namespace = "",
+    context: Context = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Stop promotion until resume. Executions go on at the present percent, and criteria still roll back.
 
     Example: orchestrator rollout pause v2 --reason "release freeze"
     """
-    _say(name, namespace, PAUSE, lambda _: reason, timeout, output)
+    _say(name, namespace, context, PAUSE, lambda _: reason, timeout, output)
 
 
 def resume(
-    name: Name, timeout: Timeout = "30s", namespace: Namespace = "", output: OutputOption = Output.TABLE
+    name: Name,
+    timeout: Timeout = "30s",
+    namespace: Namespace = "",
+    context: Context = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Lift a pause. One that stands in the spec (`paused: true`) is lifted there.
 
     Example: orchestrator rollout resume v2
     """
-    _say(name, namespace, RESUME, lambda _: "true", timeout, output)
+    _say(name, namespace, context, RESUME, lambda _: "true", timeout, output)
 
 
 def approve(
@@ -60,6 +65,7 @@ def approve(
     stage: StageName = None,
     timeout: Timeout = "30s",
     namespace: Namespace = "",
+    context: Context = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Let a rollout go on that awaits approval; with --stage in advance. Exit code 1 when nothing awaits it.
@@ -72,7 +78,7 @@ def approve(
             raise OrchestratorError(f"{name}: it is {found.phase}, and awaits no approval")
         return stage or found.awaits
 
-    _say(name, namespace, APPROVE, word, timeout, output)
+    _say(name, namespace, context, APPROVE, word, timeout, output)
 
 
 def promote(
@@ -83,6 +89,7 @@ def promote(
     ] = None,
     timeout: Timeout = "30s",
     namespace: Namespace = "",
+    context: Context = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """End the wait of the running stage. Its criteria must have passed all the same, unless it is forced.
@@ -94,7 +101,7 @@ def promote(
         named = stage or found.stage
         return f"force:{named}" if force else named
 
-    _say(name, namespace, PROMOTE, word, timeout, output)
+    _say(name, namespace, context, PROMOTE, word, timeout, output)
 
 
 def abort(
@@ -102,13 +109,14 @@ def abort(
     reason: Reason = "aborted by a person",
     timeout: Timeout = "30s",
     namespace: Namespace = "",
+    context: Context = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Roll back now: the flag is cleared, V2's executions end. It beats every other state.
 
     Example: orchestrator rollout abort v2 --reason "duplicate mails"
     """
-    _say(name, namespace, ABORT, lambda _: reason, timeout, output)
+    _say(name, namespace, context, ABORT, lambda _: reason, timeout, output)
 
 
 VERBS: tuple[Callable[..., None], ...] = (pause, resume, approve, promote, abort)
@@ -117,6 +125,7 @@ VERBS: tuple[Callable[..., None], ...] = (pause, resume, approve, promote, abort
 def _say(
     name: str,
     namespace: str,
+    context: str | None,
     annotation: str,
     word: Callable[[RolloutStatus], str],
     timeout: str,
@@ -128,7 +137,8 @@ def _say(
         typer.echo(line, err=True)
 
     said = ask(
-        lambda kubernetes: say(kubernetes, name, namespace, annotation, word, timeout=patience, progress=progress)
+        lambda kubernetes: say(kubernetes, name, namespace, annotation, word, timeout=patience, progress=progress),
+        context=context,
     )
     _show(said, timeout, output, waited=bool(patience))
 

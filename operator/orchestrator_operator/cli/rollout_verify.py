@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.cli.options import Output, OutputOption, print_json
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator_operator.cli.connecting import Namespace
+from orchestrator_operator.cli.connecting import Context, Namespace
 
 Database = Annotated[
     str | None,
@@ -32,6 +32,7 @@ class History(StrEnum):
 def verify(
     name: Annotated[str, typer.Argument(help="The EngineRollout's name.")],
     namespace: Namespace = "",
+    context: Context = None,
     attempt: Annotated[int | None, typer.Option(help="Derive again what this attempt decided, no other.")] = None,
     file: Annotated[
         Path | None, typer.Option(help="Check a file of `rollout history --output jsonl`, without a cluster.")
@@ -52,7 +53,7 @@ def verify(
     if file is not None:
         rows, published = log.from_file(file, name)
     else:
-        rows, published = asyncio.run(log.from_store(name, namespace, uid, database))
+        rows, published = asyncio.run(log.from_store(name, namespace, context, uid, database))
     wanted = None if attempt is None or not rows else f"{rows[0].rollout[:8]}-{attempt}"
     if wanted is not None and all(row.attempt != wanted for row in rows):
         raise InvalidInput([Problem("--attempt", f"the log of {name} has no row of attempt {attempt}")])

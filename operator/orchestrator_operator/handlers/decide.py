@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.authoring import check_input
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.model import Engine
-from orchestrator.store.port import Control
+from orchestrator.store.messages import Control
 from orchestrator_operator.handlers.forking import Origin, fork_of
 from orchestrator_operator.specs.conditions import find
 from orchestrator_operator.specs.execution import ExecutionSpec, parse_execution
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator.forks import Fork
     from orchestrator.model import Trace, Workflow
-    from orchestrator.store.port import ExecutionRecord
+    from orchestrator.store.records import ExecutionRecord
     from orchestrator_operator.specs.requests import Asked
 
 RESUME = "orchestrator.dev/resume"

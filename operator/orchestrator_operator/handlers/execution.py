@@ -10,7 +10,7 @@ import structlog
 from orchestrator.errors import InvalidPayload, Problem
 from orchestrator.intake import Intake, Request
 from orchestrator.model import Engine
-from orchestrator.store.port import Control
+from orchestrator.store.messages import Control
 from orchestrator_operator.adapters.kubernetes import Conflict
 from orchestrator_operator.handlers.decide import (
     Cancel,
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.journal import GroupCommit
-    from orchestrator.store.port import Store, Submission, Submitted
+    from orchestrator.store.messages import Submission, Submitted
+    from orchestrator.store.port import Store
     from orchestrator_operator.adapters.kubernetes import Kubernetes
     from orchestrator_operator.handlers.announce import Announcer
     from orchestrator_operator.handlers.guard import Guard

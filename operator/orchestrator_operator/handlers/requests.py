@@ -16,7 +16,7 @@ import structlog
 from orchestrator import events as e
 from orchestrator import signals, steering
 from orchestrator.errors import InvalidInput, InvalidPayload
-from orchestrator.store.port import Delivered
+from orchestrator.store.messages import Delivered
 from orchestrator_operator.handlers import answered
 from orchestrator_operator.handlers.seen import metadata, see
 from orchestrator_operator.specs import EXECUTIONS

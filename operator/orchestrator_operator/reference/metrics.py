@@ -14,7 +14,7 @@ import orchestrator
 import orchestrator_operator
 from orchestrator.clock import SystemClock
 from orchestrator.flag import FlagReason, FlagState
-from orchestrator.store.port import Gauges
+from orchestrator.store.records import Gauges
 from orchestrator_operator.exporter import Snapshot, StoreCollector
 from orchestrator_operator.flagmetrics import FlagCollector
 from orchestrator_operator.reference.markdown import code, page, table

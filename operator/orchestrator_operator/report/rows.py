@@ -26,7 +26,7 @@ from orchestrator_operator.specs.rollout_status import RolloutStatus, read_statu
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
 
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-    from orchestrator.store.port import ExecutionRecord
+    from orchestrator.store.records import ExecutionRecord
 
 OUTPUT_LIMIT = 4096  # bytes of JSON that a status carries itself; a larger output stays in the store
 _HOW_TO_RESUME = (

@@ -24,7 +24,7 @@ from orchestrator.cli.options import Output, print_json
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.model import Engine, Status
 from orchestrator.store import Control, ExecutionRecord, Store
-from orchestrator.store.port import Delivered, Delivery
+from orchestrator.store.messages import Delivered, Delivery
 
 _TOGETHER: Final = 200  # executions in one portion: an interruption waits for its end
 _AT_ONCE: Final = 20  # of those, histories that are read at the same time

@@ -12,7 +12,7 @@ from orchestrator.cli.executions.common import workflow_id
 from orchestrator.cli.options import duration
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.model import Engine, Status
-from orchestrator.store.port import V1_GRACE, Filter
+from orchestrator.store.records import V1_GRACE, Filter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

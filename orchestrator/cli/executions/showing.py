@@ -20,7 +20,7 @@ from orchestrator.settings import Settings
 from orchestrator.steering import with_history
 from orchestrator.store import ExecutionRecord, Store
 from orchestrator.store.codec import dump_data, type_name
-from orchestrator.store.port import Filter
+from orchestrator.store.records import Filter
 from orchestrator.timeline import Line, timeline
 from orchestrator.wording import count, moment
 

@@ -13,7 +13,7 @@ from orchestrator import signals, steering
 from orchestrator.cli.executions.common import Id, app, ask
 from orchestrator.cli.options import Database, Output, OutputOption, examples, print_json, read_json
 from orchestrator.store import Store
-from orchestrator.store.port import Delivered
+from orchestrator.store.messages import Delivered
 
 _SAYS = {
     Delivered.RECORDED: "recorded",

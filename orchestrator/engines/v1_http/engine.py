@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.v1_http.requests import Requests
     from orchestrator.engines.v1_http.settings import V1HttpSettings
     from orchestrator.engines.v1_http.table import LegacyTable
-    from orchestrator.store.port import Claim
+    from orchestrator.store.messages import Claim
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.engines.v1_http.endpoint import Endpoint
     from orchestrator.engines.v1_http.reports import Report
     from orchestrator.engines.v1_http.settings import V1HttpSettings
-    from orchestrator.store.port import Claim
+    from orchestrator.store.messages import Claim
 
 
 @dataclass(frozen=True, slots=True)

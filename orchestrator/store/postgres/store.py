@@ -16,7 +16,7 @@ from orchestrator.events import SCHEMA_VERSION, ExecutionStarted, Recorded
 from orchestrator.faults import Boundary, Moment, reach
 from orchestrator.model import Engine
 from orchestrator.store import codec, drafts, requests, rows
-from orchestrator.store.port import Delivered, Outcome, Submitted
+from orchestrator.store.messages import Delivered, Outcome, Submitted
 from orchestrator.store.postgres import wire
 from orchestrator.store.sql import SqlStore
 from orchestrator.store.sql.connections import R, translated
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from orchestrator.store.port import Append, Claim, Control, Delivery, Release, Submission
+    from orchestrator.store.messages import Append, Claim, Control, Delivery, Release, Submission
     from orchestrator.store.postgres.lines import Lines
 
 _OUTCOMES: Final = {"c": Outcome.COMMITTED, "s": Outcome.STALE, "f": Outcome.FENCED}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from orchestrator.store.drafts import Draft
-    from orchestrator.store.port import Append, Delivery
+    from orchestrator.store.messages import Append, Delivery
 
 
 @dataclass(frozen=True, slots=True)

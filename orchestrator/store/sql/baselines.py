@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from orchestrator.faults import Boundary
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import tables as t
-from orchestrator.store.port import ALL_WORKFLOWS, Baseline, Ended
+from orchestrator.store.evidence import ALL_WORKFLOWS, Baseline, Ended
 from orchestrator.store.sql.connections import Connections
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from orchestrator.faults import Boundary
 from orchestrator.store import tables as t
-from orchestrator.store.port import KeptBin
+from orchestrator.store.evidence import KeptBin
 from orchestrator.store.sql.connections import Connections
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from orchestrator.faults import Boundary
 from orchestrator.store import rows
 from orchestrator.store import tables as t
-from orchestrator.store.port import Appended, DecisionRow, Taken
+from orchestrator.store.evidence import Appended, DecisionRow, Taken
 from orchestrator.store.sql.connections import Connections
 
 _d = t.decisions

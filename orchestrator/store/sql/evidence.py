@@ -11,7 +11,7 @@ from orchestrator.faults import Boundary
 from orchestrator.model import Engine, Status
 from orchestrator.store import rows
 from orchestrator.store import tables as t
-from orchestrator.store.port import CohortCount, Gauges, Totals
+from orchestrator.store.records import Gauges
 from orchestrator.store.sql.counting import count
 from orchestrator.store.sql.reading import due, stalled
 from orchestrator.store.sql.revisions import Revisions
@@ -19,6 +19,8 @@ from orchestrator.store.sql.revisions import Revisions
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from orchestrator.store.evidence import CohortCount, Totals
 
 _x = t.executions
 _LONG = timedelta(minutes=10)

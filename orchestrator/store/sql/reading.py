@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from orchestrator.model import Engine, Status
 from orchestrator.store import rows
 from orchestrator.store import tables as t
-from orchestrator.store.port import Backlog
+from orchestrator.store.records import Backlog
 from orchestrator.store.sql.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from orchestrator.store.port import ExecutionRecord, Filter
+    from orchestrator.store.records import ExecutionRecord, Filter
 
 _x = t.executions
 _SHOWN = [_x.c[name] for name in rows.SHOWN]

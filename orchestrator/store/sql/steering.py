@@ -11,7 +11,8 @@ from orchestrator.faults import Boundary
 from orchestrator.model import Engine, Status
 from orchestrator.store import codec, rows
 from orchestrator.store import tables as t
-from orchestrator.store.port import V1_GRACE, Control
+from orchestrator.store.messages import Control
+from orchestrator.store.records import V1_GRACE
 from orchestrator.store.sql.connections import Connections
 from orchestrator.store.sql.locks import lock
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from orchestrator.store.port import ExecutionRecord, V1Update
+    from orchestrator.store.messages import V1Update
+    from orchestrator.store.records import ExecutionRecord
 
 _x = t.executions
 RESTORED = "Restored"  # why it is held

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from orchestrator.model import Failure
-    from orchestrator.store.port import Claim
+    from orchestrator.store.messages import Claim
 
 _x = t.executions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.store import drafts
-from orchestrator.store.port import Append, Outcome
+from orchestrator.store.messages import Append, Outcome
 from orchestrator.store.sqlite import limits
 from orchestrator.store.sqlite.delivering import record
 from orchestrator.store.sqlite.submitting import submit

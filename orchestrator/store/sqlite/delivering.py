@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.store import codec
-from orchestrator.store.port import Delivered
+from orchestrator.store.messages import Delivered
 from orchestrator.store.sqlite.values import event_values, insert_events, moment
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from orchestrator.store.port import Delivery
+    from orchestrator.store.messages import Delivery
 
 _STANDING = """
 SELECT seq, engine, finished_at, cancel_requested, suspend_requested FROM workflow_executions WHERE id = ?"""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from orchestrator.store.port import Claim, Release
+    from orchestrator.store.messages import Claim, Release
 
 _DUE = """
 SELECT id, status = 'pending', longest_timeout FROM workflow_executions

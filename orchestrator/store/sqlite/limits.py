@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
-from orchestrator.store.port import Delivery
+from orchestrator.store.messages import Delivery
 from orchestrator.store.sqlite.delivering import record
 from orchestrator.store.sqlite.values import moment
 

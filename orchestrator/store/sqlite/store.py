@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.faults import Boundary
 from orchestrator.store import drafts, requests, rows
-from orchestrator.store.port import Delivered
+from orchestrator.store.messages import Delivered
 from orchestrator.store.sql import SqlStore
 from orchestrator.store.sql.connections import translated
 from orchestrator.store.sqlite import appending, delivering, leasing, limits, submitting
@@ -26,16 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Recorded
     from orchestrator.model import Engine
-    from orchestrator.store.port import (
-        Append,
-        Claim,
-        Control,
-        Delivery,
-        Outcome,
-        Release,
-        Submission,
-        Submitted,
-    )
+    from orchestrator.store.messages import Append, Claim, Control, Delivery, Outcome, Release, Submission, Submitted
     from orchestrator.store.sql.connections import R
     from orchestrator.store.sqlite.thread import Reader, Thread
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.model import Engine, OnLimit
 from orchestrator.store import codec, drafts
-from orchestrator.store.port import Delivery, Submitted
+from orchestrator.store.messages import Delivery, Submitted
 from orchestrator.store.sqlite import limits
 from orchestrator.store.sqlite.delivering import record
 from orchestrator.store.sqlite.values import event_values, insert_events, moment

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cohorts import ENOUGH_HISTORY
 from orchestrator.model import Assignment, Engine, Status
-from orchestrator.store.port import ALL_WORKFLOWS, Baseline, Ended
+from orchestrator.store.evidence import ALL_WORKFLOWS, Baseline, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from orchestrator.store.port import KeptBin
+    from orchestrator.store.evidence import KeptBin
     from orchestrator.testing.memory.data import Data, Row
 
 

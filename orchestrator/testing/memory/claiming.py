@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.model import Engine, Status
 from orchestrator.store import codec
-from orchestrator.store.port import Append, Claim, Outcome
+from orchestrator.store.messages import Append, Claim, Outcome
 from orchestrator.testing.memory import delivering, limits
 from orchestrator.testing.memory.data import Data, Row, event_row
 from orchestrator.testing.memory.submitting import submit
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.model import Projection
-    from orchestrator.store.port import Release, V1Update
+    from orchestrator.store.messages import Release, V1Update
 
 
 def due(d: Data, engine: Engine, now: datetime) -> list[Row]:

@@ -13,7 +13,7 @@ from rpds import HashTrieMap, HashTrieSet
 
 from orchestrator.events import SCHEMA_VERSION, Recorded
 from orchestrator.store import codec
-from orchestrator.store.port import ExecutionRecord
+from orchestrator.store.records import ExecutionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.cohorts import Labels
     from orchestrator.events import Event
     from orchestrator.model import Assignment, Engine, Failure, Status
-    from orchestrator.store.port import Baseline, DecisionRow, KeptBin
+    from orchestrator.store.evidence import Baseline, DecisionRow, KeptBin
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.store import codec
-from orchestrator.store.port import Appended, Taken
+from orchestrator.store.evidence import Appended, Taken
 
 if TYPE_CHECKING:
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
     from orchestrator.testing.memory.data import Data
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.model import Engine, Status
-from orchestrator.store.port import V1_GRACE, Control, Delivered
+from orchestrator.store.messages import Control, Delivered
+from orchestrator.store.records import V1_GRACE
 from orchestrator.testing.memory.data import event_row
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import cohorts
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.store import codec
-from orchestrator.store.port import CohortCount, Gauges, Totals
+from orchestrator.store.evidence import CohortCount, Totals
+from orchestrator.store.records import Gauges
 from orchestrator.testing.memory import baselines
 from orchestrator.testing.memory.reading import stalled, workflow
 

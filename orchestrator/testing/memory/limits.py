@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.model import Workflow
-    from orchestrator.store.port import Submission
+    from orchestrator.store.messages import Submission
     from orchestrator.testing.memory.data import Data, Row
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.authoring import load_definition
 from orchestrator.errors import UnknownExecution
 from orchestrator.model import Engine, Status
-from orchestrator.store.port import Backlog
+from orchestrator.store.records import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
     from orchestrator.model import Workflow
-    from orchestrator.store.port import Filter
+    from orchestrator.store.records import Filter
     from orchestrator.testing.memory.data import Data, Row
 
 

@@ -26,30 +26,20 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Recorded
     from orchestrator.model import Workflow
-    from orchestrator.store.port import (
+    from orchestrator.store.evidence import Appended, Baseline, CohortCount, DecisionRow, Ended, KeptBin, Taken, Totals
+    from orchestrator.store.messages import (
         Append,
-        Appended,
-        Backlog,
-        Baseline,
         Claim,
-        CohortCount,
         Control,
-        DecisionRow,
         Delivered,
         Delivery,
-        Ended,
-        ExecutionRecord,
-        Filter,
-        Gauges,
-        KeptBin,
         Outcome,
         Release,
         Submission,
         Submitted,
-        Taken,
-        Totals,
         V1Update,
     )
+    from orchestrator.store.records import Backlog, ExecutionRecord, Filter, Gauges
 
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

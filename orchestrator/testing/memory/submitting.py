@@ -11,7 +11,7 @@ from orchestrator.decide import project
 from orchestrator.fold import fold
 from orchestrator.model import Engine, OnLimit, Status
 from orchestrator.store import codec
-from orchestrator.store.port import Submission, Submitted
+from orchestrator.store.messages import Submission, Submitted
 from orchestrator.testing.memory import delivering, limits
 from orchestrator.testing.memory.data import Data, Row, event_row
 from orchestrator.testing.memory.logs import write_log

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.model import Assignment, Engine, Projection, Status
 from orchestrator.store import Submission
-from orchestrator.store.port import V1Update
+from orchestrator.store.messages import V1Update
 from tests.support.stores import LEASE, START, workflow
 from tests.unit.cli.conftest import effects
 

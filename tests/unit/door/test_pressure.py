@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.door.pressure import Pressure
 from orchestrator.errors import StoreUnavailable
-from orchestrator.store.port import Backlog
+from orchestrator.store.records import Backlog
 from orchestrator.testing import FakeClock
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from orchestrator.errors import StepError
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.nodes.runner import NodeRunner
 from orchestrator.store import open_store
-from orchestrator.store.port import Control, Submission
+from orchestrator.store.messages import Control, Submission
 from orchestrator.worker import Worker, WorkerSettings
 from tests.support.engine import ended, node, spec
 

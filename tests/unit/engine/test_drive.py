@@ -13,7 +13,7 @@ from orchestrator.errors import StepError
 from orchestrator.faults import Boundary
 from orchestrator.model import Status
 from orchestrator.payloads import MAX_PAYLOAD
-from orchestrator.store.port import Control, Delivery
+from orchestrator.store.messages import Control, Delivery
 from orchestrator.testing import Bench, faults
 from tests.support.engine import node, spec
 

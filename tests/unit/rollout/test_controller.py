@@ -21,7 +21,7 @@ from orchestrator.flag import ENABLED, PERCENT, UNREAD, FlagReason
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.router import Owner, route
 from orchestrator.store import open_store
-from orchestrator.store.port import Filter
+from orchestrator.store.records import Filter
 from orchestrator.testing import MemoryStore
 from tests.support.cluster import NAMESPACE
 from tests.support.prometheus import FakePrometheus, counters

@@ -22,7 +22,7 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.flag import EnvironmentFlagStore
 from orchestrator.model import Engine, Status
 from orchestrator.store import Totals
-from orchestrator.store.port import V1Update
+from orchestrator.store.messages import V1Update
 from orchestrator.testing import FakeClock, MemoryStore
 from tests.support.cluster import document
 from tests.support.prometheus import FakePrometheus, counters, vector

@@ -12,7 +12,7 @@ from orchestrator import events as e
 from orchestrator.errors import InvalidExecution, InvalidWorkflow, OrchestratorError, StepError, UnknownExecution
 from orchestrator.faults import Boundary
 from orchestrator.model import Status
-from orchestrator.store.port import Delivered
+from orchestrator.store.messages import Delivered
 from orchestrator.testing import Bench, FakeClock, faults, run_workflow
 from tests.support.engine import node, spec
 

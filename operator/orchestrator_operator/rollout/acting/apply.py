@@ -18,7 +18,7 @@ import structlog
 from orchestrator.flag import CLEAR, FlagConflict, FlagError
 from orchestrator.model import Assignment, Engine
 from orchestrator.steering import every_active
-from orchestrator.store.port import Control
+from orchestrator.store.messages import Control
 from orchestrator_operator.adapters.kubernetes import KubernetesError
 from orchestrator_operator.rollout import steps
 from orchestrator_operator.rollout.acting import keeping, marks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from orchestrator.errors import StoreError
-from orchestrator.store.port import KeptBin, Totals
+from orchestrator.store.evidence import KeptBin, Totals
 from orchestrator_operator.rollout.model import RememberBins, RememberTotals, TakeBaselines
 from orchestrator_operator.rollout.reading import readings
 from orchestrator_operator.rollout.reading.kept import BASELINE

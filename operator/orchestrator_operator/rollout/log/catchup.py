@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.store.port import DecisionRow
+from orchestrator.store.evidence import DecisionRow
 from orchestrator_operator.rollout.judging.judge import JUDGE
 from orchestrator_operator.rollout.log import jsonform
 from orchestrator_operator.rollout.log.sharing import shortened, without_closed

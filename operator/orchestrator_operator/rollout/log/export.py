@@ -16,7 +16,7 @@ from orchestrator_operator.specs.rollout_status import DecisionHead
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
 
 
 def lines(rows: Sequence[DecisionRow]) -> Iterator[str]:

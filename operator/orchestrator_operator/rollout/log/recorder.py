@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from orchestrator.errors import StoreError, StoreUnavailable
-from orchestrator.store.port import Taken
+from orchestrator.store.evidence import Taken
 from orchestrator_operator.rollout.log import catchup, chain
 from orchestrator_operator.rollout.log.chain import NOWHERE
 from orchestrator_operator.rollout.log.observing import Seen, due, seen
@@ -31,7 +31,8 @@ from orchestrator_operator.rollout.steps import Step, step
 from orchestrator_operator.specs.rollout_status import DecisionHead
 
 if TYPE_CHECKING:
-    from orchestrator.store.port import DecisionRow, Store
+    from orchestrator.store.evidence import DecisionRow
+    from orchestrator.store.port import Store
     from orchestrator_operator.rollout.log.chain import Draft
     from orchestrator_operator.rollout.model import Gathered, Judgement, Plan
     from orchestrator_operator.specs.rollout_status import RolloutStatus

@@ -17,7 +17,7 @@ from orchestrator_operator.specs.rollout_status import DECISIONS_KEPT, Decision,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
 
 
 def lost(status: RolloutStatus) -> bool:

@@ -32,7 +32,7 @@ from orchestrator_operator.specs.rollout_status import RolloutStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
     from orchestrator_operator.specs.rollout_status import DecisionHead
 
 _PRECISION = 1e-9  # relative: another machine's libraries may round the last digits of a logarithm otherwise

@@ -10,7 +10,7 @@ from orchestrator.errors import StoreError
 from orchestrator.flag import FlagError, FlagSnapshot
 from orchestrator.model import Assignment, Engine, Status
 from orchestrator.steering import every_active
-from orchestrator.store.port import Ended
+from orchestrator.store.evidence import Ended
 from orchestrator_operator.adapters.kubernetes import Refused
 from orchestrator_operator.adapters.prometheus import PrometheusError, listening
 from orchestrator_operator.rollout.model import Gathered, Health, Unreadable
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from orchestrator.clock import Clock
     from orchestrator.flag import FlagStore
-    from orchestrator.store.port import Baseline, Store
+    from orchestrator.store.evidence import Baseline
+    from orchestrator.store.port import Store
     from orchestrator_operator.adapters.prometheus import Prometheus
     from orchestrator_operator.rollout.known import Known
     from orchestrator_operator.specs.rollout import RolloutSpec

@@ -15,7 +15,8 @@ from orchestrator_operator.rollout.model import Restart, Unreadable
 from orchestrator_operator.rollout.reading import readings
 
 if TYPE_CHECKING:
-    from orchestrator.store.port import Baseline, Store
+    from orchestrator.store.evidence import Baseline
+    from orchestrator.store.port import Store
 
 BASELINE = timedelta(days=7)  # how long before an attempt V1 is measured
 

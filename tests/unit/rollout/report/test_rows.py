@@ -23,7 +23,7 @@ from tests.support.recorded_rollout import recorded
 if TYPE_CHECKING:
     from orchestrator_operator.report.model import Report
 
-    from orchestrator.store.port import DecisionRow
+    from orchestrator.store.evidence import DecisionRow
 
 
 @cache
