@@ -12,6 +12,9 @@ import yaml
 from orchestrator_operator.adapters.endpoints import NAME, PORT
 from orchestrator_operator.jobs.manifest import CONTAINER, MANAGED
 
+from orchestrator.settings import Settings
+from orchestrator.worker import WorkerSettings
+
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 FOLDERS = ("operators", "workers", "containers", "containers-single", "door", "keda", "overlays/single", "overlays/ha")
@@ -89,7 +92,8 @@ def test_liveness_asks_for_what_a_restart_mends_and_readiness_for_everything(com
 def test_a_pod_has_time_to_drain_and_a_bound_on_its_memory(component: str) -> None:
     pod = deployment(f"{component}s")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert pod["terminationGracePeriodSeconds"] >= 20  # steps in flight get ten
+    most = WorkerSettings().drain + Settings().patience  # steps in flight, and then a database that does not answer
+    assert pod["terminationGracePeriodSeconds"] > most.total_seconds()
     assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
 
