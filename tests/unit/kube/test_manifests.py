@@ -166,6 +166,13 @@ def test_the_recipe_for_secrets_mounts_one_where_a_worker_looks_for_it() -> None
     assert added["volumeMounts"]["mountPath"] == place
 
 
+@pytest.mark.parametrize("folder", ["workers", "overlays/ha"])
+def test_a_drained_node_takes_one_ready_pod_at_a_time_and_any_that_is_not_ready(folder: str) -> None:
+    (budget,) = [one for one in documents(folder) if one["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
 def test_one_pod_on_sqlite_is_replaced_and_never_rolled() -> None:
     (patch,) = [one for one in documents("overlays/single") if one["kind"] == "Deployment"]
     assert patch["spec"]["replicas"] == 1
