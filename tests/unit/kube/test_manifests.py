@@ -167,10 +167,16 @@ def test_the_recipe_for_secrets_mounts_one_where_a_worker_looks_for_it() -> None
 
 
 @pytest.mark.parametrize("folder", ["workers", "overlays/ha"])
-def test_a_drained_node_takes_one_ready_pod_at_a_time_and_any_that_is_not_ready(folder: str) -> None:
+def test_a_drained_node_takes_one_pod_at_a_time(folder: str) -> None:
     (budget,) = [one for one in documents(folder) if one["kind"] == "PodDisruptionBudget"]
     assert budget["spec"]["maxUnavailable"] == 1
-    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_a_drained_node_takes_any_worker_that_is_not_ready_and_no_operator_that_is_about_to_lead() -> None:
+    (workers,) = [one for one in documents("workers") if one["kind"] == "PodDisruptionBudget"]
+    (operators,) = [one for one in documents("overlays/ha") if one["kind"] == "PodDisruptionBudget"]
+    assert workers["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert "unhealthyPodEvictionPolicy" not in operators["spec"]
 
 
 def test_one_pod_on_sqlite_is_replaced_and_never_rolled() -> None:
