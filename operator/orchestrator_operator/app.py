@@ -65,7 +65,8 @@ async def _run(settings: Settings) -> None:
 
         async def life(stop: asyncio.Event) -> None:
             async with opened(settings, kubernetes, health, clock) as app:
-                health.forget(_KINDS)  # what it goes on with tells from here on
+                for name in (_KINDS, _REACHED):  # what it goes on with tells from here on
+                    health.forget(name)
                 await app.run(stop)
 
         async def act() -> None:
