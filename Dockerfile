@@ -1,6 +1,6 @@
 # The product's image: operator, worker and command line. Nothing here needs BuildKit.
 #   docker build -t orchestrator:dev .
-# BASE is any image with Python 3.11 or newer as python3, its venv module included: deploy/image/README.md.
+# BASE is any image with Python 3.11 or newer as python3, its venv module and CA certificates included.
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build

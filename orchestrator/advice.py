@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import durations
+from orchestrator.authoring.definition import DEFAULT_TIMEOUT
 from orchestrator.errors import Problem
 from orchestrator.jsonvalues import child
 from orchestrator.model import Join, OnLimit
 from orchestrator.nodes.approval import ApprovalNode
 from orchestrator.nodes.child import ChildNode
+from orchestrator.nodes.container import ContainerNode
 from orchestrator.nodes.http import HttpNode
 from orchestrator.nodes.mapping import concurrency
 from orchestrator.nodes.registry import WITHOUT_ATTEMPTS
@@ -33,6 +35,7 @@ _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "coo
 _SECRET_FIELDS: Final = re.compile(
     r"^(password|passwd|passphrase|client_?secret|api_?key|access_?token|refresh_?token|private_?key)$", re.IGNORECASE
 )
+_TOO_HASTY: Final = f"is missing: a container has {DEFAULT_TIMEOUT} then, and pulling its image is part of that"
 _GUARDED: Final = re.compile(r"\bnull\b|\bhas\s*\(")
 
 
@@ -117,6 +120,19 @@ def _late_timeout(facts: _Facts) -> Iterator[Problem]:
                 )
 
 
+def _no_time_to_pull(facts: _Facts) -> Iterator[Problem]:
+    """The time of a container is counted from its Job's beginning."""
+    if "timeout" in (facts.written.get("defaults") or {}):
+        return
+    raw = _raw(facts)
+    for node in facts.workflow.nodes:
+        worker, compensate = node.body or node, raw.get(node.id, {}).get("compensate")
+        if worker.type == ContainerNode.name and "timeout" not in raw.get(node.id, {}):
+            yield Problem(facts.path(node, "timeout"), _TOO_HASTY)
+        if node.undo is not None and node.undo.type == ContainerNode.name and "timeout" not in (compensate or {}):
+            yield Problem(facts.path(node, "compensate.timeout"), _TOO_HASTY)
+
+
 def _no_effect(facts: _Facts) -> Iterator[Problem]:
     raw = _raw(facts)
     for node in facts.workflow.nodes:
@@ -179,6 +195,7 @@ RULES: Final[Mapping[str, Callable[[_Facts], Iterable[Problem]]]] = {
     "endless-wait": _endless_wait,
     "plain-secret": _plain_secret,
     "late-timeout": _late_timeout,
+    "no-time-to-pull": _no_time_to_pull,
     "no-effect": _no_effect,
     "half-a-saga": _half_a_saga,
     "may-be-null": _may_be_null,

@@ -16,6 +16,7 @@ class _Beat:
     last: datetime
     within: timedelta
     restart: bool
+    heard: bool = False
 
 
 class Health:
@@ -28,14 +29,15 @@ class Health:
     def expect(self, name: str, within: timedelta, *, restart: bool = False) -> None:
         """From now on `name` beats at least so often; `restart` where only a new process can bring it back.
 
-        A database that is away comes back by itself, and whoever restarts us meanwhile makes it worse.
+        Until its first beat this process is not ready, and that is no reason to restart it. A database that is
+        away comes back by itself, and whoever restarts us meanwhile makes it worse.
         """
         self._beats[name] = _Beat(self._clock.now(), within, restart)
 
     def beat(self, name: str) -> None:
         """`name` did its work just now."""
         if name in self._beats:
-            self._beats[name] = replace(self._beats[name], last=self._clock.now())
+            self._beats[name] = replace(self._beats[name], last=self._clock.now(), heard=True)
 
     def forget(self, name: str) -> None:
         """`name` has ended as it should: nothing more is expected of it."""
@@ -43,7 +45,10 @@ class Health:
 
     def silent(self, *, restart: bool = False) -> list[str]:
         """What should have beaten, and has not; empty is healthy. With `restart` only what a new process would mend."""
-        lines = [self.about(name) for name, beat in self._beats.items() if beat.restart or not restart]
+        if restart:
+            lines = [self.about(name) for name, beat in self._beats.items() if beat.restart]
+        else:
+            lines = [self.about(name) if beat.heard else f"{name}: nothing yet" for name, beat in self._beats.items()]
         return [line for line in lines if line]
 
     def about(self, name: str) -> str:

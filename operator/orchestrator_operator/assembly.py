@@ -15,6 +15,7 @@ from orchestrator.journal import GroupCommit
 from orchestrator.store import open_store_patiently
 from orchestrator.telemetry import begin_door
 from orchestrator.tracing import open_tracing
+from orchestrator_operator.adapters.endpoints import DoorEndpoint
 from orchestrator_operator.door import open_door
 from orchestrator_operator.embedded import open_worker
 from orchestrator_operator.exporter import Exporter
@@ -125,6 +126,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
         await rollouts.start()
         begin_door()
         door: Door | None = None
+        optional: dict[str, Callable[[], Awaitable[None]]] = {}
         if settings.door_listen:
             tracing = open_tracing(settings.tracing, "orchestrator-operator")
             if tracing is not None:
@@ -142,14 +144,16 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
             )
             stack.push_async_callback(door.aclose)
             host, chosen = address(settings.door_listen)
-            _log.info("the HTTP door is open", address=f"{host}:{await door.serve(host, chosen)}")
+            port = await door.serve(host, chosen)
+            _log.info("the HTTP door is open", address=f"{host}:{port}")
+            if settings.door_address:
+                optional["door"] = DoorEndpoint(kubernetes, settings.namespace, settings.door_address, port).run
         health.expect("resync", timedelta(seconds=3 * settings.resync_interval + 30))
         # a connection that is silent is given up; a watch that is silent after that needs a new process
         patience = 3 * settings.resync_interval + 2 * settings.watch_silence
         health.expect("watch", timedelta(seconds=patience), restart=True)
-        embedded: dict[str, Callable[[], Awaitable[None]]] = {}
         if settings.embedded_worker == "on":
-            embedded["worker"] = await stack.enter_async_context(open_worker(settings, health))
+            optional["worker"] = await stack.enter_async_context(open_worker(settings, health))
         yield App(
             settings=settings,
             handlers={
@@ -164,7 +168,7 @@ async def opened(settings: Settings, kubernetes: Kubernetes, health: Health, clo
                 "exporter": exporter.run,
                 "resync": lambda: resync.run(settings.resync_interval),
                 **rollouts.loops(),
-                **embedded,
+                **optional,
             },
             resync=resync,
             heard=heard,

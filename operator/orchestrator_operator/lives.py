@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
+from orchestrator.cli.processes import signals_cancel
 from orchestrator_operator.watch import WatchEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
 _MOST = 5  # lives in a row, each of them short: then a new process is no worse
 _LONG = 300.0  # seconds of a life that count as good
@@ -54,24 +53,3 @@ def end_within(seconds: float) -> None:
     last = threading.Timer(seconds, os._exit, (1,))
     last.daemon = True
     last.start()
-
-
-@contextmanager
-def signals_cancel() -> Iterator[None]:
-    """SIGTERM and SIGINT end what is done in here, quietly, as long as nobody within has handlers of their own."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None  # noqa: S101 - for the type checker: this runs in a task
-    told = False
-
-    def end() -> None:
-        nonlocal told
-        told = True
-        task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not told:
-            raise

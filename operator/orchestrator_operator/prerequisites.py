@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import OrchestratorError
 from orchestrator.store import open_store
 from orchestrator_operator.adapters.kubernetes import KubernetesError, NotFound
 from orchestrator_operator.specs import RESOURCES
@@ -43,6 +43,7 @@ async def reaches_store(settings: Settings) -> bool:
                 await store.epoch()
             finally:
                 await store.close()
-    except (StoreError, TimeoutError):
+    except (OrchestratorError, TimeoutError) as error:
+        _log.warning("the store cannot be reached", error=str(error) or "no answer")
         return False
     return True

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +32,10 @@ def _address(value: str) -> str:
     if value:
         door.address(value)
     return value
+
+
+def _ip(value: str) -> str:
+    return str(ip_address(value)) if value else ""
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
@@ -128,6 +133,11 @@ class Settings(BaseModel):
         str, AfterValidator(_address), Field(description=f"{door.LISTEN} Empty: there is no door.")
     ] = ""
     door_tokens: Annotated[str, Field(description=door.TOKENS)] = ""
+    door_address: Annotated[
+        str,
+        AfterValidator(_ip),
+        Field(description="The Pod's own IP, to which the Service orchestrator-door leads while its door is open."),
+    ] = ""
     door_executions: Annotated[
         Literal["store", "resources"],
         Field(description="What the door makes: executions in the store alone, or Execution resources."),

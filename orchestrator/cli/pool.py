@@ -12,17 +12,20 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from orchestrator.cli.processes import stop_on_signals
-from orchestrator.errors import OrchestratorError
+from orchestrator.cli.serving import serving
+from orchestrator.clock import SystemClock
+from orchestrator.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +44,7 @@ class Pool:
     command: Sequence[str]
     processes: int
     environment: dict[str, str]
+    health: Health
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -48,15 +52,18 @@ class Pool:
         await asyncio.gather(*(self._keep(number) for number in range(1, self.processes + 1)))
 
     async def _keep(self, number: int) -> None:
-        pause = 1.0
+        pause, name = 1.0, f"worker process {number}"
         while not self.stop.is_set():
             began = time.monotonic()
+            self.health.expect(name, timedelta())  # not ready while there is none
             process = await asyncio.create_subprocess_exec(*self.command, env=self.environment)
             log.info("worker process started", number=number, pid=process.pid)
+            self.health.forget(name)
             code = await self._watch(process)
             mark_process_dead(process.pid, self.environment[_MULTIPROCESS])  # type: ignore[no-untyped-call]  # it has no types
             if code == 0 or self.stop.is_set():
                 return
+            self.health.expect(name, timedelta())
             pause = 1.0 if time.monotonic() - began > _STEADY else min(2 * pause, _LONGEST_PAUSE)
             log.error("worker process died; another takes its place", number=number, exit_code=code, pause=pause)
             with suppress(TimeoutError):
@@ -83,12 +90,15 @@ def run_pool(processes: int, arguments: Sequence[str], *, metrics_port: int, met
     """Run `orchestrator worker ARGUMENTS` N times beside each other; raises OrchestratorError for a port in use."""
     with _metrics_folder() as folder:
         environment = os.environ | {_MULTIPROCESS: str(folder)}
-        if metrics_port:
-            _serve(metrics_port, metrics_address, folder)
         command = [sys.executable, "-m", "orchestrator.cli.main", "worker", *arguments]
 
         async def main() -> None:
-            await Pool(command, processes, environment, stop_on_signals()).run()
+            health, registry = Health(SystemClock()), CollectorRegistry()
+            MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # it has no types
+            async with AsyncExitStack() as stack:
+                if metrics_port:
+                    await stack.enter_async_context(serving(health, metrics_port, metrics_address, registry))
+                await Pool(command, processes, environment, health, stop_on_signals()).run()
 
         asyncio.run(main())
 
@@ -100,12 +110,3 @@ def _metrics_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _serve(port: int, address: str, folder: Path) -> None:
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # it has no types
-    try:
-        start_http_server(port, address, registry)
-    except (OSError, OverflowError) as error:
-        raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None

@@ -16,8 +16,8 @@ from orchestrator import durations, flag, telemetry
 from orchestrator.authoring import compile_workflow, read_document
 from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.processes import opened, stop_on_signals
+from orchestrator.cli.serving import serve_metrics
 from orchestrator.cli.tuning import tune
-from orchestrator.cli.worker import serve_metrics
 from orchestrator.clock import SystemClock
 from orchestrator.door import settings as texts
 from orchestrator.door.accepting import StoreAcceptor

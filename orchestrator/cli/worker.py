@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
-from prometheus_client import start_http_server
 
 from orchestrator.cli.options import Database, Functions, examples
 from orchestrator.cli.pool import run_pool
-from orchestrator.cli.processes import opened, stop_on_signals
+from orchestrator.cli.processes import opened, signals_cancel, stop_on_signals
+from orchestrator.cli.serving import serving
 from orchestrator.cli.tuning import tune
 from orchestrator.clock import SystemClock
-from orchestrator.endpoint import Endpoint
-from orchestrator.errors import OrchestratorError
 from orchestrator.health import Health
 from orchestrator.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -53,7 +48,8 @@ def worker(
 ) -> None:
     """Run executions until SIGTERM, which drains: steps in flight end, everything else is let go.
 
-    A database that cannot be reached is waited for; with --until-idle it is an error.
+    A database that cannot be reached is waited for; with --until-idle it is an error. With --processes there is one
+    page of metrics, and /healthz says whether all of them run.
     """
     settings = Settings.read()
     if processes > 1:
@@ -81,33 +77,13 @@ def _arguments(database: str | None, *, until_idle: bool, concurrency: int | Non
 async def _work(settings: Settings, until_idle: bool, metrics_port: int, metrics_address: str) -> None:
     health = Health(SystemClock())
     async with AsyncExitStack() as stack:
+        health.expect(_STORE, timedelta())  # not ready before it has one
         if metrics_port:
             await stack.enter_async_context(serving(health, metrics_port, metrics_address))
-        health.expect(_STORE, timedelta())  # not ready before it has one
-        opening = opened(settings, health, patient=not until_idle)
-        _store, worker_ = await stack.enter_async_context(opening)
-        health.forget(_STORE)  # from here on its claims tell
-        tune()
-        await worker_.run(stop_on_signals(), until_idle=until_idle)
-
-
-@asynccontextmanager
-async def serving(health: Health, port: int, address: str) -> AsyncIterator[None]:
-    """Serve /metrics, /healthz and /livez of this process; raises OrchestratorError for a port in use."""
-    endpoint = Endpoint(health)
-    try:
-        try:
-            await endpoint.serve(address, port)
-        except (OSError, OverflowError) as error:
-            raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None
-        yield
-    finally:
-        await endpoint.aclose()
-
-
-def serve_metrics(port: int, address: str) -> None:
-    """Serve /metrics of this process; raises OrchestratorError for a port in use."""
-    try:
-        start_http_server(port, address)
-    except (OSError, OverflowError) as error:
-        raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None
+        with signals_cancel():  # process 1 of a container hears no signal that it has no handler for
+            opening = opened(settings, health, patient=not until_idle)
+            _store, worker_ = await stack.enter_async_context(opening)
+            tune()
+            stop = stop_on_signals()
+            health.forget(_STORE)  # from here on its claims tell
+            await worker_.run(stop, until_idle=until_idle)

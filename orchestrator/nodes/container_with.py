@@ -88,7 +88,9 @@ class Volume(With):
     )
     config_map: ObjectName | None = Field(default=None, alias="configMap", description="A ConfigMap's name.")
     secret: ObjectName | None = Field(default=None, description="A Secret's name; the settings must allow it.")
-    claim: ObjectName | None = Field(default=None, description="A PersistentVolumeClaim's name.")
+    claim: ObjectName | None = Field(
+        default=None, description="A PersistentVolumeClaim's name; the settings must allow it."
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Volume:
@@ -149,3 +151,8 @@ class ContainerWith(With):
         """The names of all Secrets that the container is given."""
         mounted = {volume.secret for volume in self.volumes if volume.secret is not None}
         return frozenset(mounted | {value.secret for value in self.env.values() if not isinstance(value, str)})
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """The names of all PersistentVolumeClaims that it mounts."""
+        return frozenset(volume.claim for volume in self.volumes if volume.claim is not None)

@@ -105,7 +105,7 @@ def only_comparisons(story: Weather) -> None:
     site.start_instead("operator", environ={"ORCHESTRATOR_RESYNC_INTERVAL": "1s"})
     proxy.turn(SILENT)
     story.ended["only comparisons"] = site.until_over(story.create("compared"))
-    eventually(lambda: site.page("operator", "/healthz").status_code == 503, "a watch that is missed")
+    eventually(lambda: site.page("operator", "/livez").status_code == 503, "a watch that is missed")
     story.health, story.live = site.page("operator", "/healthz").json(), site.page("operator", "/livez").status_code
     story.behind = sample(site, BEHIND)
     proxy.turn("")

@@ -32,6 +32,7 @@ ECHO = workflow("echo", {"id": "a", "type": "transform", "with": {"x": "${input.
 ASLEEP = workflow("asleep", {"id": "nap", "type": "wait", "with": {"duration": "1h"}})
 PATH = "/functions/v1/execute-workflow"
 HALF = Decimal(50)
+POD = "10.1.2.3"  # where the Service of the door finds this operator
 _LINE = re.compile(
     r"Usando Orchestrator (?P<engine>V[12]) execution=(?P<execution>\S+) uid=(?P<uid>\S+) "
     r"workflow=(?P<workflow>\S+) reason=(?P<reason>\S+) percent=(?P<percent>\S+)"
@@ -62,7 +63,11 @@ class Door:
 def door(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Door]:
     """The door of an operator that runs under the rights of deploy/base and deploy/door, and a worker."""
     port = free_port()
-    settings = {"ORCHESTRATOR_DOOR_LISTEN": f"127.0.0.1:{port}", "ORCHESTRATOR_DOOR_EXECUTIONS": request.param}
+    settings = {
+        "ORCHESTRATOR_DOOR_LISTEN": f"127.0.0.1:{port}",
+        "ORCHESTRATOR_DOOR_EXECUTIONS": request.param,
+        "ORCHESTRATOR_DOOR_ADDRESS": POD,
+    }
     with control_plane.site(f"door-{request.param}", operator=settings) as site:
         settings["ORCHESTRATOR_DOOR_TOKENS"] = str(site.folder / "tokens")
         (site.folder / "tokens").write_text(TOKEN, encoding="utf-8")
@@ -169,3 +174,20 @@ def test_who_waits_is_answered_when_the_operator_ends(door: Door) -> None:
         door.site.stop("operator")
         answer = waiting.result()
     assert (answer.status_code, answer.json()["status"] in ("pending", "waiting")) == (202, True)
+
+
+def leads_to(site: Site) -> list[str]:
+    """The addresses to which the door's Service leads."""
+    found = json.loads(site.kubectl("get", "endpointslice", "orchestrator-door-ipv4", "--output=json"))
+    return [address for endpoint in found["endpoints"] or () for address in endpoint["addresses"]]
+
+
+@pytest.mark.parametrize("door", ["resources"], indirect=True)
+def test_the_service_leads_to_the_operator_as_long_as_its_door_is_open(door: Door) -> None:
+    if not door.site.process("operator").alive():
+        door.site.start("operator")
+    eventually(lambda: leads_to(door.site) == [POD], "its address")
+    door.site.kubectl("apply", "-f", str(ROOT / "deploy/door/service.yaml"))
+    assert leads_to(door.site) == [POD]
+    door.site.stop("operator")
+    assert leads_to(door.site) == []

@@ -7,6 +7,7 @@ ORCHESTRATOR_KIND_KEEP=1 leaves the cluster up, and the next run takes it as it 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,17 +60,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
 
 @pytest.fixture(scope="session")
 def ha(cluster: Cluster) -> Iterator[Cluster]:
-    """Two operators and two workers on a PostgreSQL, by the commands of deploy/overlays/ha/kustomization.yaml."""
+    """Two operators and two workers on a PostgreSQL, by the commands of deploy/overlays/ha/kustomization.yaml; and the
+    HTTP door.
+    """
     gateway = cluster.kind.gateway()
     with postgres(gateway) as (cluster.database, url), prometheus(cluster, gateway) as cluster.prometheus_url:
         cluster.kubectl("create", "namespace", cluster.namespace)
         cluster.secret("orchestrator-database", url=url)
+        cluster.secret("orchestrator-door-tokens", tests=secrets.token_hex(32))
         cluster.settings(
             prometheus=cluster.prometheus_url,
             http_allow=f"shop.{cluster.namespace}.svc.cluster.local:8080",
             lease="3s",
         )
-        cluster.kubectl("apply", "-k", cluster.overlay("ha"))
+        cluster.kubectl("apply", "-k", cluster.overlay("ha", "door"))
         cluster.until_rolled_out("orchestrator-operator", "orchestrator-worker")
         yield cluster
 

@@ -69,6 +69,14 @@ def test_a_real_containers_file_and_log_are_the_nodes_output(boxes: Any, tmp_pat
     assert said["output"]["log"] == "working\n"
 
 
+def test_its_result_may_be_a_file_in_a_volume_of_its_own(boxes: Any, tmp_path: Path) -> None:
+    volume = {"name": "work", "mountPath": "/out", "emptyDir": "1Mi"}
+    command = ["python", "-c", "open('/out/result.json', 'w').write('[7]'); open('/out/other', 'w').write('x')"]
+    said = ran(boxes, tmp_path, command=command, volumes=[volume], result={"path": "/out/result.json"})
+    assert said["status"] == "success", said
+    assert said["output"]["result"] == [7]
+
+
 def test_its_root_is_read_only_and_its_exit_code_is_told(boxes: Any, tmp_path: Path) -> None:
     said = ran(boxes, tmp_path, command=["python", "-c", "open('/etc/mine', 'w')"])
     assert said["status"] == "failed"

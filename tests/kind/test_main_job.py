@@ -185,6 +185,25 @@ def test_both_kinds_of_pod_are_ready_and_run_without_rights_on_the_machine(story
             assert "CapEff:\t0000000000000000" in said.out
 
 
+def test_every_call_of_the_doors_service_reaches_the_operator_that_has_it_open(story: Story) -> None:
+    """Of two operators that are ready."""
+    cluster = story.cluster
+    eventually(lambda: _knocked(cluster, 1) == ["401"], "an answer to a caller without a token")
+    assert _knocked(cluster, 30) == ["401"] * 30
+
+
+def _knocked(cluster: Cluster, times: int) -> list[str]:
+    """What the door answers to so many callers in a Pod, each by a connection of its own."""
+    ask = (
+        "import http.client as c\n"
+        f"for _ in range({times}):\n"
+        "    one = c.HTTPConnection('orchestrator-door', timeout=10)\n"
+        "    one.request('POST', '/functions/v1/execute-workflow', '{}')\n"
+        "    print(one.getresponse().status)\n"
+    )
+    return cluster.ask("exec", "deployment/shop", "--", "python3", "-c", ask).out.split()
+
+
 def test_a_drained_node_keeps_one_of_each_until_there_is_another_place(story: Story) -> None:
     cluster = story.cluster
     cluster.until_rolled_out("orchestrator-operator", "orchestrator-worker")

@@ -80,6 +80,15 @@ async def test_a_worker_begins_once_its_database_is_there(
     await health(port, 200)
 
 
+async def test_a_worker_that_waits_for_its_database_ends_when_it_is_told_to(
+    port: int, worker: subprocess.Popen[bytes]
+) -> None:
+    """By a handler of its own: process 1 of a container is not ended by a signal that it has none for."""
+    assert "nothing yet" in await health(port, 503)
+    worker.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.wait, 60) == 0
+
+
 def test_a_worker_until_idle_fails_where_there_is_no_database(
     postgres: LocalPostgres, name: str, tmp_path: Path
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ import pytest
 
 from orchestrator.model import Status
 from tests.support.engine import ended, node, spec
+from tests.support.polling import until
 from tests.support.ports import free_port
 from tests.support.stores import submission, workflow
 
@@ -85,6 +88,19 @@ async def test_the_metrics_of_a_pool_are_the_sum_of_its_processes(
     finished = r'^orchestrator_executions_finished_total\{engine="v2",status="success"\} (\S+)'
     (count,) = re.findall(finished, page, re.MULTILINE)
     assert float(count) == 12
+
+
+async def test_a_pool_is_ready_once_all_of_it_runs(pool: subprocess.Popen[bytes], port: int) -> None:
+    """And its probes are probes, not one more page of metrics."""
+    await until_two(pool)
+
+    def asked() -> dict[str, object] | None:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz") as answer:
+            found: dict[str, object] = json.load(answer)
+            return found
+        return None
+
+    await until(lambda: asked() == {"ok": True, "silent": []}, "a pool that is ready")
 
 
 async def test_a_pool_drains_and_ends_on_sigterm(store: Store, pool: subprocess.Popen[bytes]) -> None:

@@ -126,9 +126,10 @@ class Cluster:
             self.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={READY:.0f}s", within=READY + 20)
 
     # -- the product
-    def overlay(self, name: str, *, namespace: str | None = None) -> str:
+    def overlay(self, name: str, *components: str, namespace: str | None = None) -> str:
         """A kustomization of deploy/overlays/<name> with our image, as an installation would have it."""
-        return str(overlay(ROOT, name, self.image, self.folder / f"{name}-{namespace or self.namespace}", namespace))
+        folder = self.folder / f"{name}-{namespace or self.namespace}"
+        return str(overlay(ROOT, name, self.image, folder, namespace, components))
 
     def settings(self, **values: str) -> None:
         """The ConfigMap from which operators and workers read any further setting."""

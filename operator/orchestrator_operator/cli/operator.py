@@ -58,6 +58,7 @@ def run(  # noqa: PLR0917 - one parameter a setting; on the command line each is
     status_writes: Annotated[int | None, _option("status_writes")] = None,
     door_listen: Annotated[str | None, _option("door_listen")] = None,
     door_tokens: Annotated[str | None, _option("door_tokens")] = None,
+    door_address: Annotated[str | None, _option("door_address")] = None,
     door_executions: Annotated[str | None, _option("door_executions")] = None,
     door_ttl: Annotated[str | None, _option("door_ttl")] = None,
     door_wait: Annotated[str | None, _option("door_wait")] = None,

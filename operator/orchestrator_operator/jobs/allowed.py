@@ -19,6 +19,9 @@ def check_allowed(spec: ContainerWith, namespace: str, settings: JobSettings) ->
     for name in sorted(spec.secrets):
         if not _listed(f"{namespace}/{name}", settings.secrets):
             raise _refused("env and with.volumes", f"the Secret {namespace}/{name}", "secrets")
+    for claim in sorted(spec.claims):
+        if not _listed(f"{namespace}/{claim}", settings.claims):
+            raise _refused("volumes", f"the claim {namespace}/{claim}", "claims")
     account = spec.service_account
     if account is not None and not _listed(f"{namespace}/{account}", settings.accounts):
         raise _refused("serviceAccount", f"the service account {namespace}/{account}", "accounts")

@@ -36,6 +36,7 @@ class JobSettings:
         Names, "Secrets that containers may be given: namespace/name, with * at the end for all that begin so."
     ] = ()
     accounts: Annotated[Names, "Service accounts that containers may have, likewise."] = ()
+    claims: Annotated[Names, "PersistentVolumeClaims that containers may mount, likewise."] = ()
     grace: Annotated[
         timedelta, "How long an image may be impossible to pull, or a container to start, before its step fails."
     ] = timedelta(minutes=2)

@@ -11,6 +11,7 @@ import yaml
 from orchestrator_operator.local import Toolbox, catalogue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from orchestrator_operator.kind.cluster import KindCluster
@@ -24,14 +25,26 @@ def kubectl(report: Reporter) -> Path:
     return Toolbox(report=report).get([tool for tool in catalogue.load() if tool.name == "kubectl"])["kubectl"].path
 
 
-def overlay(project: Path, name: str, image: str, folder: Path, namespace: str | None = None) -> Path:
-    """A kustomization in `folder` that is deploy/overlays/<name> with that image (name:tag)."""
+def overlay(
+    project: Path,
+    name: str,
+    image: str,
+    folder: Path,
+    namespace: str | None = None,
+    components: Iterable[str] = (),
+) -> Path:
+    """A kustomization in `folder` that is deploy/overlays/<name> with that image (name:tag), and these components."""
     folder.mkdir(parents=True, exist_ok=True)
     repository, _, tag = image.rpartition(":")
+
+    def place(part: str) -> str:
+        return os.path.relpath((project / "deploy" / part).resolve(), folder.resolve())
+
     document: dict[str, object] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [os.path.relpath((project / "deploy/overlays" / name).resolve(), folder.resolve())],
+        "resources": [place(f"overlays/{name}")],
+        "components": [place(component) for component in components],
         "images": [{"name": "orchestrator", "newName": repository, "newTag": tag}],
     }
     if namespace is not None:

@@ -16,6 +16,7 @@ CHILD = {"type": "workflow", "with": {"workflow": "other"}}
 TWO = [node("a"), node("b")]
 READS = {"url": "http://service/", "body": "${nodes.a.output.body}"}
 ASKS = {"url": "http://service/", "body": "${nodes.a.output == null ? 'none' : nodes.a.output.body}"}
+BOX = {"image": "shop/box:1"}
 
 
 def found(spec: dict[str, Any], others: dict[str, dict[str, Any]] | None = None) -> list[tuple[str, str]]:
@@ -42,6 +43,21 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
         "spec.nodes[0].with.duration",
         {"timeout": "1h", "nodes": [node("a", type_="wait", with_={"duration": "1h"})]},
     ),
+    ("no-time-to-pull", "spec.nodes[0].timeout", {"nodes": [node("a", type_="container", with_=BOX)]}),
+    (
+        "no-time-to-pull",
+        "spec.nodes[0].timeout",
+        {
+            "nodes": [
+                node("a", type_="map", with_={"items": "${[1]}", "do": {"type": "container", "with": BOX}}),
+            ]
+        },
+    ),
+    (
+        "no-time-to-pull",
+        "spec.nodes[0].compensate.timeout",
+        {"nodes": [node("a", compensate={"type": "container", "with": BOX})]},
+    ),
     (
         "no-effect",
         "spec.nodes[0].retry",
@@ -64,6 +80,9 @@ GOOD: list[dict[str, Any]] = [
     http(body={"password": ""}),
     {"timeout": "1m", "nodes": [node("a", timeout="30s")]},
     {"timeout": "10s", "nodes": [node("a")]},  # 30s is the default, and nobody's word
+    {"nodes": [node("a", type_="container", with_=BOX, timeout="2h")]},
+    {"defaults": {"timeout": "5m"}, "nodes": [node("a", type_="container", with_=BOX)]},
+    {"nodes": [node("a", compensate={"type": "container", "with": BOX, "timeout": "2h"})]},
     {"nodes": [node("a", retry={"maxAttempts": 2}, timeout="1m")]},
     {"onCancel": "compensate", "nodes": [node("a", compensate=undo())]},
     {"nodes": [node("a", with_=CALL), node("b", "a", with_=CALL)]},

@@ -78,6 +78,17 @@ WIDE = (
 )
 AT_WORK = "tests/e2e/test_rights.py lets an API server check the overlay; test_cluster_wide.py runs with its rights"
 
+#: The commands for a team's own functions.
+RECIPE = (
+    (
+        "docker build --build-arg BASE=registry.example/orchestrator:0.1.0 -t registry.example/shop-worker:1 "
+        "deploy/image/functions"
+    ),
+    "docker push registry.example/shop-worker:1",
+    "(cd deploy/overlays/ha && kustomize edit set image orchestrator=registry.example/shop-worker:1)",
+)
+BUILT = "needs Docker: tests/kind/test_image.py builds the recipe and runs a function of it (make kind-test)"
+
 #: Each command that no test types, by its page, without its comment: why not.
 ELSEWHERE = {
     ("docs/backup.md", "kubectl get owf -A -o yaml > workflows.yaml"): RESTORED,
@@ -123,6 +134,14 @@ ELSEWHERE = {
     ): PODS,
     **{("docs/install.md", command): IN_KIND for command in INSTALLING},
     **{("docs/install.md", command): AT_WORK for command in WIDE},
+    **{("docs/install.md", command): BUILT for command in RECIPE},
+    (
+        "docs/http-door.md",
+        (
+            "kubectl create secret generic orchestrator-door-tokens -n orchestrator "
+            '--from-literal=shop="$(openssl rand -hex 32)"'
+        ),
+    ): "needs Pods, which mount it; tests/unit/kube/test_manifests.py holds the mount to the settings",
     ("deploy/kind/README.md", "orchestrator kind up"): IN_KIND,
     ("deploy/kind/README.md", "orchestrator kind down"): IN_KIND,
     ("deploy/kind/README.md", "make kind-test"): IN_KIND,

@@ -14,10 +14,18 @@ def test_a_beat_that_is_missing_is_named_with_how_long() -> None:
     clock = FakeClock()
     health = Health(clock)
     health.expect("store", 30 * SECOND)
+    health.beat("store")
     clock.advance(31)
     assert health.silent() == ["store: nothing for 31 s"]
     health.beat("store")
     assert health.silent() == []
+
+
+def test_who_has_not_heard_of_something_yet_is_not_ready_and_needs_no_restart() -> None:
+    health = Health(FakeClock())
+    health.expect("watch", 30 * SECOND, restart=True)
+    assert health.silent() == ["watch: nothing yet"]
+    assert health.silent(restart=True) == []
 
 
 def test_only_what_a_restart_mends_is_a_reason_to_restart() -> None:

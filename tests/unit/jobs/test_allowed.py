@@ -13,6 +13,7 @@ from orchestrator.nodes.container import ContainerNode
 
 KEYS = {"volumes": [{"name": "k", "mountPath": "/k", "secret": "keys"}]}
 TOKEN = {"env": {"T": {"secret": "api", "key": "token"}}}
+CLAIM = {"volumes": [{"name": "d", "mountPath": "/d", "claim": "orchestrator-store"}]}
 ACCOUNT = {"serviceAccount": "charger"}
 
 
@@ -23,14 +24,14 @@ def check(fields: dict[str, Any], **settings: str) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "setting"),
-    [(KEYS, "SECRETS"), (TOKEN, "SECRETS"), (ACCOUNT, "ACCOUNTS")],
-    ids=["volume", "env", "account"],
+    [(KEYS, "SECRETS"), (TOKEN, "SECRETS"), (ACCOUNT, "ACCOUNTS"), (CLAIM, "CLAIMS")],
+    ids=["volume", "env", "account", "claim"],
 )
-def test_secrets_and_accounts_are_refused_unless_they_are_listed(fields: dict[str, Any], setting: str) -> None:
+def test_secrets_accounts_and_claims_are_refused_unless_they_are_listed(fields: dict[str, Any], setting: str) -> None:
     with pytest.raises(StepError, match=f"ORCHESTRATOR_CONTAINER_{setting}") as refused:
-        check(fields, secrets="bank/api,bank/keys,shop/other", accounts="bank/charger")
+        check(fields, secrets="bank/api,bank/keys,shop/other", accounts="bank/charger", claims="bank/*")
     assert (refused.value.kind, refused.value.retryable) == ("ContainerRefused", False)
-    check(fields, secrets="shop/api,shop/k*", accounts="shop/charger")
+    check(fields, secrets="shop/api,shop/k*", accounts="shop/charger", claims="shop/orchestrator-store")
 
 
 @pytest.mark.parametrize(

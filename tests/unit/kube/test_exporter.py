@@ -131,6 +131,8 @@ async def test_a_store_that_is_away_takes_its_metrics_with_it(
 async def test_health_names_what_is_silent(operator: Operator, served: Served) -> None:
     exporter, health, client = served
     health.expect("store", timedelta(seconds=30))
+    assert (await client.get("/healthz")).json()["silent"] == ["store: nothing yet"]
+    await exporter.refresh()
     assert (await client.get("/healthz")).status_code == 200
     operator.clock.advance(31)
     answer = await client.get("/healthz")

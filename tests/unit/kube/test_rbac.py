@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from orchestrator_operator.adapters.endpoints import NAME
 
 ROOT = Path(__file__).parents[3]
 BASE = ROOT / "deploy" / "base"
@@ -133,3 +134,12 @@ def test_the_component_for_containers_gives_workers_jobs_and_no_secret() -> None
         "executions": ["get"],
     }
     assert [subject["name"] for subject in binding["subjects"]] == ["orchestrator-worker"]
+
+
+def test_the_component_for_the_door_lets_the_operator_make_executions_and_say_where_its_door_is() -> None:
+    role, _ = yaml.safe_load_all((ROOT / "deploy" / "door" / "role.yaml").read_text(encoding="utf-8"))
+    assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
+        (["executions"], ["create"]),
+        (["endpointslices"], ["patch"]),
+    ]
+    assert role["rules"][1]["resourceNames"] == [f"{NAME}-ipv4", f"{NAME}-ipv6"]
