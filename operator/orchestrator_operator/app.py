@@ -62,11 +62,12 @@ async def _run(settings: Settings) -> None:
         kubernetes = await Kubernetes.connect(settings.kubeconfig)
         stack.push_async_callback(kubernetes.aclose)
         await wait_for_resources(kubernetes, settings.watched)
+        health.expect(_REACHED, timedelta())  # one that waits must be able to take over
+        health.forget(_KINDS)
 
         async def life(stop: asyncio.Event) -> None:
             async with opened(settings, kubernetes, health, clock) as app:
-                for name in (_KINDS, _REACHED):  # what it goes on with tells from here on
-                    health.forget(name)
+                health.forget(_REACHED)  # what it goes on with tells from here on
                 await app.run(stop)
 
         async def act() -> None:
@@ -79,15 +80,12 @@ async def _run(settings: Settings) -> None:
         leader = Leader.build(settings, kubernetes, clock)
         kubernetes.gate = leader.check
         health.expect("lease", timedelta(seconds=3 * settings.lease_duration + 15))
-        health.expect(_REACHED, timedelta())  # one that waits must be able to take over
         looking = asyncio.create_task(_reached(settings, leader, health), name="looking for the store")
         stack.callback(looking.cancel)
-        health.forget(_KINDS)
         leader.contact = lambda: health.beat("lease")
         leader.lacks, leader.able = lambda: health.about("store"), lambda: reaches_store(settings)
         try:
-            with signals_cancel():
-                await leader.lead(act)
+            await leader.lead(act)
         except Deposed:
             end_within(_LAST_WORDS)  # nothing that it does is of use, and until it has ended it is no candidate
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
@@ -11,7 +11,7 @@ from orchestrator.endpoint import Endpoint
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from orchestrator.health import Health
 
@@ -23,10 +23,8 @@ async def serving(
     """Serve /metrics, /healthz and /livez of this process; raises OrchestratorError for a port in use."""
     endpoint = Endpoint(health, registry)
     try:
-        try:
+        with _naming_the_option(port, address):
             await endpoint.serve(address, port)
-        except (OSError, OverflowError) as error:
-            raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None
         yield
     finally:
         await endpoint.aclose()
@@ -34,7 +32,13 @@ async def serving(
 
 def serve_metrics(port: int, address: str) -> None:
     """Serve /metrics of this process; raises OrchestratorError for a port in use."""
-    try:
+    with _naming_the_option(port, address):
         start_http_server(port, address)
+
+
+@contextmanager
+def _naming_the_option(port: int, address: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, OverflowError) as error:
         raise OrchestratorError(f"--metrics-port: cannot listen on {address}:{port}: {error}") from None
