@@ -8,12 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import yaml
 
 from tests.support.polling import eventually
 from tests.support.ports import free_port
+from tests.support.probes import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,17 +42,10 @@ def operator(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def asked(port: int, path: str) -> httpx.Response | None:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False)
-    except httpx.HTTPError:
-        return None
-
-
 def test_it_is_alive_and_not_ready_and_ends_when_it_is_told_to(operator: subprocess.Popen[bytes], port: int) -> None:
-    ready = eventually(lambda: asked(port, "/healthz"), "a probe's answer", within=60)
+    ready = eventually(lambda: probe(port, "/healthz"), "a probe's answer", within=60)
     assert (ready.status_code, ready.json()["silent"]) == (503, ["the API server, with our kinds: nothing yet"])
-    live = asked(port, "/livez")
+    live = probe(port, "/livez")
     assert live is not None
     assert live.status_code == 200
     operator.send_signal(signal.SIGTERM)

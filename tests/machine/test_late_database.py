@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,9 @@ import pytest
 from orchestrator.model import Status
 from orchestrator.store import open_store
 from tests.support.engine import ended, node, spec
+from tests.support.polling import eventually
 from tests.support.ports import free_port
+from tests.support.probes import probe
 from tests.support.stores import submission, workflow
 
 if TYPE_CHECKING:
@@ -51,18 +51,12 @@ def worker(postgres: LocalPostgres, name: str, port: int, tmp_path: Path) -> Ite
 
 async def health(port: int, wanted: int) -> str:
     """What /healthz says, once it says it with the wanted status."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/healthz") as answer:
-                    status, text = answer.status, answer.read().decode()
-            except urllib.error.HTTPError as error:
-                status, text = error.code, error.read().decode()
-            except OSError:
-                status, text = 0, ""
-            if status == wanted:
-                return text
-            await asyncio.sleep(0.05)
+
+    def said() -> str | None:
+        answer = probe(port, "/healthz")
+        return answer.text if answer is not None and answer.status_code == wanted else None
+
+    return await asyncio.to_thread(eventually, said, f"{wanted} of /healthz", 60)
 
 
 async def test_a_worker_begins_once_its_database_is_there(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from orchestrator.model import Status
 from tests.support.engine import ended, node, spec
 from tests.support.polling import until
 from tests.support.ports import free_port
+from tests.support.probes import probe
 from tests.support.stores import submission, workflow
 
 if TYPE_CHECKING:
@@ -94,13 +93,11 @@ async def test_a_pool_is_ready_once_all_of_it_runs(pool: subprocess.Popen[bytes]
     """And its probes are probes, not one more page of metrics."""
     await until_two(pool)
 
-    def asked() -> dict[str, object] | None:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz") as answer:
-            found: dict[str, object] = json.load(answer)
-            return found
-        return None
+    def ready() -> bool:
+        answer = probe(port, "/healthz")
+        return answer is not None and answer.json() == {"ok": True, "silent": []}
 
-    await until(lambda: asked() == {"ok": True, "silent": []}, "a pool that is ready")
+    await until(ready, "a pool that is ready")
 
 
 async def test_a_pool_drains_and_ends_on_sigterm(store: Store, pool: subprocess.Popen[bytes]) -> None:

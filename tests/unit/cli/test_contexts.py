@@ -6,15 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
-from orchestrator.cli import main
-from tests.unit.cli.test_help import COMMANDS
+from tests.unit.cli.test_help import COMMANDS, FOUND
 
 if TYPE_CHECKING:
-    import click
-
     from tests.unit.cli.conftest import Shell
 
 CONFIG = {
@@ -27,21 +22,10 @@ MORE = {"signal": ["x"], "resume": [], "rollout report": ["--output", "-"]}
 ELSEWHERE = {"support-bundle", "operator run"}  # one packs what answers; the other is a process, not a question
 
 
-def named(command: str) -> click.Command:
-    """The command that is typed so."""
-    found: click.Command = typer.main.get_command(main.app)
-    for word in command.split():
-        assert isinstance(found, TyperGroup)
-        below = found.get_command(typer.Context(found), word)
-        assert below is not None
-        found = below
-    return found
-
-
 ASKING = [
     command
     for command in COMMANDS
-    if "namespace" in {one.name for one in named(command).params} and command not in ELSEWHERE
+    if "namespace" in {one.name for one in FOUND[command].params} and command not in ELSEWHERE
 ]
 
 
@@ -52,6 +36,6 @@ def test_the_commands_of_the_plugin_are_among_them() -> None:
 @pytest.mark.parametrize("command", ASKING)
 def test_a_command_asks_the_context_that_is_named(shell: Shell, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(shell.write("kubeconfig", json.dumps(CONFIG))))
-    name = ["v2"] if any(one.param_type_name == "argument" for one in named(command).params) else []
+    name = ["v2"] if any(one.param_type_name == "argument" for one in FOUND[command].params) else []
     answer = shell(*command.split(), *name, *MORE.get(command, []), "--context", "nowhere")
     assert (answer.code in (1, 2), "nowhere" in answer.err) == (True, True), answer

@@ -6,32 +6,14 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from typer.core import TyperGroup
-
-from orchestrator.cli import main
+from orchestrator_operator.reference import commands as reference
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Shell
 
 
-def commands() -> list[str]:
-    """Every command that does something, as it is typed."""
-    found = []
-    pending = [("", typer.main.get_command(main.app))]
-    while pending:
-        name, command = pending.pop()
-        if isinstance(command, TyperGroup):
-            context = typer.Context(command, info_name="orchestrator")
-            names = command.list_commands(context)
-            below = [(child, command.get_command(context, child)) for child in names]
-            pending += [(f"{name} {child}".strip(), found) for child, found in below if found is not None]
-        else:
-            found.append(name)
-    return sorted(found)
-
-
-COMMANDS = commands()
+FOUND = {one.typed.removeprefix("orchestrator "): one.found for one in reference.commands() if not one.below}
+COMMANDS = sorted(FOUND)
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
